@@ -1,0 +1,211 @@
+"""Frames: a stream of bytes in, decoded arrays out, and the way back. Floor 0: pure.
+
+    +------+--------------------+----------------------+
+    | 0xCE | length, 32 bit, BE | body: length bytes   |  one msgpack array
+    +------+--------------------+----------------------+
+
+The five bytes of the prefix are themselves a msgpack unsigned integer, so the
+stream is length-prefixed for those who want that and, at the same time, a
+plain row of msgpack values (integer, array, integer, array ...) that one
+C-level parser reads without any slicing in Python.
+
+Theory of operation. The reader counts bytes received and knows where the
+frame that it stands in ends, so it calls the parser only when a whole frame is
+there: a peer that sends a byte at a time costs a comparison for each, not a
+parse. The length is judged at the prefix, before the body arrives.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final, TypeAlias
+
+import msgpack
+
+from mqwire.codes import Code
+from mqwire.errors import StreamError
+from mqwire.limits import PREFIX_BYTES
+
+PREFIX_BYTE: Final = 0xCE
+_pack_prefix = struct.Struct(">BI").pack
+_SHORT_PREFIXES: Final = tuple(_pack_prefix(PREFIX_BYTE, length) for length in range(1024))
+_INITIAL_BYTES: Final = 4 * 1024
+_KEPT_BYTES: Final = 1024 * 1024
+
+Frame: TypeAlias = tuple[Any, ...]
+
+
+def prefix(length: int) -> bytes:
+    """Return the prefix of a frame whose body has `length` bytes (below 2**32)."""
+    return _SHORT_PREFIXES[length] if length < 1024 else _pack_prefix(PREFIX_BYTE, length)
+
+
+class FrameWriter:
+    """Encodes frames with one reusable packer. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self.pack = msgpack.Packer().pack
+        """Encodes one frame's body; the caller puts `prefix(len(body))` before it."""
+
+    def encode(self, frame: Frame | list[Any]) -> bytes:
+        """Return a whole frame, prefix and body.
+
+        Args:
+            frame: an array of nil, booleans, integers, floats, str, bytes, arrays and maps.
+
+        Raises:
+            TypeError, OverflowError: a value that msgpack cannot hold.
+        """
+        body: bytes = self.pack(frame)
+        return prefix(len(body)) + body
+
+
+class FrameReader:
+    """Reads frames off a stream of bytes that arrives in any pieces. Not thread-safe.
+
+    Args:
+        max_frame_bytes: frames whose body is longer break the stream. May be set later:
+            it holds from the next prefix on.
+        max_container_bytes: largest encoded array or map inside a frame, or None for
+            no such bound (a client trusts its server that far).
+    """
+
+    def __init__(self, max_frame_bytes: int, max_container_bytes: int | None = None) -> None:
+        self.max_frame_bytes = max_frame_bytes
+        self.error: StreamError | None = None
+        """Why the stream is broken, once it is; nothing more is read then."""
+        self._received = 0  # bytes fed to the present parser
+        self._position = 0  # where the last whole frame ended
+        self._end = 0  # where the present frame's body will end; 0 until its prefix is read
+        self._unpacker = _unpacker(_INITIAL_BYTES)
+        # No frame up to this size can hold a container over the bound.
+        self._trusted_bytes = (max_container_bytes or 2**32) + PREFIX_BYTES
+
+    @property
+    def leftover_bytes(self) -> int:
+        """How many bytes at the stream's end belong to a frame that is not whole yet."""
+        return self._received - self._position
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take the next bytes of the stream.
+
+        Returns:
+            The frames that are whole now, each a tuple, in order; inner arrays are
+            tuples too. Never raises for what the peer did: see `error`.
+        """
+        frames: list[Frame] = []
+        if self.error is None:
+            self._received += len(data)
+            self._unpacker.feed(data)
+            try:
+                self._read_into(frames, data)
+            except StreamError as error:
+                self.error = error
+            except (ValueError, msgpack.UnpackException) as error:
+                self.error = _malformed(f"its body cannot be decoded ({_reason(error)})")
+        return frames
+
+    def _read_into(self, frames: list[Frame], data: bytes) -> None:
+        unpacker, received = self._unpacker, self._received
+        unpack, tell = unpacker.unpack, unpacker.tell
+        start, end = self._position, self._end
+        fed_at = received - len(data)
+        while start < received:
+            if not end:
+                if start >= fed_at and data[start - fed_at] != PREFIX_BYTE:
+                    raise _bad_prefix(data[start - fed_at])
+                if received - start < PREFIX_BYTES:
+                    break
+                end = self._end = start + PREFIX_BYTES + self._judge(unpack())
+            if received < end:
+                break
+            frame = unpack() if end - start <= self._trusted_bytes else self._unpack_large()
+            if tell() != end:
+                raise _malformed("its body is not as long as its prefix says")
+            if type(frame) is not tuple:
+                raise _malformed("its body is not an array")
+            frames.append(frame)
+            start = self._position = end
+            end = self._end = 0
+        if start == received > _KEPT_BYTES:
+            self._start_afresh()
+
+    def _judge(self, length: int) -> int:
+        """Return a frame's length if it may have that; its body has not arrived yet."""
+        if length > self.max_frame_bytes:
+            raise StreamError(
+                Code.FRAME_TOO_LARGE,
+                f"a frame of {length} bytes is over the bound of {self.max_frame_bytes}",
+                {"limit": self.max_frame_bytes, "asked": length},
+            )
+        if not length:
+            raise _malformed("its body is empty")
+        return length
+
+    def _unpack_large(self) -> Any:
+        """Decode a frame that is large enough to hold a container over the bound.
+
+        Only text and binary may be large: they decode to their own size, where a
+        container of tiny values decodes to 74 times its own.
+        """
+        body = self._unpacker.read_bytes(self._end - self._position - PREFIX_BYTES)
+        walker = _unpacker(len(body))
+        walker.feed(body)
+        count = walker.read_array_header()
+        for index in range(count):
+            start = walker.tell()
+            walker.skip()
+            is_container = body[start] & 0xE0 == 0x80 or 0xDC <= body[start] <= 0xDF
+            if is_container and walker.tell() - start > self._trusted_bytes - PREFIX_BYTES:
+                raise _malformed(f"its element {index} is too large an array or map")
+        return msgpack.unpackb(body, **_STRICT)
+
+    def _start_afresh(self) -> None:
+        """Begin a new parser, whose buffer is small again, at a frame's edge."""
+        self._unpacker = _unpacker(_INITIAL_BYTES)
+        self._received = self._position = self._end = 0
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a map has the same key twice")
+    return result
+
+
+def _no_extensions(code: int, _data: bytes) -> Any:
+    raise ValueError(f"extension type {code} is not part of the protocol")
+
+
+_STRICT: Final[dict[str, Any]] = {
+    "use_list": False,
+    "max_ext_len": 0,
+    "ext_hook": _no_extensions,
+    "object_pairs_hook": _no_duplicates,
+}
+
+
+def _unpacker(size: int) -> msgpack.Unpacker:
+    return msgpack.Unpacker(read_size=size, max_buffer_size=2**31 - 1, **_STRICT)
+
+
+def _bad_prefix(byte: int) -> StreamError:
+    return StreamError(
+        Code.BAD_PREFIX,
+        f"a frame starts with the byte 0xCE, not 0x{byte:02X}; is this client made for mqd?",
+        {"got": byte},
+    )
+
+
+def _malformed(why: str) -> StreamError:
+    return StreamError(Code.MALFORMED_FRAME, f"the frame is malformed: {why}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, msgpack.OutOfData):
+        return "it ends in the middle of a value"
+    if isinstance(error, msgpack.StackError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return "text in it is not UTF-8"
+    return str(error) or "it is not msgpack"

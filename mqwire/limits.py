@@ -1,0 +1,74 @@
+"""Every bound of the protocol, with its reason. Floor 0: constants only.
+
+A server may be configured to allow less than a default here, never more than
+the hard bound of the same name. AUTH tells a client the bounds in force.
+"""
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+PREFIX_BYTES: Final = 5
+"""The byte 0xCE and a 32-bit big-endian length."""
+
+MAX_FRAME_BYTES: Final = 16 * MIB
+"""Default bound of one frame's body, both ways."""
+
+MIN_FRAME_BYTES: Final = 64 * KIB
+"""No server may allow less, so that a client can rely on it before it knows the bound."""
+
+HARD_MAX_FRAME_BYTES: Final = 256 * MIB
+"""A frame is held whole in memory, several times over while it is handled."""
+
+MAX_FRAME_BYTES_BEFORE_AUTH: Final = 4 * KIB
+"""A stranger may not make the server buffer more than this."""
+
+MAX_CONTAINER_BYTES: Final = 256 * KIB
+"""Largest encoded array or map inside a request. A byte of empty maps decodes to
+74 bytes of memory, so this bounds what one request can make of itself to about 19 MiB."""
+
+FRAME_OVERHEAD_BYTES: Final = 32 * KIB
+"""What a frame may need beside its bodies and headers: verb, ids, names, options."""
+
+MAX_BODY_BYTES: Final = 8 * MIB
+"""Default bound of one encoded body."""
+
+MAX_MESSAGES_PER_FRAME: Final = 16_384
+"""Bodies in one PUSH and messages in one PULL or PEEK."""
+
+MAX_NAME_CHARS: Final = 128
+"""Queue names and patterns."""
+
+MAX_HEADERS: Final = 64
+"""Entries in the headers of one message."""
+
+MAX_HEADER_KEY_CHARS: Final = 128
+"""Characters in the key of a header."""
+
+MAX_HEADERS_BYTES: Final = 16 * KIB
+"""Encoded size of the headers of one message."""
+
+MAX_REQUEST_ID: Final = 2**53 - 1
+"""The largest integer that every language's numbers can hold exactly."""
+
+MAX_WAIT_SECONDS: Final = 3600
+"""Longest that one PULL may wait. A client that wants more asks again."""
+
+MAX_WAITS_PER_CONNECTION: Final = 1024
+"""Waiting PULLs of one connection."""
+
+MAX_TEXT_CHARS: Final = 256
+"""User names, client names and other short texts."""
+
+MAX_QUEUE_MESSAGES: Final = 2**40
+"""Hard bound of `max_messages`."""
+
+MAX_QUEUE_BYTES: Final = 2**50
+"""Hard bound of `max_bytes`."""
+
+assert PREFIX_BYTES < MAX_FRAME_BYTES_BEFORE_AUTH < MIN_FRAME_BYTES
+assert MIN_FRAME_BYTES <= MAX_FRAME_BYTES <= HARD_MAX_FRAME_BYTES < 2**32
+assert MAX_BODY_BYTES + MAX_HEADERS_BYTES + FRAME_OVERHEAD_BYTES <= MAX_FRAME_BYTES
+assert MAX_HEADERS_BYTES + FRAME_OVERHEAD_BYTES < MIN_FRAME_BYTES
+assert MAX_HEADERS_BYTES <= MAX_CONTAINER_BYTES

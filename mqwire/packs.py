@@ -1,0 +1,156 @@
+"""Packs: many bodies in one piece of bytes. Floor 0: pure.
+
+A pack is the msgpack encodings of its bodies, one after the other, with
+nothing before, between or after them. A body is usually `bin` (bytes) or `str`
+(text); any msgpack value is carried. The server only counts bodies and cuts
+between them; it never decodes one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgpack
+
+from mqwire.codes import Code
+from mqwire.errors import RequestError
+from mqwire.limits import HARD_MAX_FRAME_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_INITIAL_BYTES: Final = 64 * 1024
+
+
+def join_bodies(bodies: Iterable[bytes | str]) -> bytes:
+    """Make a pack of `bodies`: bytes become `bin`, text becomes `str`."""
+    packer = msgpack.Packer(autoreset=False)
+    for body in bodies:
+        packer.pack(body)
+    pack: bytes = packer.bytes()
+    return pack
+
+
+def split_pack(pack: bytes) -> list[bytes]:
+    """Cut a pack into the encodings of its bodies, in order; none is decoded.
+
+    Raises:
+        RequestError: BAD_PACK if the bytes are not a row of msgpack values.
+    """
+    unpacker = _unpacker()
+    unpacker.feed(pack)
+    pieces = []
+    start = 0
+    try:
+        while start < len(pack):
+            unpacker.skip()
+            end = unpacker.tell()
+            pieces.append(pack[start:end])
+            start = end
+    except (ValueError, msgpack.OutOfData) as error:
+        raise _bad_pack("it holds bytes that are not msgpack") from error
+    return pieces
+
+
+def decode_body(piece: bytes) -> Any:
+    """Decode one body's encoding.
+
+    Returns:
+        bytes, str, or whatever msgpack value a foreign client has sent.
+
+    Raises:
+        ValueError: not one well-formed value, or text that is not UTF-8.
+    """
+    return msgpack.unpackb(piece, strict_map_key=False)
+
+
+class PackChecker:
+    """Makes sure that packs hold what they claim. Not thread-safe: one for each event loop.
+
+    Complexity: two C calls for a pack, whatever its count.
+    """
+
+    def __init__(self) -> None:
+        self._unpacker = _unpacker()
+        self._packer = msgpack.Packer()
+        self._consumed = 0
+
+    def check(self, pack: bytes, count: int) -> None:
+        """Return if `pack` is exactly `count` well-formed msgpack values.
+
+        Raises:
+            RequestError: BAD_PACK, with the declared count and the pack's size.
+        """
+        unpacker = self._unpacker
+        expected = self._consumed + len(pack)
+        try:
+            if count != 1:
+                header = self._packer.pack_array_header(count)
+                unpacker.feed(header)
+                expected += len(header)
+            unpacker.feed(pack)
+            unpacker.skip()
+        except (ValueError, msgpack.OutOfData) as error:
+            self._start_afresh()
+            raise _bad_pack(f"it does not hold {count} well-formed bodies", count, pack) from error
+        if unpacker.tell() != expected:
+            self._start_afresh()
+            raise _bad_pack(f"it holds more than the declared {count} bodies", count, pack)
+        self._consumed = expected
+        if len(pack) > _INITIAL_BYTES:
+            self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        """Drop a parser that stands in the middle of something or has grown its buffer."""
+        self._unpacker = _unpacker()
+        self._consumed = 0
+
+
+class Cutter:
+    """Takes bodies off the front of a pack, cutting only between bodies.
+
+    Args:
+        pack: a pack that has been checked.
+
+    Complexity: a C call for each body taken and one copy of what is taken; the
+    rest of the pack is never copied.
+    """
+
+    __slots__ = ("_pack", "_start", "_unpacker")
+
+    def __init__(self, pack: bytes) -> None:
+        self._pack = pack
+        self._start = 0
+        self._unpacker = _unpacker(len(pack))
+        self._unpacker.feed(pack)
+
+    def take(self, count: int) -> bytes:
+        """Return the next `count` bodies as a pack; the caller knows that they are there."""
+        skip = self._unpacker.skip
+        for _ in range(count):
+            skip()
+        end = self._unpacker.tell()
+        piece = self._pack[self._start : end]
+        self._start = end
+        return piece
+
+
+def iter_sizes(pack: bytes) -> Iterator[int]:
+    """Yield the encoded size of each body of a checked pack, in bytes."""
+    unpacker = _unpacker(len(pack))
+    unpacker.feed(pack)
+    start = 0
+    while start < len(pack):
+        unpacker.skip()
+        end = unpacker.tell()
+        yield end - start
+        start = end
+
+
+def _unpacker(size: int = _INITIAL_BYTES) -> msgpack.Unpacker:
+    return msgpack.Unpacker(read_size=size, max_buffer_size=2 * HARD_MAX_FRAME_BYTES)
+
+
+def _bad_pack(why: str, count: int | None = None, pack: bytes = b"") -> RequestError:
+    details = {} if count is None else {"count": count, "bytes": len(pack)}
+    return RequestError(Code.BAD_PACK, f"the pack is damaged: {why}", details)

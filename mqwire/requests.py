@@ -1,0 +1,158 @@
+"""Checks a decoded request against the registry of verbs. Floor 0: pure.
+
+The hot verbs of the server recognise their plainest form by themselves and
+come here for everything else, so each refusal has one wording.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mqwire.codes import Code
+from mqwire.errors import RequestError, StreamError
+from mqwire.limits import MAX_REQUEST_ID
+from mqwire.names import check_name, check_pattern
+from mqwire.verbs import VERBS, Field, Kind, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_SHOWN_CHARS = 64
+
+
+def check_envelope(frame: tuple[Any, ...]) -> tuple[str, int]:
+    """Return a request's verb and id, or say that nothing can be answered to it.
+
+    Raises:
+        StreamError: MALFORMED_FRAME if the array has no string and unsigned integer
+            at its start: without an id no reply could be tied to the request.
+    """
+    if len(frame) >= 2:
+        verb, request_id = frame[0], frame[1]
+        if type(verb) is str and type(request_id) is int and 0 < request_id <= MAX_REQUEST_ID:
+            return verb, request_id
+    message = (
+        "a request starts with a verb (a string) and an id "
+        f"(an unsigned integer from 1 to {MAX_REQUEST_ID})"
+    )
+    raise StreamError(Code.MALFORMED_FRAME, message)
+
+
+def check_request(frame: tuple[Any, ...]) -> tuple[list[Any], dict[str, Any]]:
+    """Check a request, whose envelope is sound, against its verb's entry in the registry.
+
+    Args:
+        frame: the decoded frame, `(verb, id, ...arguments[, options])`.
+
+    Returns:
+        The arguments, one for each of the verb's (None for one that was left out),
+        and the options that were given.
+
+    Raises:
+        RequestError: UNKNOWN_VERB, WRONG_ARITY, WRONG_TYPE, OUT_OF_RANGE,
+            UNKNOWN_OPTION or BAD_NAME, naming what was wrong.
+    """
+    verb = VERBS.get(frame[0])
+    if verb is None:
+        shown = _shown(frame[0])
+        raise RequestError(
+            Code.UNKNOWN_VERB,
+            f"there is no verb {shown}; there are {', '.join(VERBS)}",
+            {"verb": frame[0][:MAX_SHOWN_CHARS]},
+        )
+    if not verb.least_length <= len(frame) <= verb.most_length:
+        raise _wrong_arity(verb, len(frame))
+    arguments = list(frame[2 : 2 + len(verb.arguments)])
+    if _ends_in_options(verb, frame, arguments):
+        options = frame[-1] if len(frame) > 2 + len(arguments) else {}
+    else:
+        raise _wrong_type(verb.name, "options", "a map", frame[-1])
+    for argument, value in zip(verb.arguments, arguments, strict=False):
+        _check_value(verb.name, argument, value)
+    arguments += [None] * (len(verb.arguments) - len(arguments))
+    _check_options(verb, options)
+    return arguments, options
+
+
+def _ends_in_options(verb: Verb, frame: tuple[Any, ...], arguments: list[Any]) -> bool:
+    return len(frame) == 2 + len(arguments) or (bool(verb.options) and type(frame[-1]) is dict)
+
+
+def _check_options(verb: Verb, options: Mapping[Any, Any]) -> None:
+    for name, value in options.items():
+        option = verb.options.get(name)
+        if option is None:
+            known = ", ".join(verb.options)
+            raise RequestError(
+                Code.UNKNOWN_OPTION,
+                f"{verb.name} has no option {_shown(name)}; it has {known}",
+                {"verb": verb.name, "option": _cut(name)},
+            )
+        _check_value(verb.name, option, value)
+
+
+def _check_value(verb: str, field: Field, value: Any) -> None:
+    if type(value) not in field.kind.types:
+        raise _wrong_type(verb, field.name, field.kind.words, value)
+    if field.kind in (Kind.COUNT, Kind.SECONDS):
+        if not field.low <= value <= field.high:
+            raise _out_of_range(verb, field, value)
+    elif field.kind is Kind.NAME:
+        check_name(value)
+    elif field.kind is Kind.PATTERN:
+        check_pattern(value)
+    elif field.kind is Kind.TEXT and len(value) > field.high:
+        raise _out_of_range(verb, field, len(value))
+
+
+def _wrong_arity(verb: Verb, length: int) -> RequestError:
+    names = [a.name if a.is_required else f"[{a.name}]" for a in verb.arguments]
+    if verb.options:
+        names.append("[options]")
+    form = ", ".join([f'"{verb.name}"', "id", *names])
+    return RequestError(
+        Code.WRONG_ARITY,
+        f"{verb.name} has the form [{form}]; this frame has {length} elements",
+        {"verb": verb.name, "form": form, "got": length},
+    )
+
+
+def _wrong_type(verb: str, name: str, words: str, value: Any) -> RequestError:
+    got = _TYPE_WORDS.get(type(value), type(value).__name__)
+    return RequestError(
+        Code.WRONG_TYPE,
+        f"{verb}: {name} must be {words}, not {got}",
+        {"verb": verb, "field": name, "expected": words, "got": got},
+    )
+
+
+def _out_of_range(verb: str, field: Field, value: float) -> RequestError:
+    # A field that counts messages has a code of its own: a client cuts its frame then.
+    counts_messages = field.name in ("count", "max") and value > field.high
+    code = Code.TOO_MANY_MESSAGES if counts_messages else Code.OUT_OF_RANGE
+    what = f"{field.name} in characters" if field.kind is Kind.TEXT else field.name
+    return RequestError(
+        code,
+        f"{verb}: {what} must be from {field.low} to {field.high}, not {value}",
+        {"verb": verb, "field": field.name, "low": field.low, "high": field.high, "got": value},
+    )
+
+
+_TYPE_WORDS = {
+    type(None): "nil",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a float",
+    str: "a string",
+    bytes: "binary",
+    tuple: "an array",
+    dict: "a map",
+}
+
+
+def _cut(value: Any) -> str:
+    return (value if type(value) is str else repr(value))[:MAX_SHOWN_CHARS]
+
+
+def _shown(value: Any) -> str:
+    return f"'{_cut(value)}'".encode("ascii", "backslashreplace").decode("ascii")

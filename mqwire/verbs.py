@@ -1,0 +1,140 @@
+"""The registry of verbs: what each request looks like. Floor 0: data only.
+
+A request is `[verb, id, ...arguments]` or `[verb, id, ...arguments, options]`.
+One table says which arguments a verb takes, of which kind and within which
+bounds; `mqwire.requests` checks a frame against it, PROTOCOL.md prints it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from mqwire import limits
+
+
+class Kind(Enum):
+    """The kinds of arguments and options: the word for people, and the decoded types."""
+
+    NAME = ("a queue name (a string)", (str,))
+    PATTERN = ("a pattern of queue names (a string)", (str,))
+    TEXT = ("a string", (str,))
+    COUNT = ("an unsigned integer", (int,))
+    SECONDS = ("a number of seconds", (int, float))
+    FLAG = ("a boolean", (bool,))
+    PACK = ("a pack (binary)", (bytes,))
+    MAP = ("a map", (dict,))
+    HEADERS = ("a map of headers, or an array with a map or nil for each message", (dict, tuple))
+
+    def __init__(self, words: str, types: tuple[type, ...]) -> None:
+        self.words = words
+        self.types = types
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One argument or option.
+
+    Args:
+        name: its name, in error details and in PROTOCOL.md.
+        kind: what it may be.
+        low: the least value (COUNT, SECONDS), inclusive.
+        high: the greatest value (COUNT, SECONDS) or length in characters (TEXT), inclusive.
+        is_required: whether the request is refused without it; options never are.
+    """
+
+    name: str
+    kind: Kind
+    low: float = 0
+    high: float = limits.MAX_TEXT_CHARS
+    is_required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb: its name, its arguments in order, and its options by name."""
+
+    name: str
+    summary: str
+    arguments: tuple[Field, ...] = ()
+    options: dict[str, Field] = field(default_factory=dict)
+
+    @property
+    def least_length(self) -> int:
+        """Length of the shortest well-formed frame."""
+        return 2 + sum(argument.is_required for argument in self.arguments)
+
+    @property
+    def most_length(self) -> int:
+        """Length of the longest well-formed frame: every argument, and options."""
+        return 2 + len(self.arguments) + bool(self.options)
+
+
+def _options(*fields: Field) -> dict[str, Field]:
+    return {option.name: option for option in fields}
+
+
+_QUEUE = Field("queue", Kind.NAME)
+_MAX = Field("max", Kind.COUNT, 1, limits.MAX_MESSAGES_PER_FRAME)
+
+_ALL = (
+    Verb(
+        "AUTH",
+        "say who you are",
+        (Field("credentials", Kind.MAP),),
+        _options(
+            Field("client", Kind.TEXT),
+            Field("version", Kind.COUNT, 0, 2**31),
+        ),
+    ),
+    Verb(
+        "CREATE",
+        "create a queue",
+        (_QUEUE,),
+        _options(
+            Field("max_messages", Kind.COUNT, 1, limits.MAX_QUEUE_MESSAGES),
+            Field("max_bytes", Kind.COUNT, 1, limits.MAX_QUEUE_BYTES),
+            Field("if_missing", Kind.FLAG),
+        ),
+    ),
+    Verb("DELETE", "delete a queue and its messages", (_QUEUE,)),
+    Verb(
+        "LIST",
+        "list queues by pattern",
+        (Field("pattern", Kind.PATTERN, is_required=False),),
+    ),
+    Verb("INFO", "show one queue", (_QUEUE,)),
+    Verb(
+        "PUSH",
+        "append messages to a queue",
+        (
+            _QUEUE,
+            Field("count", Kind.COUNT, 1, limits.MAX_MESSAGES_PER_FRAME),
+            Field("pack", Kind.PACK),
+        ),
+        _options(
+            Field("headers", Kind.HEADERS),
+        ),
+    ),
+    Verb(
+        "PULL",
+        "remove the oldest messages and return them",
+        (_QUEUE, _MAX),
+        _options(Field("wait", Kind.SECONDS, 0, limits.MAX_WAIT_SECONDS)),
+    ),
+    Verb(
+        "WAKE",
+        "end one of this connection's waiting PULLs now",
+        (Field("request", Kind.COUNT, 1, limits.MAX_REQUEST_ID),),
+    ),
+    Verb(
+        "PEEK",
+        "return messages without removing them",
+        (_QUEUE, _MAX),
+        _options(Field("skip", Kind.COUNT, 0, limits.MAX_QUEUE_MESSAGES)),
+    ),
+    Verb("PURGE", "remove all messages of a queue", (_QUEUE,)),
+    Verb("PING", "ask whether the server answers"),
+)
+
+VERBS: dict[str, Verb] = {verb.name: verb for verb in _ALL}
