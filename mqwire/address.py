@@ -58,14 +58,19 @@ class Address:
         version = fields.get("address_file_version")
         if version != ADDRESS_FILE_VERSION:
             raise ValueError(f"its version is {version!r}, understood is {ADDRESS_FILE_VERSION}")
+        urls = fields.get("urls")
+        if not isinstance(urls, list) or not urls:
+            raise ValueError("its urls are not a list with an address in it")
         try:
             return cls(
-                urls=tuple(str(url) for url in fields["urls"]),
+                urls=tuple(str(url) for url in urls),
                 token=str(fields["token"]),
                 host=str(fields["host"]),
                 pid=int(fields["pid"]),
                 started_at=float(fields["started_at"]),
                 server_version=str(fields["server_version"]),
             )
-        except (KeyError, TypeError) as error:
+        except KeyError as error:
             raise ValueError(f"it lacks {error}") from error
+        except (TypeError, OverflowError) as error:
+            raise ValueError(f"a value in it is not what it should be ({error})") from error

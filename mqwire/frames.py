@@ -13,6 +13,12 @@ Theory of operation. The reader counts bytes received and knows where the
 frame that it stands in ends, so it calls the parser only when a whole frame is
 there: a peer that sends a byte at a time costs a comparison for each, not a
 parse. The length is judged at the prefix, before the body arrives.
+
+What a few bytes may make of themselves is bounded too. A container's header
+announces entries that the parser makes room for before it has seen one, and a
+byte of empty map decodes to 74 bytes of memory. So the frames of a stranger and
+those over the bound of containers are walked, which allocates nothing, before
+they are decoded; in all others a container can announce only so many entries.
 """
 
 from __future__ import annotations
@@ -24,7 +30,12 @@ import msgpack
 
 from mqwire.codes import Code
 from mqwire.errors import StreamError
-from mqwire.limits import PREFIX_BYTES
+from mqwire.limits import (
+    MAX_CONTAINER_ENTRIES,
+    MAX_FRAME_BYTES_BEFORE_AUTH,
+    MAX_REQUEST_ELEMENTS,
+    PREFIX_BYTES,
+)
 
 PREFIX_BYTE: Final = 0xCE
 _pack_prefix = struct.Struct(">BI").pack
@@ -54,7 +65,8 @@ class FrameWriter:
             frame: an array of nil, booleans, integers, floats, str, bytes, arrays and maps.
 
         Raises:
-            TypeError, OverflowError: a value that msgpack cannot hold.
+            TypeError, ValueError, OverflowError: a value that msgpack cannot hold; the
+                writer stays usable.
         """
         body: bytes = self.pack(frame)
         return prefix(len(body)) + body
@@ -66,20 +78,33 @@ class FrameReader:
     Args:
         max_frame_bytes: frames whose body is longer break the stream. May be set later:
             it holds from the next prefix on.
-        max_container_bytes: largest encoded array or map inside a frame, or None for
-            no such bound (a client trusts its server that far).
+        max_container_bytes: how large the arrays and maps inside a frame may be together,
+            encoded, or None for no such bound (a client trusts its server that far).
     """
 
     def __init__(self, max_frame_bytes: int, max_container_bytes: int | None = None) -> None:
+        self._is_wary = max_container_bytes is not None
+        self._max_container_bytes = 2**32 if max_container_bytes is None else max_container_bytes
+        self._max_entries = MAX_CONTAINER_ENTRIES if self._is_wary else -1
         self.max_frame_bytes = max_frame_bytes
         self.error: StreamError | None = None
         """Why the stream is broken, once it is; nothing more is read then."""
         self._received = 0  # bytes fed to the present parser
         self._position = 0  # where the last whole frame ended
         self._end = 0  # where the present frame's body will end; 0 until its prefix is read
-        self._unpacker = _unpacker(_INITIAL_BYTES)
-        # No frame up to this size can hold a container over the bound.
-        self._trusted_bytes = (max_container_bytes or 2**32) + PREFIX_BYTES
+        self._unpacker = _unpacker(_INITIAL_BYTES, self._max_entries)
+
+    @property
+    def max_frame_bytes(self) -> int:
+        """Frames whose body is longer break the stream."""
+        return self._max_frame_bytes
+
+    @max_frame_bytes.setter
+    def max_frame_bytes(self, bound: int) -> None:
+        self._max_frame_bytes = bound
+        # Frames up to this size, prefix and body, are decoded without a walk.
+        is_strangers = self._is_wary and bound <= MAX_FRAME_BYTES_BEFORE_AUTH
+        self._trusted_bytes = 0 if is_strangers else PREFIX_BYTES + self._max_container_bytes
 
     @property
     def leftover_bytes(self) -> int:
@@ -119,7 +144,7 @@ class FrameReader:
                 end = self._end = start + PREFIX_BYTES + self._judge(unpack())
             if received < end:
                 break
-            frame = unpack() if end - start <= self._trusted_bytes else self._unpack_large()
+            frame = unpack() if end - start <= self._trusted_bytes else self._unpack_walked()
             if tell() != end:
                 raise _malformed("its body is not as long as its prefix says")
             if type(frame) is not tuple:
@@ -132,37 +157,49 @@ class FrameReader:
 
     def _judge(self, length: int) -> int:
         """Return a frame's length if it may have that; its body has not arrived yet."""
-        if length > self.max_frame_bytes:
+        if length > self._max_frame_bytes:
             raise StreamError(
                 Code.FRAME_TOO_LARGE,
-                f"a frame of {length} bytes is over the bound of {self.max_frame_bytes}",
-                {"limit": self.max_frame_bytes, "asked": length},
+                f"a frame of {length} bytes is over the bound of {self._max_frame_bytes}",
+                {"limit": self._max_frame_bytes, "asked": length},
             )
         if not length:
             raise _malformed("its body is empty")
         return length
 
-    def _unpack_large(self) -> Any:
-        """Decode a frame that is large enough to hold a container over the bound.
+    def _unpack_walked(self) -> Any:
+        """Decode a frame after making sure that it holds what its headers announce."""
+        body = self._unpacker.read_bytes(self._end - self._position - PREFIX_BYTES)
+        walker = _unpacker(len(body))
+        walker.feed(body)
+        if len(body) > self._max_container_bytes:
+            self._walk_large(walker, body)
+        else:
+            walker.skip()
+        entries = self._max_entries
+        return msgpack.unpackb(body, max_array_len=entries, max_map_len=entries, **_STRICT)
+
+    def _walk_large(self, walker: msgpack.Unpacker, body: bytes) -> None:
+        """Refuse a frame that would decode to much more than its own size.
 
         Only text and binary may be large: they decode to their own size, where a
         container of tiny values decodes to 74 times its own.
         """
-        body = self._unpacker.read_bytes(self._end - self._position - PREFIX_BYTES)
-        walker = _unpacker(len(body))
-        walker.feed(body)
         count = walker.read_array_header()
-        for index in range(count):
+        if count > MAX_REQUEST_ELEMENTS:
+            raise _malformed(f"it is large and has {count} elements")
+        in_containers = 0
+        for _ in range(count):
             start = walker.tell()
             walker.skip()
-            is_container = body[start] & 0xE0 == 0x80 or 0xDC <= body[start] <= 0xDF
-            if is_container and walker.tell() - start > self._trusted_bytes - PREFIX_BYTES:
-                raise _malformed(f"its element {index} is too large an array or map")
-        return msgpack.unpackb(body, **_STRICT)
+            if body[start] & 0xE0 == 0x80 or 0xDC <= body[start] <= 0xDF:
+                in_containers += walker.tell() - start
+        if in_containers > self._max_container_bytes:
+            raise _malformed(f"its arrays and maps have {in_containers} bytes together")
 
     def _start_afresh(self) -> None:
         """Begin a new parser, whose buffer is small again, at a frame's edge."""
-        self._unpacker = _unpacker(_INITIAL_BYTES)
+        self._unpacker = _unpacker(_INITIAL_BYTES, self._max_entries)
         self._received = self._position = self._end = 0
 
 
@@ -185,8 +222,14 @@ _STRICT: Final[dict[str, Any]] = {
 }
 
 
-def _unpacker(size: int) -> msgpack.Unpacker:
-    return msgpack.Unpacker(read_size=size, max_buffer_size=2**31 - 1, **_STRICT)
+def _unpacker(size: int, max_entries: int = -1) -> msgpack.Unpacker:
+    return msgpack.Unpacker(
+        read_size=size,
+        max_buffer_size=2**31 - 1,
+        max_array_len=max_entries,
+        max_map_len=max_entries,
+        **_STRICT,
+    )
 
 
 def _bad_prefix(byte: int) -> StreamError:

@@ -25,8 +25,15 @@ MAX_FRAME_BYTES_BEFORE_AUTH: Final = 4 * KIB
 """A stranger may not make the server buffer more than this."""
 
 MAX_CONTAINER_BYTES: Final = 256 * KIB
-"""Largest encoded array or map inside a request. A byte of empty maps decodes to
+"""The arrays and maps inside a request, encoded, together. A byte of empty maps decodes to
 74 bytes of memory, so this bounds what one request can make of itself to about 19 MiB."""
+
+MAX_CONTAINER_ENTRIES: Final = 32 * KIB
+"""Entries of one array or map inside a request: a parser may make room for as many as a
+header of five bytes announces. Twice the most that any request has a use for."""
+
+MAX_REQUEST_ELEMENTS: Final = 64
+"""Elements of a request's own array when it is too large to be decoded unseen."""
 
 FRAME_OVERHEAD_BYTES: Final = 32 * KIB
 """What a frame may need beside its bodies and headers: verb, ids, names, options."""
@@ -72,3 +79,5 @@ assert MIN_FRAME_BYTES <= MAX_FRAME_BYTES <= HARD_MAX_FRAME_BYTES < 2**32
 assert MAX_BODY_BYTES + MAX_HEADERS_BYTES + FRAME_OVERHEAD_BYTES <= MAX_FRAME_BYTES
 assert MAX_HEADERS_BYTES + FRAME_OVERHEAD_BYTES < MIN_FRAME_BYTES
 assert MAX_HEADERS_BYTES <= MAX_CONTAINER_BYTES
+assert MAX_FRAME_BYTES_BEFORE_AUTH <= MAX_CONTAINER_BYTES
+assert MAX_MESSAGES_PER_FRAME < MAX_CONTAINER_ENTRIES

@@ -61,7 +61,10 @@ def decode_body(piece: bytes) -> Any:
     Raises:
         ValueError: not one well-formed value, or text that is not UTF-8.
     """
-    return msgpack.unpackb(piece, strict_map_key=False)
+    try:
+        return msgpack.unpackb(piece, strict_map_key=False)
+    except TypeError as error:
+        raise ValueError("a map in it has a key that is an array or a map") from error
 
 
 class PackChecker:
@@ -116,23 +119,48 @@ class Cutter:
     rest of the pack is never copied.
     """
 
-    __slots__ = ("_pack", "_start", "_unpacker")
+    __slots__ = ("_edge", "_pack", "_start", "_unpacker")
 
     def __init__(self, pack: bytes) -> None:
         self._pack = pack
         self._start = 0
+        self._edge = 0  # end of the next body, once it has been looked at; else 0
         self._unpacker = _unpacker(len(pack))
         self._unpacker.feed(pack)
 
-    def take(self, count: int) -> bytes:
-        """Return the next `count` bodies as a pack; the caller knows that they are there."""
-        skip = self._unpacker.skip
-        for _ in range(count):
-            skip()
-        end = self._unpacker.tell()
-        piece = self._pack[self._start : end]
+    @property
+    def rest(self) -> bytes:
+        """A copy of the bodies that have not been taken."""
+        return self._pack[self._start :]
+
+    def take(self, most: int, room_bytes: int, at_least: int = 0) -> tuple[int, bytes]:
+        """Take the next bodies.
+
+        Args:
+            most: how many at most; the caller knows that so many are left.
+            room_bytes: how large they may be together.
+            at_least: how many are taken even where there is no room for them.
+
+        Returns:
+            How many were taken, and the pack of these.
+        """
+        start = end = self._start
+        taken = 0
+        while taken < most:
+            edge = self._edge or self._next_edge()
+            if edge - start > room_bytes and taken >= at_least:
+                self._edge = edge
+                break
+            end = edge
+            self._edge = 0
+            taken += 1
         self._start = end
-        return piece
+        return taken, self._pack[start:end]
+
+    def _next_edge(self) -> int:
+        self._unpacker.skip()
+        edge: int = self._unpacker.tell()
+        return edge
 
 
 def iter_sizes(pack: bytes) -> Iterator[int]:

@@ -1,0 +1,160 @@
+"""The composition root: config in, a serving process, an exit code out. Floor 4.
+
+Order of starting: address file looked at, frame log, sockets, address file written, the
+line that says so. Order of stopping: no new connections, the clients are told, the frame
+log is written out, the address file goes. A second signal does not hurry it: stopping
+is bounded by `mqd.net.server.CLOSE_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import logging
+import signal
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mqd.address_file import AddressFile, own_address
+from mqd.clock import Clock
+from mqd.core.access import Role
+from mqd.core.broker import Bounds
+from mqd.engine.local import LocalEngine
+from mqd.net.authenticator import Authenticator
+from mqd.net.frame_log import FrameLog
+from mqd.net.server import Server, Services
+from mqd.passwords import PasswordChecker, Tokens, User, new_token
+from mqwire import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mqd.config import Config
+
+_logger = logging.getLogger("mqd")
+
+EXIT_OK: Final = 0
+
+
+def serve(config: Config, *, dev: bool) -> int:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        config: sound and complete.
+        dev: whether the well-known users of `--dev` are in it; only said, not judged here.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        AddressFileError: another server uses the address file, or it cannot be written.
+        OSError: an address, a directory or a file cannot be had.
+    """
+    logging.basicConfig(
+        level=config.server.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    address_file = None
+    if config.address_file_path is not None:
+        address_file = AddressFile(config.address_file_path)
+        stale = address_file.check_free()
+        if stale is not None:
+            _logger.warning("%s", stale)
+    loop = _loop_factory(config.server.loop)()
+    try:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(_Process(config, address_file, is_dev=dev).run())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+    return EXIT_OK
+
+
+def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return what makes the event loop; `auto` is uvloop where that can be imported."""
+    if name != "asyncio":
+        try:
+            import uvloop  # noqa: PLC0415  not there on every platform
+        except ImportError:
+            if name == "uvloop":
+                raise OSError("server.loop is uvloop, which cannot be imported here") from None
+            _logger.warning("uvloop cannot be imported; serving on plain asyncio, which is slower")
+        else:
+            return uvloop.new_event_loop
+    return asyncio.new_event_loop
+
+
+@dataclass
+class _Process:
+    """One run of the server."""
+
+    config: Config
+    address_file: AddressFile | None
+    is_dev: bool
+
+    async def run(self) -> None:
+        """Start, wait for a signal, stop."""
+        with ExitStack() as stack:
+            tokens, checker = Tokens(), PasswordChecker()
+            stack.callback(checker.close)
+            server = self._make_server(stack, tokens, checker)
+            stop = _stop_event()
+            urls = await server.start()
+            try:
+                self._announce(stack, urls, tokens)
+                await stop.wait()
+                _logger.info("stopping")
+            finally:
+                await server.stop()
+        _logger.info("stopped")
+
+    def _make_server(self, stack: ExitStack, tokens: Tokens, checker: PasswordChecker) -> Server:
+        config = self.config
+        frame_log = None
+        if config.frame_log.level != "off":
+            directory = config.frame_log_path
+            frame_log = FrameLog(directory, __version__, asyncio.get_running_loop())
+            stack.callback(frame_log.close)
+        queues = config.queues
+        bounds = Bounds(queues.max_messages, queues.max_bytes, queues.max_queues)
+        clock = Clock()
+        engine = LocalEngine(bounds, clock.now_ms, config.limits.max_frame_bytes)
+        authenticator = Authenticator(config.auth.users_by_name, checker, tokens)
+        services = Services(engine, clock, authenticator.authenticate, frame_log)
+        return Server(config, services)
+
+    def _announce(self, stack: ExitStack, urls: list[str], tokens: Tokens) -> None:
+        """Write the address file and say that the server serves."""
+        if self.address_file is not None:
+            token = new_token()
+            tokens.add(token, User(_owner_name(), Role.ADMIN))
+            self.address_file.write(own_address(urls, token))
+            stack.callback(self.address_file.remove)
+            _logger.info("clients of this user find the server by %s", self.address_file.path)
+        _logger.info(
+            "mqd %s serves at %s; state is kept in memory, frames are logged to %s%s",
+            __version__,
+            ", ".join(urls),
+            "nowhere" if self.config.frame_log.level == "off" else self.config.frame_log_path,
+            "; --dev: passwords are well known" if self.is_dev else "",
+        )
+
+
+def _owner_name() -> str:
+    """Return what the holder of the address file's token is called."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "owner"
+
+
+def _stop_event() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop

@@ -1,0 +1,357 @@
+"""The configuration itself: one frozen `Config` of frozen sections.
+
+What it is: every key with its default, its bounds and its line of explanation,
+in one place; mqd.yaml and the messages to the operator are made from it.
+What it is not: where values come from, which `mqd.config.loading` knows. Making
+a `Config` reads nothing and changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from mqd.config.kinds import Choice, Integer, Seconds, Text
+from mqd.config.printing import yaml_text
+from mqd.config.problems import ConfigError, Problem
+from mqd.config.users import UserEntry, Users
+from mqwire import limits
+from mqwire.address import DEFAULT_ADDRESS_FILE
+from mqwire.levels import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mqd.config.kinds import Kind
+
+_BODY_OVERHEAD_BYTES: Final = limits.MAX_HEADERS_BYTES + limits.FRAME_OVERHEAD_BYTES
+_DAY_SECONDS: Final = 86_400
+_IN_MEMORY: Final = (
+    f"this version keeps its state in memory, so {Level.ACCEPTED.word} is all that it can promise"
+)
+
+
+@dataclass(frozen=True)
+class Key:
+    """What there is to know about a key beyond its name and default.
+
+    Args:
+        kind: what it takes.
+        doc: what it does, a sentence or two for the operator.
+        flag: the flag of `mqd` that sets it, or empty.
+    """
+
+    kind: Kind
+    doc: str
+    flag: str = ""
+
+
+def _key(default: Any, kind: Kind, doc: str, *, flag: str = "") -> Any:
+    return field(default=default, metadata={"key": Key(kind, doc, flag)})
+
+
+def _path(default: str | None, doc: str, *, flag: str = "", null: str = "") -> Any:
+    kind = Text("a path", 4096, is_optional=bool(null), null_means=null)
+    return _key(default, kind, doc, flag=flag)
+
+
+@dataclass(frozen=True)
+class Section:
+    """What all sections share: their values are checked when they are made.
+
+    Raises:
+        ConfigError: with every value of the section that its key does not take.
+    """
+
+    section: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        problems: list[Problem] = []
+        for item in fields(self):
+            key: Key = item.metadata["key"]
+            try:
+                value = key.kind.read(f"{self.section}.{item.name}", getattr(self, item.name))
+            except ConfigError as error:
+                problems += error.problems
+            else:
+                object.__setattr__(self, item.name, value)
+        if problems:
+            raise ConfigError(problems)
+
+
+@dataclass(frozen=True)
+class ServerConfig(Section):
+    """Where the server listens and how it runs."""
+
+    section: ClassVar[str] = "server"
+
+    host: str = _key(
+        "127.0.0.1",
+        Text("a host name or an address", 253, r"[A-Za-z0-9._:%-]+"),
+        "Address to listen on. 127.0.0.1 serves this machine alone, 0.0.0.0 every network.",
+        flag="--host",
+    )
+    port: int = _key(
+        7500,
+        Integer(0, 65_535),
+        "TCP port to listen on. 0 takes a free one, which the address file then tells.",
+        flag="--port",
+    )
+    unix_socket: str | None = _key(
+        None,
+        Text("a path", 107, is_optional=True, null_means="no such socket"),
+        "Unix socket to listen on, beside the TCP port.",
+        flag="--unix-socket",
+    )
+    address_file: str | None = _path(
+        DEFAULT_ADDRESS_FILE,
+        "File that tells clients of the same user where the server is, and lets them in as "
+        "administrators. Each server needs its own.",
+        flag="--address-file",
+        null="no such file",
+    )
+    loop: str = _key(
+        "auto",
+        Choice(("auto", "uvloop", "asyncio")),
+        "Event loop. auto takes uvloop, and asyncio where uvloop is not installed.",
+        flag="--loop",
+    )
+    log_level: str = _key(
+        "info",
+        Choice(("debug", "info", "warning", "error")),
+        "Least severe messages that go to standard error.",
+    )
+
+
+@dataclass(frozen=True)
+class QueuesConfig(Section):
+    """Bounds of queues: the default of a new queue, and its cap."""
+
+    section: ClassVar[str] = "queues"
+
+    max_messages: int = _key(
+        1_000_000,
+        Integer(1, limits.MAX_QUEUE_MESSAGES, "messages"),
+        "Most messages that one queue holds.",
+    )
+    max_bytes: int = _key(
+        1024 * limits.MIB,
+        Integer(1, limits.MAX_QUEUE_BYTES, "bytes"),
+        "Most bytes, bodies and headers together, that one queue holds.",
+    )
+    max_queues: int = _key(
+        10_000,
+        Integer(1, 1_000_000, "queues"),
+        "Most queues that the server holds.",
+    )
+
+
+@dataclass(frozen=True)
+class StorageConfig(Section):
+    """Where the server keeps what it keeps, and what OK promises."""
+
+    section: ClassVar[str] = "storage"
+
+    path: str = _path(
+        "~/.mqd/data",
+        "Data directory, made with mode 0700 where it is missing.",
+        flag="--data-dir",
+    )
+    durability: str = _key(
+        Level.ACCEPTED.word,
+        Choice(
+            (Level.ACCEPTED.word,),
+            {Level.WRITTEN.word: _IN_MEMORY, Level.SYNCED.word: _IN_MEMORY},
+        ),
+        "What has happened to a change when its OK leaves the server. This version keeps its "
+        "state in memory: accepted means that the change is there, and that it ends with the "
+        "process. written and synced are words reserved for a journal on disk, and are refused.",
+    )
+    snapshot_interval_seconds: float = _key(
+        60.0,
+        Seconds(_DAY_SECONDS),
+        "Reserved for snapshots of the state; without effect in this version.",
+    )
+
+
+@dataclass(frozen=True)
+class FrameLogConfig(Section):
+    """The record of every request and reply."""
+
+    section: ClassVar[str] = "frame_log"
+
+    level: str = _key(
+        "full",
+        Choice(("full", "off")),
+        "full records every frame whole, credentials removed; off records nothing.",
+    )
+    path: str | None = _path(
+        None,
+        "Directory of the frame log.",
+        null="the directory frames inside storage.path",
+    )
+
+
+@dataclass(frozen=True)
+class AuthConfig(Section):
+    """Who may come in, beside the owner of the address file."""
+
+    section: ClassVar[str] = "auth"
+
+    users: tuple[UserEntry, ...] = _key(
+        (),
+        Users(),
+        "Users with passwords. An entry looks like this: "
+        '{name: ada, role: agent, password_hash: "$argon2id$..."}. admin may do everything, '
+        "agent (or manager) may push, pull and look, user may look.",
+    )
+    timeout_seconds: float = _key(
+        10.0,
+        Seconds(3600),
+        "A connection that has not authenticated after this time is closed.",
+    )
+
+    @property
+    def users_by_name(self) -> dict[str, UserEntry]:
+        """The users by name."""
+        return {user.name: user for user in self.users}
+
+
+@dataclass(frozen=True)
+class LimitsConfig(Section):
+    """What clients may ask of the server."""
+
+    section: ClassVar[str] = "limits"
+
+    max_connections: int = _key(
+        20_000,
+        Integer(1, 1_000_000, "connections"),
+        "Most connections at a time. The process needs as many open files.",
+    )
+    max_frame_bytes: int = _key(
+        limits.MAX_FRAME_BYTES,
+        Integer(limits.MIN_FRAME_BYTES, limits.HARD_MAX_FRAME_BYTES, "bytes"),
+        "Largest body of a frame, both ways.",
+    )
+    max_body_bytes: int = _key(
+        limits.MAX_BODY_BYTES,
+        Integer(1, limits.HARD_MAX_FRAME_BYTES - _BODY_OVERHEAD_BYTES, "bytes"),
+        "Largest encoded body of a message. At most max_frame_bytes less "
+        f"{_BODY_OVERHEAD_BYTES}, so that a frame can carry it with its headers.",
+    )
+    max_waits_per_connection: int = _key(
+        limits.MAX_WAITS_PER_CONNECTION,
+        Integer(1, limits.MAX_WAITS_PER_CONNECTION, "requests"),
+        "Most PULLs of one connection that wait at a time.",
+    )
+    max_unsent_bytes: int = _key(
+        limits.MIB,
+        Integer(4 * limits.KIB, 1024 * limits.MIB, "bytes"),
+        "A connection whose unsent output passes this is not read until it has shrunk.",
+    )
+    unsent_timeout_seconds: float = _key(
+        60.0,
+        Seconds(_DAY_SECONDS),
+        "A client that reads nothing of its unsent output for this long is cut off.",
+    )
+    max_frames_per_turn: int = _key(
+        256,
+        Integer(1, 65_536, "frames"),
+        "Most frames of one connection that are handled before others have their turn.",
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration; `Config()` is the default one.
+
+    Raises:
+        ConfigError: values that do not go together.
+    """
+
+    server: ServerConfig = field(default_factory=ServerConfig)
+    queues: QueuesConfig = field(default_factory=QueuesConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    frame_log: FrameLogConfig = field(default_factory=FrameLogConfig)
+    auth: AuthConfig = field(default_factory=AuthConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+
+    def __post_init__(self) -> None:
+        most = self.limits.max_frame_bytes - _BODY_OVERHEAD_BYTES
+        if self.limits.max_body_bytes > most:
+            sentence = (
+                f"a body of {self.limits.max_body_bytes} bytes does not fit into a frame: with "
+                f"limits.max_frame_bytes at {self.limits.max_frame_bytes} it takes at most {most}"
+            )
+            raise ConfigError([Problem("limits.max_body_bytes", sentence)])
+
+    @property
+    def storage_path(self) -> Path:
+        """The data directory, `~` expanded.
+
+        Raises:
+            ConfigError: as the other paths do, if nothing tells the home directory.
+        """
+        return _expanded("storage.path", self.storage.path)
+
+    @property
+    def frame_log_path(self) -> Path:
+        """The directory of the frame log, `~` expanded."""
+        if self.frame_log.path is None:
+            return self.storage_path / "frames"
+        return _expanded("frame_log.path", self.frame_log.path)
+
+    @property
+    def unix_socket_path(self) -> Path | None:
+        """The Unix socket, `~` expanded; None for none."""
+        path = self.server.unix_socket
+        return None if path is None else _expanded("server.unix_socket", path)
+
+    @property
+    def address_file_path(self) -> Path | None:
+        """The address file, `~` expanded; None for none."""
+        path = self.server.address_file
+        return None if path is None else _expanded("server.address_file", path)
+
+    def to_yaml(self) -> str:
+        """Return the configuration as commented YAML, password hashes hidden."""
+        return yaml_text(self.sections)
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """The sections, in the order of mqd.yaml."""
+        return tuple(getattr(self, item.name) for item in fields(self))
+
+
+def _expanded(path: str, text: str) -> Path:
+    expanded = os.path.expanduser(text)  # noqa: PTH111  Path's own raises RuntimeError
+    if expanded.startswith("~"):
+        sentence = f"the home directory of '{text}' cannot be told; give the path without ~"
+        raise ConfigError([Problem(path, sentence)])
+    return Path(expanded)
+
+
+SECTIONS: Final[dict[str, type[Section]]] = {
+    kind.section: kind
+    for kind in (
+        ServerConfig,
+        QueuesConfig,
+        StorageConfig,
+        FrameLogConfig,
+        AuthConfig,
+        LimitsConfig,
+    )
+}
+"""The sections by name, in the order of mqd.yaml."""
+
+
+def _all_keys() -> Iterator[tuple[str, Key]]:
+    for name, section in SECTIONS.items():
+        for item in fields(section):
+            yield f"{name}.{item.name}", item.metadata["key"]
+
+
+KEYS: Final[dict[str, Key]] = dict(_all_keys())
+"""Every key by its dotted path."""

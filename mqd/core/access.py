@@ -1,0 +1,77 @@
+"""Who may do what: roles, and the one table of verb by role. Floor 1: pure.
+
+What it is: the roles, their other names, and which verbs each role allows.
+What it is not: who somebody is. Users, passwords and tokens are the shell's.
+
+Everything that the table does not allow is refused: a verb that is added to
+the registry and not to the table is nobody's.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, unique
+from typing import Final
+
+
+@unique
+class Role(Enum):
+    """What a user may do; the value is the word on the wire and in the config."""
+
+    ADMIN = "admin"
+    """Everything."""
+    AGENT = "agent"
+    """Push, pull and look: what a worker needs."""
+    USER = "user"
+    """Look."""
+
+    @property
+    def word(self) -> str:
+        """The lower-case word used on the wire, in the config and in text."""
+        return self.value
+
+
+ROLE_ALIASES: Final[dict[str, Role]] = {"manager": Role.AGENT}
+"""Other words that are taken for a role; they are never given out."""
+
+ROLE_WORDS: Final = (*(role.word for role in Role), *ROLE_ALIASES)
+"""Every word that `role_named` takes."""
+
+PUBLIC_VERBS: Final = frozenset({"AUTH", "PING"})
+"""Verbs that are open to anyone, before AUTH too."""
+
+_EVERYONE: Final = frozenset({Role.ADMIN, Role.AGENT, Role.USER})
+_WORKERS: Final = frozenset({Role.ADMIN, Role.AGENT})
+_ADMINS: Final = frozenset({Role.ADMIN})
+
+_ROLES_BY_VERB: Final[dict[str, frozenset[Role]]] = {
+    "LIST": _EVERYONE,
+    "INFO": _EVERYONE,
+    "PEEK": _EVERYONE,
+    "PUSH": _WORKERS,
+    "PULL": _WORKERS,
+    "WAKE": _WORKERS,
+    "CREATE": _ADMINS,
+    "DELETE": _ADMINS,
+    "PURGE": _ADMINS,
+}
+
+ALLOWED: Final[dict[Role, frozenset[str]]] = {
+    role: frozenset(verb for verb, roles in _ROLES_BY_VERB.items() if role in roles)
+    for role in Role
+}
+"""The verbs that each role allows, beside the public ones."""
+
+
+def role_named(word: str) -> Role:
+    """Return the role that `word` stands for, by its own name or an alias.
+
+    Raises:
+        ValueError: no such role; the sentence tells the words that there are.
+    """
+    alias = ROLE_ALIASES.get(word)
+    if alias is not None:
+        return alias
+    try:
+        return Role(word)
+    except ValueError as error:
+        raise ValueError(f"there is no such role; there are {', '.join(ROLE_WORDS)}") from error

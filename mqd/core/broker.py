@@ -1,0 +1,208 @@
+"""The broker: every queue, and the one way to change them.
+
+A command is planned (`plan_...`: pure, may refuse, changes nothing and returns a
+record), then applied (`apply`: cannot fail). Whatever rebuilds the state after a
+restart applies the same records. Taking messages is one pass, `take`, which
+changes the queue at once, since finding out how many messages fit is the same
+work as taking them; applying the PULL record of that many does the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mqd.core import records
+from mqd.core.errors import over_cap, queue_exists, queue_not_found, too_many_queues
+from mqd.core.fifo import ANY_SIZE, Batch, HeaderRun
+from mqd.core.queue import Queue, Waiter
+from mqwire.names import matches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from mqd.core.records import Record
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What the server's configuration allows.
+
+    Args:
+        max_messages: default and cap of a queue's bound of the same name.
+        max_bytes: default and cap of a queue's bound of the same name.
+        max_queues: how many queues there may be.
+    """
+
+    max_messages: int
+    max_bytes: int
+    max_queues: int
+
+
+class Broker:
+    """All queues of a server.
+
+    Args:
+        bounds: see `Bounds`; they judge commands, never records.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._by_name: dict[str, Queue] = {}
+        self._by_uid: dict[int, Queue] = {}
+        self._last_uid = 0
+        self._appliers: dict[int, Callable[..., int]] = {
+            records.CREATE: self._apply_create,
+            records.DELETE: self._apply_delete,
+            records.PUSH: self._apply_push,
+            records.PULL: self._apply_pull,
+            records.PURGE: self._apply_purge,
+        }
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def queue(self, name: str) -> Queue:
+        """Return the queue of this name.
+
+        Raises:
+            BrokerError: QUEUE_NOT_FOUND.
+        """
+        queue = self._by_name.get(name)
+        if queue is None:
+            raise queue_not_found(name)
+        return queue
+
+    def queues(self, pattern: str = "*") -> Iterator[Queue]:
+        """Yield the queues whose names fit, sorted by name."""
+        for name in sorted(self._by_name):
+            if matches(pattern, name):
+                yield self._by_name[name]
+
+    def plan_create(
+        self, name: str, max_messages: int | None, max_bytes: int | None, now_ms: int
+    ) -> Record:
+        """Plan a new queue.
+
+        Args:
+            name: checked against the rule for names already.
+            max_messages: the queue's bound, or None for the server's.
+            max_bytes: the same in bytes.
+            now_ms: when.
+
+        Raises:
+            BrokerError: QUEUE_EXISTS, TOO_MANY_QUEUES, or OUT_OF_RANGE past the cap.
+        """
+        bounds = self._bounds
+        if name in self._by_name:
+            raise queue_exists(name)
+        if len(self._by_name) >= bounds.max_queues:
+            raise too_many_queues(bounds.max_queues)
+        messages = bounds.max_messages if max_messages is None else max_messages
+        size_bytes = bounds.max_bytes if max_bytes is None else max_bytes
+        if messages > bounds.max_messages:
+            raise over_cap("max_messages", bounds.max_messages, messages)
+        if size_bytes > bounds.max_bytes:
+            raise over_cap("max_bytes", bounds.max_bytes, size_bytes)
+        return (records.CREATE, self._last_uid + 1, name, messages, size_bytes, now_ms)
+
+    def plan_delete(self, name: str) -> Record:
+        """Plan to delete a queue with its messages; QUEUE_NOT_FOUND if there is none."""
+        return (records.DELETE, self.queue(name).uid)
+
+    def plan_purge(self, name: str) -> Record:
+        """Plan to remove all messages of a queue; QUEUE_NOT_FOUND if there is none."""
+        return (records.PURGE, self.queue(name).uid)
+
+    def plan_push(
+        self, name: str, count: int, pack: bytes, headers: tuple[HeaderRun, ...], now_ms: int
+    ) -> Record:
+        """Plan to append messages.
+
+        Args:
+            name: the queue.
+            count: bodies in the pack, at least 1.
+            pack: a pack that has been checked to hold them.
+            headers: runs by offset, ascending; empty where no message has any.
+            now_ms: when.
+
+        Raises:
+            BrokerError: QUEUE_NOT_FOUND or QUEUE_FULL.
+        """
+        queue = self._by_name.get(name)
+        if queue is None:
+            raise queue_not_found(name)
+        size_bytes = len(pack)
+        for run in headers:
+            size_bytes += run[1] * run[3]
+        queue.check_room(count, size_bytes)
+        fifo = queue.fifo
+        first_id = fifo.first_id + fifo.count
+        return (records.PUSH, queue.uid, first_id, count, pack, headers, now_ms)
+
+    def apply(self, record: Record) -> int:
+        """Carry a record out. Cannot fail for a record that was planned on this state.
+
+        Returns:
+            PUSH: the first id; DELETE, PURGE and PULL: how many messages went;
+            CREATE: the queue's uid.
+        """
+        return self._appliers[record[0]](*record[1:])
+
+    def take(self, queue: Queue, most: int, room_bytes: int) -> Batch:
+        """Remove the oldest messages of a queue that holds at least one, in one pass.
+
+        The record that says the same is `(PULL, queue.uid, batch.count)`.
+        """
+        return queue.take(most, room_bytes)
+
+    def serve(self, queue: Queue) -> Iterator[tuple[Batch, Waiter]]:
+        """Hand ready messages to those who wait, in the order in which they came."""
+        while queue.waiters and queue.fifo.count:
+            waiter, _ = queue.waiters.popitem(last=False)
+            yield self.take(queue, waiter.most, waiter.room_bytes), waiter
+
+    def apply_all(self, planned: Iterable[Record]) -> None:
+        """Carry records out in their order: how a broker is rebuilt."""
+        for record in planned:
+            self.apply(record)
+
+    def _apply_create(
+        self, uid: int, name: str, max_messages: int, max_bytes: int, now_ms: int
+    ) -> int:
+        queue = Queue(uid, name, max_messages, max_bytes, now_ms)
+        self._by_name[name] = self._by_uid[uid] = queue
+        self._last_uid = uid
+        return uid
+
+    def _apply_delete(self, uid: int) -> int:
+        queue = self._by_uid.pop(uid)
+        del self._by_name[queue.name]
+        return queue.fifo.count
+
+    def _apply_push(
+        self,
+        uid: int,
+        first_id: int,
+        count: int,
+        pack: bytes,
+        headers: tuple[HeaderRun, ...],
+        now_ms: int,
+    ) -> int:
+        queue = self._by_uid[uid]
+        queue.pushed += count
+        assigned = queue.fifo.append(pack, count, headers, now_ms)
+        assert assigned == first_id, "a record belongs to the state that it was planned on"
+        return first_id
+
+    def _apply_pull(self, uid: int, count: int) -> int:
+        return self._by_uid[uid].take(count, ANY_SIZE).count
+
+    def _apply_purge(self, uid: int) -> int:
+        queue = self._by_uid[uid]
+        removed = queue.fifo.clear()
+        queue.purged += removed
+        return removed

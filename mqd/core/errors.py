@@ -1,0 +1,65 @@
+"""The broker's refusals."""
+
+from __future__ import annotations
+
+from mqwire.codes import Code
+from mqwire.errors import CodedError
+
+
+class BrokerError(CodedError):
+    """A command that the broker refuses; nothing has changed."""
+
+
+def queue_not_found(name: str) -> BrokerError:
+    """Make the refusal of a command on a queue that is not there."""
+    return BrokerError(
+        Code.QUEUE_NOT_FOUND,
+        f"there is no queue '{name}'; an administrator creates it with CREATE",
+        {"queue": name},
+    )
+
+
+def queue_exists(name: str) -> BrokerError:
+    """Make the refusal of creating a queue a second time."""
+    return BrokerError(
+        Code.QUEUE_EXISTS,
+        f"queue '{name}' exists; with the option if_missing that is no error",
+        {"queue": name},
+    )
+
+
+def queue_full(name: str, bound: str, limit: int, present: int, asked: int) -> BrokerError:
+    """Make the refusal of a push that would pass one of the queue's bounds.
+
+    Args:
+        name: the queue.
+        bound: `max_messages` or `max_bytes`.
+        limit: the bound's value, in messages or bytes.
+        present: what the queue holds.
+        asked: what the push would add.
+    """
+    unit = bound.removeprefix("max_")
+    return BrokerError(
+        Code.QUEUE_FULL,
+        f"queue '{name}' holds {present} of at most {limit} {unit}, so {asked} more do not fit; "
+        "pull or purge first, or create it with a higher bound",
+        {"queue": name, "bound": bound, "limit": limit, "present": present, "asked": asked},
+    )
+
+
+def too_many_queues(limit: int) -> BrokerError:
+    """Make the refusal of creating more queues than the server may hold."""
+    return BrokerError(
+        Code.TOO_MANY_QUEUES,
+        f"the server holds {limit} queues, which is all it may; delete one first",
+        {"limit": limit},
+    )
+
+
+def over_cap(option: str, cap: int, asked: int) -> BrokerError:
+    """Make the refusal of a queue option that passes the server's own bound."""
+    return BrokerError(
+        Code.OUT_OF_RANGE,
+        f"CREATE: {option} may be {cap} at most on this server, not {asked}",
+        {"verb": "CREATE", "field": option, "low": 1, "high": cap, "got": asked},
+    )

@@ -1,0 +1,219 @@
+"""The ready messages of one queue, oldest first.
+
+Theory of operation. There is no object for a message. Messages lie in the packs
+that they were pushed in, and leave in them where a pull takes a pack whole; a
+pack is cut only where a pull ends inside it, by a cutter that stays at the cut,
+so a pack of a thousand bodies that is pulled one by one is never copied more
+than once. Ids follow from position, since they are consecutive. What only some
+messages have lies beside the packs:
+
+- headers as *runs* `(first_id, count, headers, bytes_each)`: one for all the
+  messages of a push that share their headers;
+- push times as *marks* `(first_id, now_ms)`, one for each tenth of a second in
+  which something was pushed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from mqwire.packs import Cutter
+
+MARK_INTERVAL_MS: Final = 100
+"""How exact ages are; coarser marks would save nothing worth having."""
+
+ANY_SIZE: Final = 2**62
+"""More room than any messages can need."""
+
+HeaderRun: TypeAlias = tuple[int, int, dict[str, Any], int]
+"""(offset or first id, count, headers, encoded bytes of the headers of one message)."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Messages on their way out, ids `first_id` ... `first_id + count - 1`, as columns."""
+
+    first_id: int
+    count: int
+    packs: list[bytes]
+    headers: list[dict[str, Any] | None] | None
+
+
+class Fifo:
+    """An ordered store of messages with consecutive ids, starting with id 1."""
+
+    __slots__ = (
+        "_counts",
+        "_cutter",
+        "_header_runs",
+        "_marks",
+        "_packs",
+        "count",
+        "first_id",
+        "size_bytes",
+    )
+
+    def __init__(self) -> None:
+        self.first_id = 1
+        """Id of the oldest message, or of the next one if there is none."""
+        self.count = 0
+        self.size_bytes = 0
+        """Encoded bodies and headers of all messages."""
+        self._packs: deque[bytes] = deque()
+        self._counts: deque[int] = deque()  # bodies left in the pack of the same index
+        self._cutter: Cutter | None = None  # stands in the first pack once that is begun
+        self._header_runs: deque[HeaderRun] = deque()
+        self._marks: deque[tuple[int, int]] = deque()
+
+    def append(self, pack: bytes, count: int, headers: tuple[HeaderRun, ...], now_ms: int) -> int:
+        """Put `count` messages at the end.
+
+        Args:
+            pack: a checked pack of exactly `count` bodies.
+            count: at least 1.
+            headers: runs whose first element is an offset into this pack, ascending.
+            now_ms: when.
+
+        Returns:
+            The id of the first of them.
+        """
+        first_id = self.first_id + self.count
+        self._packs.append(pack)
+        self._counts.append(count)
+        self.count += count
+        self.size_bytes += len(pack)
+        marks = self._marks
+        if not marks or now_ms - marks[-1][1] >= MARK_INTERVAL_MS:
+            marks.append((first_id, now_ms))
+        for offset, run_count, values, bytes_each in headers:
+            self._header_runs.append((first_id + offset, run_count, values, bytes_each))
+            self.size_bytes += run_count * bytes_each
+        return first_id
+
+    def take(self, most: int, room_bytes: int) -> Batch:
+        """Remove the oldest messages and return them.
+
+        Args:
+            most: how many at most, at least 1.
+            room_bytes: how large packs and headers may be together. The first message is
+                taken in any case.
+        """
+        first_id = self.first_id
+        headers = None
+        if self._header_runs:
+            most, header_bytes = self._fit_headers(most, room_bytes)
+            room_bytes -= header_bytes
+        packs, counts = self._packs, self._counts
+        taken: list[bytes] = []
+        left = most
+        while left and counts:
+            count = counts[0]
+            if count <= left and self._cutter is None and len(packs[0]) <= room_bytes:
+                piece = packs.popleft()
+                counts.popleft()
+            else:
+                count, piece = self._cut(left, room_bytes, at_least=not taken)
+                if not count:
+                    break
+            taken.append(piece)
+            left -= count
+            room_bytes -= len(piece)
+            self.size_bytes -= len(piece)
+        number = most - left
+        if self._header_runs:
+            headers = self._take_headers(first_id, number)
+        self.first_id = first_id + number
+        self.count -= number
+        return Batch(first_id, number, taken, headers)
+
+    def peek(self, skip: int, most: int, room_bytes: int) -> Batch:
+        """Return what `take` would after `skip` messages were taken; nothing changes.
+
+        Complexity: linear in the packs that are skipped.
+        """
+        window = Fifo()
+        window.first_id = self.first_id
+        window._header_runs = self._header_runs.copy()
+        for index, (pack, count) in enumerate(zip(self._packs, self._counts, strict=True)):
+            if window.count >= skip + most:
+                break
+            if skip >= count and not window.count:
+                skip -= count
+                window.first_id += count
+                continue
+            is_begun = index == 0 and self._cutter is not None
+            window._packs.append(self._cutter.rest if is_begun and self._cutter else pack)
+            window._counts.append(count)
+            window.count += count
+        if skip:
+            window.take(skip, ANY_SIZE)
+        return window.take(most, room_bytes)
+
+    def clear(self) -> int:
+        """Remove every message and return how many there were; ids go on from there."""
+        removed = self.count
+        first_id = self.first_id + removed
+        self.__init__()  # type: ignore[misc]
+        self.first_id = first_id
+        return removed
+
+    def oldest_ms(self) -> int | None:
+        """When the oldest message was put in, to `MARK_INTERVAL_MS`; None if there is none."""
+        if not self.count:
+            return None
+        marks = self._marks
+        while len(marks) > 1 and marks[1][0] <= self.first_id:
+            marks.popleft()
+        return marks[0][1]
+
+    def _cut(self, most: int, room_bytes: int, *, at_least: bool) -> tuple[int, bytes]:
+        """Take from the first pack, which stays, begun, unless all that is left in it goes."""
+        if self._cutter is None:
+            self._cutter = Cutter(self._packs[0])
+        count, piece = self._cutter.take(min(most, self._counts[0]), room_bytes, int(at_least))
+        self._counts[0] -= count
+        if not self._counts[0]:
+            self._packs.popleft()
+            self._counts.popleft()
+            self._cutter = None
+        return count, piece
+
+    def _fit_headers(self, most: int, room_bytes: int) -> tuple[int, int]:
+        """Tell how many messages may go so that their headers fill half the room at most.
+
+        Returns:
+            How many, at least 1; and the size of their headers in bytes.
+        """
+        end = self.first_id + min(most, self.count)
+        budget = room_bytes // 2
+        for first, count, _values, bytes_each in self._header_runs:
+            start = max(first, self.first_id)
+            inside = min(first + count, end) - start
+            if inside <= 0:
+                continue
+            fitting = min(inside, budget // bytes_each)
+            budget -= fitting * bytes_each
+            if fitting < inside:
+                end = start + fitting
+                break
+        return max(end - self.first_id, 1), room_bytes // 2 - budget
+
+    def _take_headers(self, first_id: int, number: int) -> list[dict[str, Any] | None] | None:
+        """Remove the headers of `number` messages; None if not one of them has any."""
+        end = first_id + number
+        column: list[dict[str, Any] | None] = [None] * number
+        runs = self._header_runs
+        is_empty = True
+        while runs and runs[0][0] < end:
+            first, count, values, bytes_each = runs[0]
+            start, stop = max(first, first_id), min(first + count, end)
+            if start < stop:
+                column[start - first_id : stop - first_id] = [values] * (stop - start)
+                self.size_bytes -= (stop - start) * bytes_each
+                is_empty = False
+            if first + count > end:
+                break
+            runs.popleft()
+        return None if is_empty else column

@@ -1,0 +1,27 @@
+"""The records: the only things that change a broker.
+
+A record is a plain tuple, its kind first, so that making one costs next to
+nothing and msgpack can hold it as it is:
+
+    (CREATE, uid, name, max_messages, max_bytes, now_ms)
+    (DELETE, uid)
+    (PUSH,   uid, first_id, count, pack, headers, now_ms)
+    (PULL,   uid, count)            the oldest `count` messages leave
+    (PURGE,  uid)
+
+`uid` numbers queues over the whole life of the server and is never used twice,
+so a record can never meet another queue that happens to have the same name.
+`headers` is a tuple of header runs, see `mqd.core.fifo`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+Record: TypeAlias = tuple[Any, ...]
+
+CREATE: Final = 1
+DELETE: Final = 2
+PUSH: Final = 3
+PULL: Final = 4
+PURGE: Final = 5

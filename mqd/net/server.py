@@ -1,0 +1,272 @@
+"""The server: listens, keeps the sessions, and ends them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import os
+import resource
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from mqd.net.session import Session
+from mqd.net.tap import Tap
+from mqd.net.ticker import Ticker
+from mqwire import PROTOCOL_VERSION, __version__
+from mqwire.codes import Code
+from mqwire.errors import StreamError
+from mqwire.frames import FrameWriter
+from mqwire.limits import MAX_MESSAGES_PER_FRAME
+from mqwire.packs import PackChecker
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from mqd.clock import Clock
+    from mqd.config import Config
+    from mqd.engine.base import Engine
+    from mqd.net.frame_log import FrameLog
+    from mqd.passwords import User
+
+_logger = logging.getLogger("mqd.server")
+
+BACKLOG: Final = 1024
+"""Connections that the kernel holds until they are accepted."""
+
+SPARE_FILES: Final = 64
+"""File descriptors kept for everything that is not a connection."""
+
+CLOSE_SECONDS: Final = 1.0
+"""How long a stopping server waits for clients to take what was sent to them."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a server works with, made by the composition root.
+
+    Args:
+        engine: carries commands out.
+        clock: the engine's clock.
+        authenticate: finds the user for credentials, or raises a `CodedError`.
+        frame_log: where frames are logged, or None for nowhere.
+    """
+
+    engine: Engine
+    clock: Clock
+    authenticate: Callable[[dict[str, str]], Awaitable[User]]
+    frame_log: FrameLog | None
+
+
+class Server:
+    """Serves clients on the running event loop.
+
+    Args:
+        config: what to listen on, and the limits.
+        services: see `Services`.
+    """
+
+    def __init__(self, config: Config, services: Services) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.engine = services.engine
+        self.limits = config.limits
+        self.auth_timeout_seconds = config.auth.timeout_seconds
+        self.pack = FrameWriter().pack
+        self.pack_checker = PackChecker()
+        self.unflushed: list[Session] = []
+        """Sessions with replies that leave at the end of the turn."""
+        self._config = config
+        self._authenticate = services.authenticate
+        self._frame_log = services.frame_log
+        self._ticker = Ticker(self.engine, self.loop, services.clock.now_ms, self.end_turn)
+        self._sessions: set[Session] = set()
+        self._all_gone = asyncio.Event()
+        self._last_number = 0
+        self._listeners: list[asyncio.AbstractServer] = []
+        self._socket_path: Path | None = None
+        self._max_connections = _max_connections(config.limits.max_connections)
+
+    async def start(self) -> list[str]:
+        """Begin to listen.
+
+        Returns:
+            The URLs that clients reach the server at, without credentials.
+
+        Raises:
+            OSError: an address cannot be had; nothing listens then.
+        """
+        wanted = self._config.server
+        urls = []
+        try:
+            socket_path = self._config.unix_socket_path
+            if socket_path is not None:
+                urls.append(await self._listen_unix(socket_path.absolute()))
+            listener = await self.loop.create_server(
+                self._new_session, wanted.host, wanted.port, backlog=BACKLOG
+            )
+            self._listeners.append(listener)
+        except OSError:
+            self.close_listeners()
+            raise
+        for listening in listener.sockets:
+            urls += _reachable_urls(listening.getsockname())
+        return urls
+
+    async def stop(self) -> None:
+        """Stop listening, tell the clients, and close what they leave open."""
+        self.close_listeners()
+        self._ticker.stop()
+        going = StreamError(Code.SHUTTING_DOWN, "the server is stopping; try again when it is back")
+        for session in list(self._sessions):
+            session.break_off(going)
+        if self._sessions:
+            try:
+                await asyncio.wait_for(self._all_gone.wait(), CLOSE_SECONDS)
+            except asyncio.TimeoutError:
+                for session in list(self._sessions):
+                    session.abort()
+
+    def close_listeners(self) -> None:
+        """Accept no further connections."""
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        if self._socket_path is not None:
+            self._socket_path.unlink(missing_ok=True)
+            self._socket_path = None
+
+    # What sessions call
+
+    def register(self, session: Session, transport: asyncio.Transport) -> tuple[str, Tap | None]:
+        """Take a session in, or turn it away if there are too many.
+
+        Returns:
+            The client's address, and the tap for the frame log if there is one.
+        """
+        self._sessions.add(session)
+        peer = _address(transport.get_extra_info("peername"), session.number)
+        local = _address(transport.get_extra_info("sockname"), 0)
+        tap = None
+        if self._frame_log is not None:
+            tap = Tap(self._frame_log, session.number, peer, local)
+        return peer, tap
+
+    def has_room(self) -> bool:
+        """Tell whether the sessions, the newest included, are as many as there may be."""
+        return len(self._sessions) <= self._max_connections
+
+    @property
+    def max_connections(self) -> int:
+        """How many connections there may be."""
+        return self._max_connections
+
+    def unregister(self, session: Session) -> None:
+        """Let a session go."""
+        self._sessions.discard(session)
+        if not self._sessions:
+            self._all_gone.set()
+
+    async def authenticate(self, credentials: dict[str, str]) -> User:
+        """Find the user for credentials, or raise a `CodedError`."""
+        return await self._authenticate(credentials)
+
+    def welcome(self, user: User) -> dict[str, Any]:
+        """Make what AUTH answers."""
+        limits = self.limits
+        return {
+            "user": user.name,
+            "role": user.role.word,
+            "server": "mqd",
+            "version": __version__,
+            "protocol": PROTOCOL_VERSION,
+            "durability": self.engine.durability,
+            "limits": {
+                "max_frame_bytes": limits.max_frame_bytes,
+                "max_body_bytes": limits.max_body_bytes,
+                "max_messages_per_frame": MAX_MESSAGES_PER_FRAME,
+            },
+        }
+
+    def end_turn(self) -> None:
+        """Send what the turn has brought about, and look when the next deadline is."""
+        unflushed = self.unflushed
+        while unflushed:
+            unflushed.pop().flush()
+        self._ticker.arm()
+
+    # Inside
+
+    def _new_session(self) -> Session:
+        self._last_number += 1
+        return Session(self, self._last_number)
+
+    async def _listen_unix(self, path: Path) -> str:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _remove_stale_socket(path)
+        before = os.umask(0o177)  # a socket for its owner alone from the first moment
+        try:
+            listener = await self.loop.create_unix_server(
+                self._new_session, str(path), backlog=BACKLOG
+            )
+        finally:
+            os.umask(before)
+        self._listeners.append(listener)
+        self._socket_path = path
+        return f"mq+unix://{path}"
+
+
+def _remove_stale_socket(path: Path) -> None:
+    """Remove the socket of a server that is gone.
+
+    Raises:
+        OSError: somebody answers at it, or it is no socket.
+    """
+    if not path.exists():
+        return
+    if not path.is_socket():
+        raise FileExistsError(f"'{path}' exists and is no socket; remove it or name another")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink()
+        else:
+            raise FileExistsError(f"a running server listens at '{path}'; name another socket")
+
+
+def _max_connections(wanted: int) -> int:
+    """Return how many connections there may be, given the process's own limit of files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + SPARE_FILES
+    if soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    possible = soft - SPARE_FILES
+    if possible < wanted:
+        _logger.warning(
+            "limits.max_connections is %d, but this process may open %d files: "
+            "%d connections are the most (see ulimit -n)",
+            wanted,
+            soft,
+            possible,
+        )
+    return min(wanted, possible)
+
+
+def _reachable_urls(address: Any) -> list[str]:
+    """Return URLs for a listening address; a wildcard is reached by the machine's name."""
+    host, port = address[0], address[1]
+    if ipaddress.ip_address(host).is_unspecified:
+        return [f"mq://{socket.getfqdn()}:{port}", f"mq://127.0.0.1:{port}"]
+    return [f"mq://[{host}]:{port}" if ":" in host else f"mq://{host}:{port}"]
+
+
+def _address(address: Any, number: int) -> str:
+    """Return an address as text; the client's end of a Unix socket has only its number."""
+    if isinstance(address, tuple):
+        host, port = address[0], address[1]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"unix:{address or number}"

@@ -1,0 +1,359 @@
+"""A session: one connection, from its first byte to its last.
+
+Theory of operation. Bytes that come in become frames; each frame is answered at once,
+in order, and the replies of a read leave in one write. A session is *held* while frames
+must wait: while a password is checked, while the client does not read its replies, while
+the frame log is behind, and when it has used up its share of a turn. A held session reads
+nothing from its socket, so a client feels that in its own sending; nothing is dropped and
+nothing piles up.
+
+All writing goes through `_flush`, all ending through `break_off` and `connection_lost`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+from mqd.net.verbs import Reply, handlers_for, refuse
+from mqwire.codes import Code
+from mqwire.errors import CodedError, RequestError, StreamError
+from mqwire.frames import Frame, FrameReader, prefix
+from mqwire.limits import (
+    MAX_CONTAINER_BYTES,
+    MAX_FRAME_BYTES_BEFORE_AUTH,
+    MAX_REQUEST_ID,
+)
+from mqwire.requests import check_envelope, check_request
+
+if TYPE_CHECKING:
+    from mqd.core.access import Role
+    from mqd.engine.base import Results, Wait
+    from mqd.net.server import Server
+    from mqd.net.tap import Tap
+    from mqd.passwords import User
+
+_logger = logging.getLogger("mqd.session")
+
+
+class Session(asyncio.Protocol):
+    """One connection.
+
+    Args:
+        server: what it belongs to.
+        number: counts connections from the start of the server.
+    """
+
+    def __init__(self, server: Server, number: int) -> None:
+        self.number = number
+        self.engine = server.engine
+        self.check_pack = server.pack_checker.check
+        self.max_body_bytes = server.limits.max_body_bytes
+        self.role: Role | None = None
+        self.peer = ""
+        self._server = server
+        self._transport: asyncio.Transport
+        self._reader = FrameReader(MAX_FRAME_BYTES_BEFORE_AUTH, MAX_CONTAINER_BYTES)
+        self._handlers = handlers_for(None)
+        self._tap: Tap | None = None
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._backlog: list[Frame] = []
+        self._waits: dict[int, Wait] = {}
+        self._auth_task: asyncio.Task[User] | None = None
+        self._next_turn: asyncio.Handle | None = None
+        self._is_unread = False
+        self._is_log_behind = False
+        self._is_closing = False
+        self._auth_deadline: asyncio.TimerHandle | None = None
+        self._unread_deadline: asyncio.TimerHandle | None = None
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)
+        limits = self._server.limits
+        self._transport.set_write_buffer_limits(high=limits.max_unsent_bytes)
+        self.peer, self._tap = self._server.register(self, self._transport)
+        if self._server.has_room():
+            self._auth_deadline = self._server.loop.call_later(
+                self._server.auth_timeout_seconds, self._auth_timed_out
+            )
+        else:
+            most = self._server.max_connections
+            message = f"the server holds {most} connections, which is all it may; try again later"
+            self.break_off(StreamError(Code.TOO_MANY_CONNECTIONS, message, {"limit": most}))
+
+    def data_received(self, data: bytes) -> None:
+        """Take the next bytes and answer what is whole with them."""
+        self.engine.begin_turn()
+        frames = self._reader.feed(data)
+        if self._tap is not None:
+            self._tap.received(data, frames, self._reader.leftover_bytes)
+        self._handle(frames)
+        self._server.end_turn()
+        if self._tap is not None and self._tap.log.is_behind:
+            self._is_log_behind = True
+            self._hold()
+            self._tap.log.when_caught_up(self._log_caught_up)
+
+    def pause_writing(self) -> None:
+        """Hold: the client does not read what it is sent."""
+        self._is_unread = True
+        self._hold()
+        for wait in list(self._waits.values()):
+            self.engine.wake(wait)
+        self._unread_deadline = self._server.loop.call_later(
+            self._server.limits.unsent_timeout_seconds, self._reading_timed_out
+        )
+
+    def resume_writing(self) -> None:
+        """Go on: the client has read again."""
+        self._is_unread = False
+        if self._unread_deadline is not None:
+            self._unread_deadline.cancel()
+        self.engine.begin_turn()
+        self._go_on()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """End: the client has gone, or was told to."""
+        self._is_closing = True
+        timers = (self._auth_deadline, self._unread_deadline, self._next_turn, self._auth_task)
+        for timer in timers:
+            if timer is not None:
+                timer.cancel()
+        self._backlog.clear()
+        self._out.clear()
+        for wait in self._waits.values():
+            self.engine.forget(wait)
+        self._waits.clear()
+        self._server.unregister(self)
+
+    # What verbs call
+
+    def authenticate(self, request_id: int, credentials: dict[str, str]) -> None:
+        """Find out who the client is; the reply comes when that is known."""
+        self._auth_task = self._server.loop.create_task(self._server.authenticate(credentials))
+        self._auth_task.add_done_callback(lambda task: self._authenticated(request_id, task))
+        self._hold()
+
+    def wait(self, request_id: int, name: str, most: int, seconds: float) -> None:
+        """Let a pull wait for messages.
+
+        Raises:
+            RequestError: ID_IN_USE or TOO_MANY_WAITS.
+        """
+        if request_id in self._waits:
+            raise RequestError(
+                Code.ID_IN_USE, f"request {request_id} still waits; number requests afresh"
+            )
+        limit = self._server.limits.max_waits_per_connection
+        if len(self._waits) >= limit:
+            raise RequestError(
+                Code.TOO_MANY_WAITS,
+                f"{limit} PULLs of this connection wait already; use more connections",
+                {"limit": limit},
+            )
+        self._waits[request_id] = self.engine.wait(
+            name, most, seconds, lambda outcome: self._wait_over(request_id, outcome)
+        )
+
+    def wake(self, request_id: int) -> bool:
+        """End one of this session's waits; tell whether there was such a one."""
+        wait = self._waits.get(request_id)
+        return wait is not None and self.engine.wake(wait)
+
+    # What the server calls
+
+    def flush(self) -> None:
+        """Write the replies that have gathered, in one piece."""
+        if not self._out:
+            return
+        data = b"".join(self._out)
+        self._out.clear()
+        self._out_bytes = 0
+        if not self._transport.is_closing():
+            if self._tap is not None:
+                self._tap.sent(data)
+            self._transport.write(data)
+
+    def break_off(self, error: CodedError) -> None:
+        """Say why, with a frame of the server's own, and close."""
+        if self._is_closing:
+            return
+        self._reply((0, "ERR", error.code.name, error.message, error.details))
+        self._is_closing = True
+        self._backlog.clear()
+        self.flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once; what was not sent is lost."""
+        self._transport.abort()
+
+    # Inside
+
+    def _handle(self, frames: list[Frame]) -> None:
+        """Answer frames, as far as they may be answered now."""
+        if self._backlog or self._must_wait():
+            self._backlog += frames
+            return
+        most = self._server.limits.max_frames_per_turn
+        if len(frames) > most:
+            self._next_turn = self._server.loop.call_soon(self._take_turn)
+            self._hold()
+            self._backlog, frames = frames[most:], frames[:most]
+        answered = self._answer(frames)
+        if answered < len(frames):
+            self._backlog = frames[answered:] + self._backlog
+        elif self._reader.error is not None and not self._backlog and not self._auth_task:
+            self.break_off(self._reader.error)
+
+    def _answer(self, frames: list[Frame]) -> int:
+        """Answer frames in order until one has to wait; return how many were answered."""
+        handlers, max_unsent = self._handlers, self._server.limits.max_unsent_bytes
+        for number, frame in enumerate(frames, 1):
+            try:
+                verb, request_id = frame[0], frame[1]
+                if (
+                    type(verb) is str
+                    and type(request_id) is int
+                    and 0 < request_id <= MAX_REQUEST_ID
+                ):
+                    reply = handlers.get(verb, refuse)(self, request_id, frame)
+                else:
+                    check_envelope(frame)
+                    reply = None
+            except StreamError as error:
+                self.break_off(error)
+            except CodedError as error:
+                self._reply(_refusal(frame, error))
+            except Exception as error:  # noqa: BLE001  a bug costs one request, not the server
+                self._fail(frame, error)
+            else:
+                if reply is not None:
+                    self._reply(reply)
+            if self._out_bytes > max_unsent:
+                self.flush()
+            if self._is_unread or self._auth_task is not None or self._is_closing:
+                return len(frames) if self._is_closing else number
+        return len(frames)
+
+    def _reply(self, reply: Reply) -> None:
+        """Put a reply with those that leave at the end of the turn."""
+        body = self._server.pack(reply)
+        if not self._out:
+            self._server.unflushed.append(self)
+        self._out += (prefix(len(body)), body)
+        self._out_bytes += len(body)
+
+    def _fail(self, frame: Frame, cause: Exception) -> None:
+        """Answer a request that met a bug, or an array that is no request at all."""
+        try:
+            _, request_id = check_envelope(frame)
+        except StreamError as error:
+            self.break_off(error)
+            return
+        _logger.error(
+            "internal error in connection %d from %s, request %d",
+            self.number,
+            self.peer,
+            request_id,
+            exc_info=cause,
+        )
+        message = "the server failed while handling the request; its log says more"
+        self._reply((request_id, "ERR", Code.INTERNAL.name, message, {}))
+
+    def _wait_over(self, request_id: int, outcome: Results | CodedError) -> None:
+        self._waits.pop(request_id, None)
+        if isinstance(outcome, CodedError):
+            self._reply(_error_reply(request_id, outcome))
+        else:
+            self._reply((request_id, "OK", *outcome))
+
+    def _authenticated(self, request_id: int, task: asyncio.Task[User]) -> None:
+        """Reply to AUTH and go on with what came after it."""
+        if task.cancelled() or self._is_closing:
+            return
+        self._auth_task = None
+        self.engine.begin_turn()
+        try:
+            user = task.result()
+        except CodedError as error:
+            self._reply(_error_reply(request_id, error))
+        except Exception as error:  # noqa: BLE001  as in _answer
+            self._fail(("AUTH", request_id), error)
+        else:
+            self._adopt(user)
+            self._reply((request_id, "OK", self._server.welcome(user)))
+        self._go_on()
+
+    def _adopt(self, user: User) -> None:
+        self.role = user.role
+        self._handlers = handlers_for(user.role)
+        self._reader.max_frame_bytes = self._server.limits.max_frame_bytes
+        if self._auth_deadline is not None:
+            self._auth_deadline.cancel()
+        self.flush()
+        if self._tap is not None:
+            self._tap.identify(user.name)
+
+    def _must_wait(self) -> bool:
+        """Tell whether something holds the session."""
+        return (
+            self._is_unread
+            or self._is_log_behind
+            or self._auth_task is not None
+            or self._next_turn is not None
+        )
+
+    def _hold(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def _log_caught_up(self) -> None:
+        self._is_log_behind = False
+        self.engine.begin_turn()
+        self._go_on()
+
+    def _take_turn(self) -> None:
+        self._next_turn = None
+        self.engine.begin_turn()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Answer the backlog, and read again if nothing holds the session after that."""
+        if not self._must_wait() and not self._is_closing:
+            frames, self._backlog = self._backlog, []
+            self._handle(frames)
+            if not self._must_wait() and not self._transport.is_closing():
+                self._transport.resume_reading()
+        self._server.end_turn()
+
+    def _auth_timed_out(self) -> None:
+        seconds = self._server.auth_timeout_seconds
+        self.break_off(
+            StreamError(Code.AUTH_TIMEOUT, f"no AUTH has succeeded within {seconds:g} s")
+        )
+
+    def _reading_timed_out(self) -> None:
+        _logger.warning(
+            "connection %d from %s reads nothing; it is cut off", self.number, self.peer
+        )
+        self.abort()
+
+
+def _refusal(frame: Frame, error: CodedError) -> Reply:
+    """Make the reply that refuses a request; a bad name is told before a missing queue."""
+    if error.code is Code.QUEUE_NOT_FOUND:
+        try:
+            check_request(frame)
+        except CodedError as earlier:
+            error = earlier
+    return _error_reply(frame[1], error)
+
+
+def _error_reply(request_id: int, error: CodedError) -> tuple[Any, ...]:
+    return (request_id, "ERR", error.code.name, error.message, error.details)

@@ -1,0 +1,62 @@
+"""The server's only timer: it sleeps until the engine's earliest deadline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from mqd.engine.base import Engine
+
+
+class Ticker:
+    """Calls `Engine.expire` when it is due.
+
+    Args:
+        engine: whose deadlines.
+        loop: where the timer runs.
+        now_ms: the engine's clock.
+        after: called after each expiry, to send what it has brought about.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        loop: asyncio.AbstractEventLoop,
+        now_ms: Callable[[], int],
+        after: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._loop = loop
+        self._now_ms = now_ms
+        self._after = after
+        self._armed_ms: int | None = None
+        self._handle: asyncio.TimerHandle | None = None
+
+    def arm(self) -> None:
+        """Take note that the earliest deadline may have become earlier.
+
+        One that has become later is not looked for: the timer then wakes once in vain.
+        """
+        due_ms = self._engine.next_deadline_ms()
+        if due_ms is None or (self._armed_ms is not None and self._armed_ms <= due_ms):
+            return
+        self.stop()
+        self._armed_ms = due_ms
+        delay_seconds = max(0, due_ms - self._now_ms()) / 1000
+        self._handle = self._loop.call_later(delay_seconds, self._tick)
+
+    def stop(self) -> None:
+        """Disarm the timer."""
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = self._armed_ms = None
+
+    def _tick(self) -> None:
+        self._handle = self._armed_ms = None
+        self._engine.begin_turn()
+        self._engine.expire()
+        self.arm()
+        self._after()

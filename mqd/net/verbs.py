@@ -1,0 +1,213 @@
+"""The verbs: what a request is turned into. Parse, ask the engine, reply; no rules here.
+
+A handler takes the session, the request's id and the whole frame, and returns the
+reply, or None where the reply comes later. It raises a `CodedError` to refuse. The hot
+verbs recognise their plainest form by themselves and leave everything else to
+`check_request`, which finds the right words for what is wrong.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mqd.core.access import ALLOWED, PUBLIC_VERBS, Role
+from mqd.engine.base import NO_MESSAGES
+from mqd.net.headers import header_runs
+from mqwire import PROTOCOL_VERSION, SUPPORTED_VERSIONS
+from mqwire.codes import Code
+from mqwire.errors import RequestError
+from mqwire.limits import MAX_MESSAGES_PER_FRAME, MAX_TEXT_CHARS
+from mqwire.packs import iter_sizes
+from mqwire.requests import check_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mqd.net.session import Session
+    from mqwire.frames import Frame
+
+Reply: TypeAlias = tuple[Any, ...]
+Handler: TypeAlias = "Callable[[Session, int, Frame], Reply | None]"
+
+
+def auth(session: Session, request_id: int, frame: Frame) -> None:
+    """Start to find out who the client is; the session replies when that is known."""
+    (credentials,), options = check_request(frame)
+    version = options.get("version", PROTOCOL_VERSION)
+    if version not in SUPPORTED_VERSIONS:
+        spoken = ", ".join(map(str, SUPPORTED_VERSIONS))
+        raise RequestError(
+            Code.UNSUPPORTED_VERSION,
+            f"this server speaks protocol version {spoken}, not {version}",
+            {"asked": version, "supported": list(SUPPORTED_VERSIONS)},
+        )
+    session.authenticate(request_id, _check_credentials(credentials))
+
+
+def _check_credentials(credentials: dict[str, Any]) -> dict[str, str]:
+    """Return credentials of a known form; what is wrong is told without any value."""
+    is_known_form = set(credentials) in ({"user", "password"}, {"token"})
+    if not is_known_form or any(type(value) is not str for value in credentials.values()):
+        expected = '{"user": text, "password": text} or {"token": text}'
+        raise RequestError(
+            Code.WRONG_TYPE,
+            f"AUTH: credentials must be {expected}",
+            {"verb": "AUTH", "field": "credentials", "expected": expected},
+        )
+    for name, value in credentials.items():
+        if len(value) > MAX_TEXT_CHARS:
+            raise RequestError(
+                Code.OUT_OF_RANGE,
+                f"AUTH: {name} may have {MAX_TEXT_CHARS} characters at most",
+                {"verb": "AUTH", "field": name, "high": MAX_TEXT_CHARS, "got": len(value)},
+            )
+    return credentials
+
+
+def ping(_session: Session, request_id: int, frame: Frame) -> Reply:
+    """Answer."""
+    if len(frame) != 2:
+        check_request(frame)
+    return (request_id, "OK")
+
+
+def create(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Create a queue."""
+    (name,), options = check_request(frame)
+    info = session.engine.create(
+        name,
+        options.get("max_messages"),
+        options.get("max_bytes"),
+        if_missing=options.get("if_missing", False),
+    )
+    return (request_id, "OK", info)
+
+
+def delete(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Delete a queue with its messages."""
+    (name,), _ = check_request(frame)
+    return (request_id, "OK", session.engine.delete(name))
+
+
+def purge(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Remove all messages of a queue."""
+    (name,), _ = check_request(frame)
+    return (request_id, "OK", session.engine.purge(name))
+
+
+def list_queues(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Describe the queues whose names fit a pattern."""
+    (pattern,), _ = check_request(frame)
+    return (request_id, "OK", session.engine.infos(pattern or "*"))
+
+
+def info(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Describe one queue."""
+    (name,), _ = check_request(frame)
+    return (request_id, "OK", session.engine.info(name))
+
+
+def push(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Append messages to a queue, all or none."""
+    headers = None
+    if len(frame) == 5:
+        _, _, name, count, pack = frame
+        if (
+            type(name) is not str
+            or type(count) is not int
+            or type(pack) is not bytes
+            or not 0 < count <= MAX_MESSAGES_PER_FRAME
+        ):
+            check_request(frame)
+    else:
+        (name, count, pack), options = check_request(frame)
+        headers = options.get("headers")
+    session.check_pack(pack, count)
+    if len(pack) > session.max_body_bytes:
+        _check_bodies(pack, session.max_body_bytes)
+    runs = header_runs(headers, count) if headers else ()
+    engine = session.engine
+    return (request_id, "OK", engine.push(name, count, pack, runs), engine.durability)
+
+
+def _check_bodies(pack: bytes, limit: int) -> None:
+    largest = max(iter_sizes(pack))
+    if largest > limit:
+        raise RequestError(
+            Code.BODY_TOO_LARGE,
+            f"a body of {largest} bytes is over the bound of {limit}; "
+            "keep large data in a file and push its path",
+            {"limit": limit, "asked": largest},
+        )
+
+
+def pull(session: Session, request_id: int, frame: Frame) -> Reply | None:
+    """Remove the oldest messages and return them; wait for some if there are none."""
+    wait_seconds = 0.0
+    if len(frame) == 4:
+        _, _, name, most = frame
+        if type(name) is not str or type(most) is not int or not 0 < most <= MAX_MESSAGES_PER_FRAME:
+            check_request(frame)
+    else:
+        (name, most), options = check_request(frame)
+        wait_seconds = options.get("wait", 0.0)
+    results = session.engine.pull(name, most)
+    if results is NO_MESSAGES and wait_seconds:
+        session.wait(request_id, name, most, wait_seconds)
+        return None
+    return (request_id, "OK", *results)
+
+
+def wake(session: Session, request_id: int, frame: Frame) -> Reply:
+    """End one of the session's own waits."""
+    (waiting_id,), _ = check_request(frame)
+    return (request_id, "OK", session.wake(waiting_id))
+
+
+def peek(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Return messages without removing them."""
+    (name, most), options = check_request(frame)
+    return (request_id, "OK", *session.engine.peek(name, options.get("skip", 0), most))
+
+
+HANDLERS: dict[str, Handler] = {
+    "AUTH": auth,
+    "CREATE": create,
+    "DELETE": delete,
+    "INFO": info,
+    "LIST": list_queues,
+    "PEEK": peek,
+    "PING": ping,
+    "PULL": pull,
+    "PURGE": purge,
+    "PUSH": push,
+    "WAKE": wake,
+}
+
+
+def handlers_for(role: Role | None) -> dict[str, Handler]:
+    """Return the handlers that a role may use; before AUTH, with None, the public ones."""
+    allowed = PUBLIC_VERBS | (ALLOWED[role] if role is not None else frozenset())
+    return {verb: handler for verb, handler in HANDLERS.items() if verb in allowed}
+
+
+def refuse(session: Session, _request_id: int, frame: Frame) -> None:
+    """Say why a verb is not among the session's handlers.
+
+    Raises:
+        RequestError: UNKNOWN_VERB, NOT_AUTHENTICATED or ACCESS_DENIED.
+    """
+    verb = frame[0]
+    if session.role is None:
+        raise RequestError(
+            Code.NOT_AUTHENTICATED, "say who you are first, with AUTH", {"verb": verb[:64]}
+        )
+    if verb in HANDLERS:
+        role = session.role.word
+        raise RequestError(
+            Code.ACCESS_DENIED,
+            f"the role '{role}' does not allow {verb}; ask an administrator",
+            {"verb": verb, "role": role},
+        )
+    check_request(frame)
+    raise AssertionError("a verb of the registry has no handler")

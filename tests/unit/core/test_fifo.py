@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import pytest
+
+from mqd.core.fifo import ANY_SIZE, Fifo
+from mqwire.packs import join_bodies, split_pack
+
+
+def bodies_of(batch):
+    return [piece for pack in batch.packs for piece in split_pack(pack)]
+
+
+def pack_of(*texts):
+    return join_bodies(texts)
+
+
+def filled(*groups):
+    fifo = Fifo()
+    for group in groups:
+        fifo.append(pack_of(*group), len(group), (), 0)
+    return fifo
+
+
+def pieces(*texts):
+    return [join_bodies([text]) for text in texts]
+
+
+def test_ids_start_at_one_and_follow_each_other():
+    fifo = Fifo()
+    assert fifo.append(pack_of("a", "b"), 2, (), 0) == 1
+    assert fifo.append(pack_of("c"), 1, (), 0) == 3
+    assert (fifo.first_id, fifo.count) == (1, 3)
+
+
+def test_whole_packs_leave_as_they_came():
+    first, second = pack_of("a", "b"), pack_of("c")
+    fifo = Fifo()
+    fifo.append(first, 2, (), 0)
+    fifo.append(second, 1, (), 0)
+    batch = fifo.take(3, ANY_SIZE)
+    assert batch.packs[0] is first
+    assert batch.packs[1] is second
+    assert (batch.first_id, batch.count, batch.headers) == (1, 3, None)
+
+
+def test_a_pack_is_cut_where_a_pull_ends_inside_it():
+    fifo = filled("abc", "d")
+    assert bodies_of(fifo.take(2, ANY_SIZE)) == pieces("a", "b")
+    assert bodies_of(fifo.take(5, ANY_SIZE)) == pieces("c", "d")
+    assert fifo.count == 0
+    assert fifo.size_bytes == 0
+    assert fifo.first_id == 5
+
+
+def test_taking_from_nothing_gives_nothing():
+    batch = Fifo().take(3, ANY_SIZE)
+    assert (batch.count, batch.packs) == (0, [])
+
+
+@pytest.mark.parametrize(("room", "expected"), [(0, "a"), (1, "a"), (2, "a"), (3, "a"), (4, "ab"), (6, "abc")])
+def test_room_bounds_a_batch_but_never_below_one_message(room, expected):
+    fifo = filled("abcd")
+    assert bodies_of(fifo.take(4, room)) == pieces(*expected)
+
+
+def test_room_cuts_between_packs_too():
+    fifo = filled("a", "bcd")
+    assert bodies_of(fifo.take(4, 4)) == pieces("a", "b")
+    assert bodies_of(fifo.take(4, 2)) == pieces("c")
+    assert bodies_of(fifo.take(4, 2)) == pieces("d")
+
+
+def test_room_that_ends_at_a_packs_edge_takes_no_piece_of_the_next():
+    fifo = filled("ab", "cd")
+    batch = fifo.take(4, 4)
+    assert (batch.count, len(batch.packs)) == (2, 1)
+
+
+def test_headers_are_a_column_with_none_for_those_that_have_none():
+    fifo = Fifo()
+    fifo.append(pack_of("a", "b", "c"), 3, ((1, 1, {"n": 1}, 4),), 0)
+    fifo.append(pack_of("d", "e"), 2, ((0, 2, {"m": 2}, 4),), 0)
+    assert fifo.size_bytes == 5 * 2 + 3 * 4
+    batch = fifo.take(4, ANY_SIZE)
+    assert batch.headers == [None, {"n": 1}, None, {"m": 2}]
+    assert fifo.take(1, ANY_SIZE).headers == [{"m": 2}]
+    assert fifo.size_bytes == 0
+
+
+def test_a_batch_in_which_none_has_headers_has_no_column():
+    fifo = Fifo()
+    fifo.append(pack_of("a"), 1, (), 0)
+    fifo.append(pack_of("b"), 1, ((0, 1, {"n": 1}, 4),), 0)
+    assert fifo.take(1, ANY_SIZE).headers is None
+    assert fifo.take(1, ANY_SIZE).headers == [{"n": 1}]
+
+
+def test_headers_may_fill_half_the_room():
+    fifo = Fifo()
+    fifo.append(pack_of(*"abcdef"), 6, ((2, 4, {"n": 1}, 10),), 0)
+    assert fifo.take(6, 40).count == 4  # two without, two with headers of 10 bytes each
+    assert fifo.take(6, 4).count == 1  # one goes in any case
+    assert fifo.take(6, 100).count == 1
+
+
+def test_many_headers_leave_in_order_of_their_messages():
+    fifo = Fifo()
+    for number in range(20):
+        fifo.append(pack_of(str(number)), 1, ((0, 1, {"n": number}, 4),), 0)
+    seen = []
+    while fifo.count:
+        seen += [values["n"] for values in fifo.take(3, ANY_SIZE).headers]
+    assert seen == list(range(20))
+
+
+def test_the_oldest_age_follows_the_first_message():
+    fifo = Fifo()
+    assert fifo.oldest_ms() is None
+    for number in range(5):
+        fifo.append(pack_of("x"), 1, (), 1000 * number)
+    for number in range(5):
+        assert fifo.oldest_ms() == 1000 * number
+        fifo.take(1, ANY_SIZE)
+    assert fifo.oldest_ms() is None
+
+
+def test_pushes_close_in_time_share_a_mark():
+    fifo = Fifo()
+    for now_ms in (0, 50, 99, 100, 150):
+        fifo.append(pack_of("x"), 1, (), now_ms)
+    assert len(fifo._marks) == 2
+    fifo.take(3, ANY_SIZE)
+    assert fifo.oldest_ms() == 100
+
+
+def test_clear_removes_all_and_ids_go_on():
+    fifo = filled("abc")
+    fifo.take(1, ANY_SIZE)
+    assert fifo.clear() == 2
+    assert (fifo.count, fifo.size_bytes, fifo.first_id) == (0, 0, 4)
+    assert fifo.oldest_ms() is None
+    assert fifo.append(pack_of("d"), 1, (), 0) == 4
+    assert bodies_of(fifo.take(9, ANY_SIZE)) == pieces("d")
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("skip", [0, 1, 2, 3, 5, 9])
+@pytest.mark.parametrize("most", [1, 2, 3, 9])
+def test_peek_shows_what_take_would_give_and_changes_nothing(taken, skip, most):
+    def fresh():
+        fifo = Fifo()
+        fifo.append(pack_of("a", "b", "c"), 3, ((1, 2, {"n": 1}, 4),), 0)
+        fifo.append(pack_of("d"), 1, (), 0)
+        fifo.append(pack_of("e", "f"), 2, ((1, 1, {"n": 2}, 4),), 0)
+        if taken:
+            fifo.take(taken, ANY_SIZE)
+        return fifo
+
+    fifo, model = fresh(), fresh()
+    shown = fifo.peek(skip, most, ANY_SIZE)
+    if skip:
+        model.take(skip, ANY_SIZE)
+    expected = model.take(most, ANY_SIZE)
+    assert shown.count == expected.count
+    assert bodies_of(shown) == bodies_of(expected)
+    assert shown.headers == expected.headers
+    if shown.count:
+        assert shown.first_id == expected.first_id
+    left, untouched = fifo.take(99, ANY_SIZE), fresh().take(99, ANY_SIZE)
+    assert left == untouched
+
+
+def test_a_begun_pack_is_not_copied_for_each_pull():
+    fifo = filled(["x" * 100] * 1000)
+    fifo.take(1, ANY_SIZE)
+    pack = fifo._packs[0]
+    fifo.take(1, ANY_SIZE)
+    assert fifo._packs[0] is pack
