@@ -45,7 +45,6 @@ _KEYS_BY_PARAMETER: Final = {
     "address_file": "server.address_file",
     "loop": "server.loop",
 }
-_CANNOT_LISTEN: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL})
 
 
 @click.group(
@@ -184,8 +183,18 @@ def _serve(config: Config, *, dev: bool) -> int:
     except AddressFileError as error:
         _end(EXIT_USAGE, [str(error)])
     except OSError as error:
-        is_taken = error.errno in _CANNOT_LISTEN
-        _end(EXIT_CANNOT_LISTEN if is_taken else EXIT_FAILED, [str(error)])
+        # What concerns a file names it; all else is about addresses.
+        code = EXIT_CANNOT_LISTEN if error.filename is None else EXIT_FAILED
+        _end(code, [_words(error)])
+
+
+def _words(error: OSError) -> str:
+    """Return a sentence for an error of the operating system."""
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {reason}"
+    hint = "; give another one with --port" if error.errno == errno.EADDRINUSE else ""
+    return reason + hint
 
 
 def _is_terminal() -> bool:

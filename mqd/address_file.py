@@ -103,7 +103,8 @@ class AddressFile:
         Durability: on disk under its name when this returns.
 
         Raises:
-            AddressFileError: it cannot be written; a file of before is as it was.
+            AddressFileError: it cannot be written; a file of before is as it was, unless
+                the directory alone could not be synced.
         """
         self._written = address
         try:
@@ -136,8 +137,9 @@ class AddressFile:
 
 
 def _is_same(found: Address, ours: Address) -> bool:
-    is_token = hmac.compare_digest(found.token.encode(), ours.token.encode())
-    return is_token and found.pid == ours.pid
+    # A file of another server may hold anything that JSON can.
+    theirs = found.token.encode(errors="surrogatepass")
+    return hmac.compare_digest(theirs, ours.token.encode()) and found.pid == ours.pid
 
 
 def _why_stale(path: Path, found: Address) -> str:

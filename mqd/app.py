@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from mqd.address_file import AddressFile, own_address
 from mqd.clock import Clock
+from mqd.config import ConfigError, Problem
 from mqd.core.access import Role
 from mqd.core.broker import Bounds
 from mqd.engine.local import LocalEngine
@@ -50,6 +51,7 @@ def serve(config: Config, *, dev: bool) -> int:
 
     Raises:
         AddressFileError: another server uses the address file, or it cannot be written.
+        ConfigError: the event loop that is asked for is not there.
         OSError: an address, a directory or a file cannot be had.
     """
     logging.basicConfig(
@@ -80,7 +82,8 @@ def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
             import uvloop  # noqa: PLC0415  not there on every platform
         except ImportError:
             if name == "uvloop":
-                raise OSError("server.loop is uvloop, which cannot be imported here") from None
+                sentence = "it is 'uvloop', which cannot be imported here; take 'auto' or 'asyncio'"
+                raise ConfigError([Problem("server.loop", sentence)]) from None
             _logger.warning("uvloop cannot be imported; serving on plain asyncio, which is slower")
         else:
             return uvloop.new_event_loop

@@ -14,6 +14,10 @@ frame that it stands in ends, so it calls the parser only when a whole frame is
 there: a peer that sends a byte at a time costs a comparison for each, not a
 parse. The length is judged at the prefix, before the body arrives.
 
+A parser takes 40 KiB, so a reader has one only while it stands inside a frame;
+at a frame's edge the parser goes to a small pool. Ten thousand idle connections
+then cost a tenth of what they would.
+
 What a few bytes may make of themselves is bounded too. A container's header
 announces entries that the parser makes room for before it has seen one, and a
 byte of empty map decodes to 74 bytes of memory. So the frames of a stranger and
@@ -42,6 +46,8 @@ _pack_prefix = struct.Struct(">BI").pack
 _SHORT_PREFIXES: Final = tuple(_pack_prefix(PREFIX_BYTE, length) for length in range(1024))
 _INITIAL_BYTES: Final = 4 * 1024
 _KEPT_BYTES: Final = 1024 * 1024
+_MAX_SPARES: Final = 16
+_SPARES: Final[dict[bool, list[msgpack.Unpacker]]] = {False: [], True: []}
 
 Frame: TypeAlias = tuple[Any, ...]
 
@@ -89,10 +95,11 @@ class FrameReader:
         self.max_frame_bytes = max_frame_bytes
         self.error: StreamError | None = None
         """Why the stream is broken, once it is; nothing more is read then."""
-        self._received = 0  # bytes fed to the present parser
+        self._received = 0  # bytes fed to the present parser, by this reader or others
         self._position = 0  # where the last whole frame ended
+        self._borrowed_at = 0  # where the parser stood when this reader took it
         self._end = 0  # where the present frame's body will end; 0 until its prefix is read
-        self._unpacker = _unpacker(_INITIAL_BYTES, self._max_entries)
+        self._unpacker: msgpack.Unpacker | None = None  # between frames there is none
 
     @property
     def max_frame_bytes(self) -> int:
@@ -120,18 +127,21 @@ class FrameReader:
         """
         frames: list[Frame] = []
         if self.error is None:
+            unpacker = self._unpacker
+            if unpacker is None:
+                unpacker = self._unpacker = self._borrow_unpacker()
             self._received += len(data)
-            self._unpacker.feed(data)
+            unpacker.feed(data)
             try:
-                self._read_into(frames, data)
+                self._read_into(frames, data, unpacker)
             except StreamError as error:
                 self.error = error
             except (ValueError, msgpack.UnpackException) as error:
                 self.error = _malformed(f"its body cannot be decoded ({_reason(error)})")
         return frames
 
-    def _read_into(self, frames: list[Frame], data: bytes) -> None:
-        unpacker, received = self._unpacker, self._received
+    def _read_into(self, frames: list[Frame], data: bytes, unpacker: msgpack.Unpacker) -> None:
+        received = self._received
         unpack, tell = unpacker.unpack, unpacker.tell
         start, end = self._position, self._end
         fed_at = received - len(data)
@@ -144,7 +154,9 @@ class FrameReader:
                 end = self._end = start + PREFIX_BYTES + self._judge(unpack())
             if received < end:
                 break
-            frame = unpack() if end - start <= self._trusted_bytes else self._unpack_walked()
+            frame = (
+                unpack() if end - start <= self._trusted_bytes else self._unpack_walked(unpacker)
+            )
             if tell() != end:
                 raise _malformed("its body is not as long as its prefix says")
             if type(frame) is not tuple:
@@ -152,8 +164,8 @@ class FrameReader:
             frames.append(frame)
             start = self._position = end
             end = self._end = 0
-        if start == received > _KEPT_BYTES:
-            self._start_afresh()
+        if start == received:
+            self._give_back(unpacker)
 
     def _judge(self, length: int) -> int:
         """Return a frame's length if it may have that; its body has not arrived yet."""
@@ -167,9 +179,9 @@ class FrameReader:
             raise _malformed("its body is empty")
         return length
 
-    def _unpack_walked(self) -> Any:
+    def _unpack_walked(self, unpacker: msgpack.Unpacker) -> Any:
         """Decode a frame after making sure that it holds what its headers announce."""
-        body = self._unpacker.read_bytes(self._end - self._position - PREFIX_BYTES)
+        body = unpacker.read_bytes(self._end - self._position - PREFIX_BYTES)
         walker = _unpacker(len(body))
         walker.feed(body)
         if len(body) > self._max_container_bytes:
@@ -197,10 +209,19 @@ class FrameReader:
         if in_containers > self._max_container_bytes:
             raise _malformed(f"its arrays and maps have {in_containers} bytes together")
 
-    def _start_afresh(self) -> None:
-        """Begin a new parser, whose buffer is small again, at a frame's edge."""
-        self._unpacker = _unpacker(_INITIAL_BYTES, self._max_entries)
-        self._received = self._position = self._end = 0
+    def _borrow_unpacker(self) -> msgpack.Unpacker:
+        """Take a parser for the frames to come; the position goes on where it stands."""
+        spares = _SPARES[self._is_wary]
+        unpacker = spares.pop() if spares else _unpacker(_INITIAL_BYTES, self._max_entries)
+        self._received = self._position = self._borrowed_at = unpacker.tell()
+        return unpacker
+
+    def _give_back(self, unpacker: msgpack.Unpacker) -> None:
+        """Let the next reader have the parser, unless its buffer may have become large."""
+        self._unpacker = None
+        spares = _SPARES[self._is_wary]
+        if self._received - self._borrowed_at <= _KEPT_BYTES and len(spares) < _MAX_SPARES:
+            spares.append(unpacker)
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -226,7 +226,7 @@ class LimitsConfig(Section):
     section: ClassVar[str] = "limits"
 
     max_connections: int = _key(
-        20_000,
+        16_000,
         Integer(1, 1_000_000, "connections"),
         "Most connections at a time. The process needs as many open files.",
     )

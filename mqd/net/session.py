@@ -16,7 +16,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
-from mqd.net.verbs import Reply, handlers_for, refuse
+from mqd.net.verbs import HANDLERS_BY_ROLE, Reply, refuse
 from mqwire.codes import Code
 from mqwire.errors import CodedError, RequestError, StreamError
 from mqwire.frames import Frame, FrameReader, prefix
@@ -55,7 +55,7 @@ class Session(asyncio.Protocol):
         self._server = server
         self._transport: asyncio.Transport
         self._reader = FrameReader(MAX_FRAME_BYTES_BEFORE_AUTH, MAX_CONTAINER_BYTES)
-        self._handlers = handlers_for(None)
+        self._handlers = HANDLERS_BY_ROLE[None]
         self._tap: Tap | None = None
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -292,7 +292,7 @@ class Session(asyncio.Protocol):
 
     def _adopt(self, user: User) -> None:
         self.role = user.role
-        self._handlers = handlers_for(user.role)
+        self._handlers = HANDLERS_BY_ROLE[user.role]
         self._reader.max_frame_bytes = self._server.limits.max_frame_bytes
         if self._auth_deadline is not None:
             self._auth_deadline.cancel()

@@ -185,10 +185,15 @@ HANDLERS: dict[str, Handler] = {
 }
 
 
-def handlers_for(role: Role | None) -> dict[str, Handler]:
-    """Return the handlers that a role may use; before AUTH, with None, the public ones."""
+def _handlers_for(role: Role | None) -> dict[str, Handler]:
     allowed = PUBLIC_VERBS | (ALLOWED[role] if role is not None else frozenset())
     return {verb: handler for verb, handler in HANDLERS.items() if verb in allowed}
+
+
+HANDLERS_BY_ROLE: dict[Role | None, dict[str, Handler]] = {
+    role: _handlers_for(role) for role in (None, *Role)
+}
+"""The handlers that a role may use; those of None are open to anyone, before AUTH too."""
 
 
 def refuse(session: Session, _request_id: int, frame: Frame) -> None:

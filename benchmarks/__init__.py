@@ -1,0 +1,1 @@
+"""Benchmarks: run by `scripts/bench`, printed as ratios of one run, asserted nowhere."""

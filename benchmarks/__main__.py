@@ -1,0 +1,52 @@
+"""The command behind `scripts/bench`."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from pathlib import Path
+
+import click
+
+import mqwire
+from benchmarks import idle as idle_bench
+from benchmarks import rates as rates_bench
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Measure a server that is started for it, on loopback."""
+
+
+@main.command()
+@click.option("--rounds", default=5, show_default=True, help="How often each work is done.")
+@click.option("--scale", default=1.0, show_default=True, help="Times the usual amount of work.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write results here.")
+def rates(rounds: int, scale: float, json_path: Path | None) -> None:
+    """Frames, batches and round trips a second, with the frame log on and off."""
+    click.echo(_machine())
+    results = rates_bench.measure(rounds, scale)
+    click.echo(rates_bench.table(results))
+    if json_path is not None:
+        json_path.write_text(json.dumps({"machine": _machine(), "results": results}, indent=2))
+
+
+@main.command()
+@click.option("--connections", default=10_000, show_default=True, help="Idle connections.")
+@click.option("--round-trips", default=3000, show_default=True, help="Of the client that works.")
+def idle(connections: int, round_trips: int) -> None:
+    """Memory of idle connections, and whether bad clients disturb a good one."""
+    click.echo(_machine())
+    for line in idle_bench.measure(connections, round_trips):
+        click.echo(line)
+
+
+def _machine() -> str:
+    """Say what the figures were measured on."""
+    cores = len(__import__("os").sched_getaffinity(0))
+    return f"mqd {mqwire.__version__}, Python {platform.python_version()}, {cores} cores, loopback"
+
+
+if __name__ == "__main__":
+    sys.exit(main(prog_name="scripts/bench"))

@@ -1,0 +1,155 @@
+"""`mqctl` in this process, talking to a client that keeps its queues in a dict."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from click.testing import CliRunner, Result
+
+from mqclient import errors
+from mqclient.ctl.app import cli
+from mqclient.ctl.session import Session
+from mqclient.models import Limits, QueueInfo, ServerInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass
+class FakeMessage:
+    id: int
+    queue: str
+    raw: Any
+    headers: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class FakeQueue:
+    messages: list[FakeMessage] = field(default_factory=list)
+    last_id: int = 0
+    max_messages: int = 1000
+    max_bytes: int = 2048
+
+
+class FakeClient:
+    """Does what `mqclient.Client` does, as far as `mqctl` can tell."""
+
+    def __init__(self) -> None:
+        self.queues_by_name: dict[str, FakeQueue] = {}
+        self.calls: list[tuple[Any, ...]] = []
+        self.before: dict[str, Callable[..., object]] = {}
+        self.server = ServerInfo("ann", "admin", "mqd", "9.9", 1, "accepted", Limits())
+
+    def __enter__(self):
+        self._called("connect")
+        return self
+
+    def __exit__(self, *_):
+        self.calls.append(("close",))
+
+    def _called(self, *call: Any) -> None:
+        self.calls.append(call)
+        if call[0] in self.before:
+            self.before[call[0]](*call[1:])
+
+    def _queue(self, queue: str) -> FakeQueue:
+        if queue not in self.queues_by_name:
+            raise errors.QueueNotFound("QUEUE_NOT_FOUND", f"there is no queue '{queue}'")
+        return self.queues_by_name[queue]
+
+    def create(self, queue, *, max_messages=None, max_bytes=None, if_missing=False):
+        self._called("create", queue, max_messages, max_bytes, if_missing)
+        if queue in self.queues_by_name and not if_missing:
+            raise errors.QueueExists("QUEUE_EXISTS", f"queue '{queue}' exists")
+        self.queues_by_name.setdefault(queue, FakeQueue())
+        return self.info(queue)
+
+    def delete(self, queue):
+        self._called("delete", queue)
+        count = len(self._queue(queue).messages)
+        del self.queues_by_name[queue]
+        return count
+
+    def queues(self, pattern=None):
+        self._called("queues", pattern)
+        prefix = (pattern or "*").rstrip("*")
+        return [self.info(name) for name in sorted(self.queues_by_name) if name.startswith(prefix)]
+
+    def info(self, queue):
+        found = self._queue(queue)
+        ready = len(found.messages)
+        return QueueInfo(
+            queue=queue,
+            ready=ready,
+            bytes=2048 * ready,
+            oldest_age_seconds=75.5 if ready else None,
+            pushed=found.last_id,
+            pulled=found.last_id - ready,
+            purged=0,
+            waiting=0,
+            max_messages=found.max_messages,
+            max_bytes=found.max_bytes,
+            created_at=1_800_000_000.0,
+        )
+
+    def push_many(self, queue, bodies, *, headers=None, on_progress=None):
+        bodies = list(bodies)
+        found = self._queue(queue)
+        ids = []
+        for number, body in enumerate(bodies, 1):
+            self._called("push", body)
+            raw = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False)
+            found.last_id += 1
+            found.messages.append(FakeMessage(found.last_id, queue, raw, dict(headers or {})))
+            ids.append(found.last_id)
+            if on_progress is not None:
+                on_progress(number)
+        return ids
+
+    def pull_many(self, queue, count, *, wait=0.0):
+        self._called("pull_many", queue, count, wait)
+        found = self._queue(queue)
+        taken, found.messages = found.messages[:count], found.messages[count:]
+        return taken
+
+    def peek(self, queue, count=1, *, skip=0):
+        self._called("peek", queue, count, skip)
+        return self._queue(queue).messages[skip : skip + count]
+
+    def purge(self, queue):
+        self._called("purge", queue)
+        found = self._queue(queue)
+        count, found.messages = len(found.messages), []
+        return count
+
+    def ping(self):
+        self._called("ping")
+        return 0.00125
+
+
+class Ctl:
+    """Runs command lines against one fake client."""
+
+    def __init__(self) -> None:
+        self.client = FakeClient()
+        self.sessions: list[Session] = []
+
+    def __call__(self, *arguments: str, stdin: str | bytes = "") -> Result:
+        session = Session(open_client=self._open)
+        return CliRunner().invoke(cli, list(arguments), input=stdin, obj=session)
+
+    def _open(self, session: Session) -> FakeClient:
+        self.sessions.append(session)
+        return self.client
+
+    def with_queue(self, *raws: Any, queue: str = "jobs") -> Ctl:
+        """Make a queue that holds bodies as they are on the wire."""
+        messages = [FakeMessage(number, queue, raw) for number, raw in enumerate(raws, 1)]
+        self.client.queues_by_name[queue] = FakeQueue(messages, len(raws))
+        return self
+
+    def raws(self, queue: str = "jobs") -> list[Any]:
+        """Return the bodies in a queue as they are on the wire."""
+        return [message.raw for message in self.client.queues_by_name[queue].messages]

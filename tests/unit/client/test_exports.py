@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import mqclient
+from mqclient.pipelines import BasePipeline
+
+METHODS = sorted(
+    name for name, value in vars(mqclient.Client).items() if inspect.isfunction(value) and name[0] != "_"
+)
+
+
+def parameters(function):
+    return [
+        (parameter.name, parameter.kind, parameter.default, parameter.annotation)
+        for parameter in inspect.signature(function).parameters.values()
+    ]
+
+
+def test_everything_exported_is_there_and_sorted():
+    assert sorted(mqclient.__all__) == mqclient.__all__
+    for name in mqclient.__all__:
+        assert hasattr(mqclient, name)
+
+
+def test_the_methods_are_those_that_were_agreed():
+    assert METHODS == sorted(
+        "connect close create delete queues info push push_many pull pull_many peek purge ping pipeline".split()
+    )
+    public = [name for name in vars(mqclient.AsyncClient) if name[0] != "_"]
+    assert sorted(public) == METHODS
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_both_clients_have_the_same_signatures(name: str):
+    blocking = getattr(mqclient.Client, name)
+    asynchronous = getattr(mqclient.AsyncClient, name)
+    assert parameters(blocking) == parameters(asynchronous)
+    assert inspect.iscoroutinefunction(asynchronous) == (name != "pipeline")
+    returned = inspect.signature(blocking).return_annotation
+    assert inspect.signature(asynchronous).return_annotation in (returned, f"Async{returned}")
+    assert asynchronous.__doc__.startswith("As `Client.")
+
+
+def test_both_clients_are_made_alike():
+    assert mqclient.Client.__init__ is mqclient.AsyncClient.__init__
+
+
+def test_a_pipelines_methods_take_what_the_clients_do():
+    left_out = {"on_progress", "timeout"}
+    names = [name for name, value in vars(BasePipeline).items() if inspect.isfunction(value) and name[0] != "_"]
+    assert set(METHODS) - set(names) == {"connect", "close", "pipeline"}
+    for name in names:
+        of_client = [p for p in parameters(getattr(mqclient.Client, name)) if p[0] not in left_out]
+        assert parameters(getattr(BasePipeline, name)) == of_client

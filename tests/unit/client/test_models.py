@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from mqclient.models import Limits, QueueInfo, ServerInfo
+from mqwire import limits
+from support.fake_server import INFO
+
+WHO = {
+    "user": "admin",
+    "role": "admin",
+    "server": "mqd",
+    "version": "1",
+    "protocol": 1,
+    "durability": "accepted",
+    "limits": {},
+}
+
+
+def test_an_info_is_read_and_what_is_not_known_passed_over():
+    info = QueueInfo.from_map({**INFO, "leased": 3})
+    assert (info.queue, info.max_messages, info.max_bytes) == ("jobs", 10, 1000)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        info.ready = 1
+
+
+def test_an_info_that_lacks_something_is_refused():
+    with pytest.raises(KeyError):
+        QueueInfo.from_map({"queue": "jobs"})
+
+
+def test_a_server_info_is_read():
+    info = ServerInfo.from_map({**WHO, "limits": {"max_frame_bytes": 70_000, "more": 1}})
+    assert info.role == "admin"
+    assert info.limits == Limits(70_000, limits.MAX_BODY_BYTES, limits.MAX_MESSAGES_PER_FRAME)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, None, "9"])
+def test_limits_are_positive_integers(value: object):
+    with pytest.raises(ValueError, match="max_body_bytes"):
+        Limits.from_map({"max_body_bytes": value})

@@ -1,0 +1,209 @@
+"""How mqctl starts, and how it ends whatever happens."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import mqwire
+from mqclient import errors
+from mqclient.ctl import app, exits, output
+from mqclient.ctl.app import cli
+
+ROOT = Path(__file__).resolve().parents[3]
+HEAVY = ("rich", "asyncio", "msgpack", "mqclient.client", "mqclient.async_client", "socket")
+
+
+def run_python(code: str, *arguments: str, **extra) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        **extra,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["-h"], ["push", "--help"], ["--version"], ["log", "-h"]]
+)
+def test_help_imports_nothing_heavy(arguments):
+    code = (
+        "import json, sys\n"
+        "from mqclient.ctl import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert end.code == 0, end.code\n"
+        "print(json.dumps(sorted(sys.modules)), file=sys.stderr)\n"
+    )
+    done = run_python(code, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert not set(HEAVY) & set(json.loads(done.stderr))
+
+
+def test_help_has_every_command_and_exit_code():
+    result = CliRunner().invoke(cli, ["--help"])
+    assert result.exit_code == 0
+    for name in cli.commands:
+        assert f"  {name} " in result.stdout
+    for code, meaning in exits.MEANINGS.items():
+        assert f"{code}  " in result.stdout
+        assert meaning.split(",", maxsplit=1)[0] in result.stdout
+
+
+def test_the_commands_that_there_are():
+    assert list(cli.commands) == [
+        "create", "delete", "ls", "info", "purge", "push", "pull", "peek",
+        "ping", "version", "completion", "log",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(cli.commands))
+def test_every_command_has_help_and_takes_json(name):
+    result = CliRunner().invoke(cli, [name, "--help"])
+    assert result.exit_code == 0
+    assert ("--json" in result.stdout) is (name != "completion")
+
+
+def test_version():
+    result = CliRunner().invoke(cli, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"mqctl {mqwire.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nosuch"], "mqctl: No such command 'nosuch'; see `mqctl --help`"),
+        (["ls", "--nosuch"], "see `mqctl ls --help`"),
+        (["push"], "mqctl: Missing argument 'QUEUE'; see `mqctl push --help`"),
+        (["--timeout", "soon", "ls"], "'soon' is not a number of seconds"),
+        (["--url", "mq://a:b@h", "--address-file", "x", "ls"], "not both"),
+    ],
+)
+def test_usage_errors_are_one_sentence(ctl, arguments, sentence):
+    result = ctl(*arguments)
+    assert result.exit_code == exits.USAGE
+    assert result.stdout == ""
+    assert sentence in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (errors.AuthFailed("AUTH_FAILED", "no"), exits.REFUSED, "AUTH_FAILED: no; check the user"),
+        (errors.UnknownServerError("NEW_CODE", "hm"), exits.REFUSED, "NEW_CODE: hm"),
+        (errors.ConnectFailed("cannot connect"), exits.CANNOT_CONNECT, "cannot connect"),
+        (errors.ConnectionLost("it broke", in_doubt=True), exits.CANNOT_CONNECT, "it broke"),
+        (errors.RequestTimeout("no reply"), exits.TIMED_OUT, "--timeout"),
+        (errors.RequestTimeout("no reply", in_doubt=True), exits.TIMED_OUT, "may have been carried out"),
+        (errors.ConfigurationError("a bad URL"), exits.USAGE, "a bad URL"),
+        (errors.ProtocolError("what is this"), exits.INTERNAL, "what is this"),
+        (OSError(errno.ENOSPC, "No space left"), exits.INTERNAL, "cannot read or write: "),
+        (ZeroDivisionError("oops"), exits.INTERNAL, "unexpected ZeroDivisionError: oops"),
+        (KeyboardInterrupt(), exits.INTERRUPTED, ""),
+        (click.FileError("x", "gone"), exits.USAGE, "gone"),
+    ],
+)  # fmt: skip
+def test_every_error_has_its_exit_code_and_sentence(ctl, error, code, sentence):
+    def fail(*_):
+        raise error
+
+    ctl.client.before["queues"] = fail
+    result = ctl("ls")
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stderr.count("\n") <= 1 or code == exits.INTERRUPTED
+
+
+def test_a_usage_error_from_nowhere():
+    sentence = "hm; see `mqctl --help`"
+    assert app._ending(click.UsageError("hm.")) == (sentence, exits.USAGE)
+
+
+def test_control_characters_in_errors_are_escaped(ctl):
+    def fail(*_):
+        raise errors.BadName("BAD_NAME", "\x1b[31mred\n\u202e")
+
+    ctl.client.before["queues"] = fail
+    assert r"\x1b[31mred \u202e" in ctl("ls").stderr
+
+
+def test_the_traceback_is_there_for_those_who_ask(ctl, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setenv("MQCTL_TRACEBACK", "1")
+    ctl.client.before["queues"] = fail
+    assert isinstance(ctl("ls").exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--url", "mq://a:b@h", "--timeout", "5", "--json", "ls"],
+        ["ls", "--url", "mq://a:b@h", "--timeout", "5", "--json"],
+        ["--url", "mq://x:y@z", "--timeout", "9", "ls", "--url", "mq://a:b@h", "--timeout", "5", "--json"],
+    ],
+)  # fmt: skip
+def test_global_options_stand_before_or_after_the_command(ctl, arguments):
+    assert ctl(*arguments).exit_code == 0
+    [session] = ctl.sessions
+    assert (session.url, session.timeout, session.is_json) == ("mq://a:b@h", 5.0, True)
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(ctl, monkeypatch):
+    def broken(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(output, "write_bytes", broken)
+    ctl.with_queue("1")
+    result = ctl("ls")
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_dropping_a_pipe_that_nobody_reads(monkeypatch, tmp_path):
+    class Broken:
+        def __init__(self, file):
+            self.fileno = file.fileno
+
+        def flush(self):
+            raise BrokenPipeError
+
+    with (tmp_path / "out").open("w") as file:
+        monkeypatch.setattr(sys, "stdout", Broken(file))
+        app.drop_stdout()
+        monkeypatch.undo()
+        file.write("lost")
+    assert (tmp_path / "out").read_text() == ""
+
+
+def test_no_standard_output_at_all():
+    code = (
+        "import sys; sys.stdout = None\n"
+        "from mqclient.ctl import main\n"
+        "sys.argv = ['mqctl', 'completion', 'zsh']\n"
+        "main()\n"
+    )
+    done = run_python(code)
+    assert done.returncode == exits.INTERNAL
+    assert done.stderr == "mqctl: cannot read or write: the standard output is closed\n"
+
+
+def test_no_standard_error_at_all(monkeypatch):
+    def broken(*_, **__):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(click, "echo", broken)
+    result = CliRunner().invoke(cli, ["nosuch"])
+    assert result.exit_code == exits.USAGE

@@ -1,0 +1,221 @@
+"""The commands pull and peek."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+
+from mqclient import errors
+from mqclient.ctl import exits, output, pull
+from support.ctl import FakeMessage
+
+BODIES = ('{"x": 1}', '"hello"', "two\nlines", b"\x00\xff", 5)
+
+
+@pytest.fixture
+def jobs(ctl):
+    return ctl.with_queue(*BODIES)
+
+
+def test_pull_writes_one_body_and_removes_it(jobs):
+    result = jobs("pull", "jobs")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, '{"x": 1}\n', "")
+    assert jobs.raws() == list(BODIES[1:])
+
+
+def test_each_line_is_a_document(jobs):
+    result = jobs("pull", "jobs", "--all")
+    assert result.stdout.splitlines() == [
+        '{"x": 1}',
+        '"hello"',
+        '"two\\nlines"',
+        '{"base64": "AP8="}',
+        "5",
+    ]
+    assert jobs.raws() == []
+
+
+def test_text(jobs):
+    assert jobs("pull", "jobs", "--all", "--text").stdout.splitlines() == [
+        '{"x": 1}',
+        "hello",
+        "two",
+        "lines",
+        '{"base64": "AP8="}',
+        "5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "data"),
+    [
+        ([], b'{"x": 1}\n"hello"\ntwo\nlines\n\x00\xff\n5\n'),
+        (["--whole"], b'{"x": 1}"hello"two\nlines\x00\xff5'),
+    ],
+)
+def test_raw(jobs, options, data):
+    assert jobs("pull", "jobs", "--all", "--raw", *options).stdout_bytes == data
+
+
+def test_json(jobs):
+    jobs.client.queues_by_name["jobs"].messages[1].headers = {"sweep": "a", "key": b"\x01"}
+    lines = [json.loads(line) for line in jobs("pull", "jobs", "-a", "--json").stdout.splitlines()]
+    assert lines[0] == {"id": 1, "queue": "jobs", "headers": {}, "body": {"x": 1}}
+    assert lines[1]["headers"] == {"sweep": "a", "key": {"base64": "AQ=="}}
+    assert [line["body"] for line in lines[1:]] == ["hello", "two\nlines", {"base64": "AP8="}, 5]
+
+
+@pytest.mark.parametrize("style", [[], ["--text"], ["--raw"], ["--json"]])
+def test_nothing_controls_the_terminal(ctl, terminal, style):
+    ctl.with_queue('"\x9b31m\u202e"', "\x1b[2J", b"\x1b]0;evil\x07\xff", '{"\x7f": 1}')
+    result = ctl("pull", "jobs", "--all", *style)
+    assert result.exit_code == 0
+    assert result.stdout.replace("\n", "").isprintable()
+
+
+def test_raw_lines_stay_lines_on_a_terminal(ctl, terminal):
+    ctl.with_queue(b"a\nb\t")
+    assert ctl("pull", "jobs", "--raw").stdout == "a\nb\\t\n"
+
+
+@pytest.mark.parametrize(("count", "left"), [("1", 4), ("3", 2), ("5", 0), ("9", 0)])
+def test_count(jobs, count, left):
+    assert jobs("pull", "jobs", "-n", count, "--json").stdout.count("\n") == 5 - left
+    assert len(jobs.raws()) == left
+
+
+@pytest.mark.parametrize("options", [[], ["--all"], ["-n", "5"], ["--wait", "2"]])
+def test_an_empty_queue_has_an_exit_code(ctl, options):
+    ctl.with_queue()
+    result = ctl("pull", "jobs", *options)
+    assert (result.exit_code, result.output) == (exits.EMPTY, "")
+
+
+def test_a_person_is_told_that_it_is_empty(ctl, terminal):
+    ctl.with_queue()
+    assert ctl("pull", "jobs").stderr == "jobs is empty\n"
+
+
+def test_only_the_first_message_is_waited_for(jobs):
+    jobs("pull", "jobs", "-n", "9", "--wait", "2.5")
+    assert [call[2:] for call in jobs.client.calls if call[0] == "pull_many"] == [
+        (9, 2.5),
+        (4, 0.0),
+    ]
+
+
+def test_batches_are_neither_small_nor_large(ctl):
+    ctl.with_queue(*map(str, range(3000)))
+    result = ctl("pull", "jobs", "--all")
+    assert result.stdout.splitlines() == list(map(str, range(3000)))
+    asked = [call[2] for call in ctl.client.calls if call[0] == "pull_many"]
+    assert asked == [16, 1000, 1000, 1000, 1000]
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [(10, 1000), (1024 * 1024, 1), (10 * 1024 * 1024, 1), (10_240, 102)]
+)
+def test_the_size_of_messages_sets_that_of_batches(size, count):
+    messages = [FakeMessage(1, "jobs", b"x" * size), FakeMessage(2, "jobs", "x" * size)]
+    assert pull._next_size(messages) == count
+
+
+def test_follow_waits_until_it_is_interrupted(jobs):
+    waits = []
+
+    def stop(_queue, _count, wait):
+        waits.append(wait)
+        if len(waits) == 4:
+            raise KeyboardInterrupt
+
+    jobs.client.before["pull_many"] = stop
+    result = jobs("pull", "jobs", "--follow")
+    assert result.exit_code == exits.INTERRUPTED
+    assert result.stdout.count("\n") == 5
+    assert waits == [3600] * 4
+
+
+def test_follow_may_have_an_end(jobs):
+    assert jobs("pull", "jobs", "--follow", "-n", "2").exit_code == 0
+    assert len(jobs.raws()) == 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--all", "-n", "2"],
+        ["--raw", "--text"],
+        ["--raw", "--json"],
+        ["--text", "--json"],
+        ["--whole"],
+        ["-n", "0"],
+        ["--wait", "-1"],
+    ],
+)
+def test_options_that_make_no_sense_pull_nothing(jobs, options):
+    assert jobs("pull", "jobs", *options).exit_code == exits.USAGE
+    assert jobs.client.calls == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "word"),
+    [
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), exits.INTERNAL, "cannot write"),
+        (OSError(errno.ENOSPC, "No space left"), exits.INTERNAL, "No space left"),
+        (KeyboardInterrupt(), exits.INTERRUPTED, "interrupted"),
+    ],
+)
+def test_messages_that_cannot_be_written_are_named(jobs, monkeypatch, error, code, word):
+    def fail(_data):
+        raise error
+
+    monkeypatch.setattr(output, "write_bytes", fail)
+    result = jobs("pull", "jobs", "-n", "3")
+    assert result.exit_code == code
+    assert word in result.stderr
+    assert "messages 1 to 3 were pulled" in result.stderr
+
+
+def test_what_came_before_an_error_has_been_written(ctl):
+    ctl.with_queue(*map(str, range(20)))
+
+    def fail(_queue, count, _wait):
+        if count != pull.FIRST_BATCH:
+            raise errors.ConnectionLost("it broke")
+
+    ctl.client.before["pull_many"] = fail
+    result = ctl("pull", "jobs", "--all")
+    assert result.exit_code == exits.CANNOT_CONNECT
+    assert result.stdout.splitlines() == list(map(str, range(16)))
+
+
+# peek
+
+
+def test_peek_removes_nothing(jobs):
+    result = jobs("peek", "jobs")
+    assert (result.exit_code, result.stdout) == (0, '{"x": 1}\n')
+    assert len(jobs.raws()) == 5
+    assert not any(call[0] == "pull_many" for call in jobs.client.calls)
+
+
+def test_peek_further(jobs):
+    result = jobs("peek", "jobs", "-n", "9", "--skip", "3", "--json")
+    assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == [4, 5]
+
+
+def test_peek_at_many(ctl):
+    ctl.with_queue(*map(str, range(40)))
+    result = ctl("peek", "jobs", "-n", "30", "--skip", "5")
+    assert result.stdout.splitlines() == list(map(str, range(5, 35)))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--skip", "7"], "jobs has no more than 7 messages\n"), ([], "jobs is empty\n")],
+)
+def test_peek_at_nothing(ctl, terminal, options, said):
+    result = ctl.with_queue()("peek", "jobs", *options)
+    assert (result.exit_code, result.stdout, result.stderr) == (exits.EMPTY, "", said)

@@ -1,0 +1,76 @@
+"""The relations between the bounds; their values are held equal to PROTOCOL.md in tests/contract."""
+
+from __future__ import annotations
+
+import msgpack
+import pytest
+
+from mqwire import limits
+from mqwire.frames import FrameReader, FrameWriter
+from mqwire.packs import join_bodies
+
+NAMES = [name for name in vars(limits) if name.isupper()]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_bound_is_a_positive_integer(name):
+    value = getattr(limits, name)
+    assert type(value) is int
+    assert value > 0
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("KIB", "MIB")])
+def test_every_name_ends_in_its_unit(name):
+    units = {"BYTES", "CHARS", "SECONDS", "MESSAGES", "ENTRIES", "ELEMENTS", "HEADERS", "ID"}
+    special = {"AUTH", "FRAME", "CONNECTION"}  # "... before AUTH", "... per frame"
+    assert name.rsplit("_", 1)[-1] in units | special
+
+
+def test_a_prefix_holds_every_length_that_a_frame_may_have():
+    assert limits.HARD_MAX_FRAME_BYTES < 2**32
+    assert limits.PREFIX_BYTES == 5
+
+
+def test_the_bounds_of_frames_stand_in_order():
+    assert (
+        limits.PREFIX_BYTES
+        < limits.MAX_FRAME_BYTES_BEFORE_AUTH
+        < limits.MIN_FRAME_BYTES
+        <= limits.MAX_FRAME_BYTES
+        <= limits.HARD_MAX_FRAME_BYTES
+    )
+
+
+def test_the_largest_request_id_is_exact_in_every_language():
+    assert int(float(limits.MAX_REQUEST_ID)) == limits.MAX_REQUEST_ID
+    assert float(limits.MAX_REQUEST_ID + 1) == float(limits.MAX_REQUEST_ID + 2)
+
+
+def test_the_largest_credentials_fit_into_a_frame_before_auth():
+    widest = "\U0001f600" * limits.MAX_TEXT_CHARS
+    frame = [
+        "AUTH",
+        limits.MAX_REQUEST_ID,
+        {"user": widest, "password": widest},
+        {"client": widest, "version": 2**31},
+    ]
+    data = FrameWriter().encode(frame)
+    assert len(data) - limits.PREFIX_BYTES <= limits.MAX_FRAME_BYTES_BEFORE_AUTH
+    reader = FrameReader(limits.MAX_FRAME_BYTES_BEFORE_AUTH, limits.MAX_CONTAINER_BYTES)
+    assert reader.feed(data) == [tuple(frame)]
+
+
+def test_the_largest_body_with_the_largest_headers_fits_into_a_frame():
+    pack = join_bodies([b"x" * (limits.MAX_BODY_BYTES - 5)])
+    assert len(pack) == limits.MAX_BODY_BYTES
+    headers = {"k" * limits.MAX_HEADER_KEY_CHARS: "v" * (limits.MAX_HEADERS_BYTES - 200)}
+    frame = ["PUSH", 1, "q" * limits.MAX_NAME_CHARS, 1, pack, {"headers": headers}]
+    assert len(msgpack.packb(frame)) <= limits.MAX_FRAME_BYTES
+
+
+def test_headers_for_every_message_of_the_fullest_push_are_within_the_bound_of_entries():
+    frame = ("PUSH", 1, "q", limits.MAX_MESSAGES_PER_FRAME, b"", {})
+    headers = (None,) * limits.MAX_MESSAGES_PER_FRAME
+    frame = (*frame[:-1], {"headers": headers})
+    reader = FrameReader(limits.MAX_FRAME_BYTES, limits.MAX_CONTAINER_BYTES)
+    assert reader.feed(FrameWriter().encode(frame)) == [frame]

@@ -1,0 +1,337 @@
+"""Every argument and option of every verb: each wrong type, the bounds and one past them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+
+from mqwire.codes import Code
+from mqwire.errors import RequestError, StreamError
+from mqwire.requests import check_envelope, check_request
+from mqwire.verbs import VERBS, Kind
+from support.wire_values import frames
+
+MAX_ID = 2**53 - 1
+
+# A value that fits for each kind, and one of each type that a reader gives, under its word.
+FITTING = {
+    Kind.NAME: "jobs",
+    Kind.PATTERN: "job*",
+    Kind.TEXT: "doc/1",
+    Kind.COUNT: 1,
+    Kind.SECONDS: 0.5,
+    Kind.FLAG: True,
+    Kind.PACK: b"\x01",
+    Kind.MAP: {},
+    Kind.HEADERS: {},
+}
+OF_TYPE = {
+    "nil": None,
+    "a boolean": True,
+    "an integer": 1,
+    "a float": 1.0,
+    "a string": "jobs",
+    "binary": b"jobs",
+    "an array": (1,),
+    "a map": {},
+}
+FIELDS = [
+    pytest.param(verb, place, id=f"{verb.name}.{verb.arguments[place].name}")
+    for verb in VERBS.values()
+    for place in range(len(verb.arguments))
+] + [
+    pytest.param(verb, name, id=f"{verb.name}.options.{name}")
+    for verb in VERBS.values()
+    for name in verb.options
+]
+
+
+def fitting(verb):
+    return [verb.name, 7, *(FITTING[argument.kind] for argument in verb.arguments)]
+
+
+def field_at(verb, place):
+    return verb.arguments[place] if isinstance(place, int) else verb.options[place]
+
+
+def frame_with(verb, place, value):
+    """Make a request that is sound but for `value` as the argument or option at `place`."""
+    frame = fitting(verb)
+    if isinstance(place, int):
+        frame[2 + place] = value
+        return tuple(frame)
+    return (*frame, {place: value})
+
+
+def refusal(frame, code):
+    with pytest.raises(RequestError) as caught:
+        check_request(tuple(frame))
+    assert caught.value.code is code
+    assert caught.value.message.isascii()
+    return caught.value
+
+
+class TestEnvelope:
+    @pytest.mark.parametrize("request_id", [1, 2, MAX_ID])
+    def test_a_verb_and_an_id(self, request_id):
+        assert check_envelope(("PING", request_id)) == ("PING", request_id)
+
+    def test_the_verb_need_not_exist(self):
+        assert check_envelope(("", 1, None)) == ("", 1)
+
+    @pytest.mark.parametrize(
+        "frame",
+        [
+            (),
+            ("PING",),
+            (1, "PING"),
+            ("PING", 0),
+            ("PING", -1),
+            ("PING", MAX_ID + 1),
+            ("PING", True),
+            ("PING", 1.0),
+            ("PING", "1"),
+            ("PING", None),
+            (b"PING", 1),
+            (None, 1),
+            (("PING",), 1),
+        ],
+        ids=repr,
+    )
+    def test_nothing_can_be_answered_without_them(self, frame):
+        with pytest.raises(StreamError) as caught:
+            check_envelope(frame)
+        assert caught.value.code is Code.MALFORMED_FRAME
+        assert str(MAX_ID) in caught.value.message
+
+
+class TestVerb:
+    def test_an_unknown_verb_is_told_with_those_that_exist(self):
+        error = refusal(("PLUSH", 1, "jobs"), Code.UNKNOWN_VERB)
+        assert error.details == {"verb": "PLUSH"}
+        assert "'PLUSH'" in error.message
+        assert all(verb in error.message for verb in VERBS)
+
+    @pytest.mark.parametrize("verb", ["", "push", "PUSH ", "Push", "options"])
+    def test_verbs_are_compared_letter_by_letter(self, verb):
+        assert refusal((verb, 1), Code.UNKNOWN_VERB).details == {"verb": verb}
+
+    def test_a_long_verb_is_cut(self):
+        error = refusal(("ä" * 100_000, 1), Code.UNKNOWN_VERB)
+        assert error.details == {"verb": "ä" * 64}
+        assert len(error.message) < 1000
+
+
+class TestArity:
+    @pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.name)
+    def test_sound_at_its_bounds_and_refused_one_past_them(self, verb):
+        shortest = fitting(verb)[: verb.least_length]
+        longest = [*fitting(verb), {}] if verb.options else fitting(verb)
+        check_request(tuple(shortest))
+        check_request(tuple(longest))
+        too_long = refusal((*longest, {}), Code.WRONG_ARITY)
+        assert too_long.details["got"] == verb.most_length + 1
+        for length in range(2, verb.least_length):
+            too_short = refusal(shortest[:length], Code.WRONG_ARITY)
+            assert too_short.details["got"] == length
+            assert too_short.details["verb"] == verb.name
+
+    @pytest.mark.parametrize(
+        ("frame", "form"),
+        [
+            (("PING", 1, 2), '"PING", id'),
+            (("INFO", 1), '"INFO", id, queue'),
+            (("LIST", 1, "*", {}), '"LIST", id, [pattern]'),
+            (("PULL", 1, "jobs"), '"PULL", id, queue, max, [options]'),
+        ],
+        ids=repr,
+    )
+    def test_the_right_form_is_told(self, frame, form):
+        error = refusal(frame, Code.WRONG_ARITY)
+        assert error.details == {"verb": frame[0], "form": form, "got": len(frame)}
+        assert f"[{form}]; this frame has {len(frame)} elements" in error.message
+
+    def test_what_was_left_out_is_none(self):
+        assert check_request(("LIST", 1)) == ([None], {})
+
+    def test_arguments_and_options_come_apart(self):
+        frame = ("PULL", 1, "jobs", 5, {"wait": 2})
+        assert check_request(frame) == (["jobs", 5], {"wait": 2})
+        assert check_request(frame[:4]) == (["jobs", 5], {})
+        assert check_request(("PING", 1)) == ([], {})
+
+
+class TestTypes:
+    @pytest.mark.parametrize(("verb", "place"), FIELDS)
+    @pytest.mark.parametrize("word", OF_TYPE)
+    def test_each_type_for_each_field(self, verb, place, word):
+        field, value = field_at(verb, place), OF_TYPE[word]
+        frame = frame_with(verb, place, value)
+        if type(value) in field.kind.types:
+            check_request(frame)
+        else:
+            assert refusal(frame, Code.WRONG_TYPE).details == {
+                "verb": verb.name,
+                "field": field.name,
+                "expected": field.kind.words,
+                "got": word,
+            }
+
+    @pytest.mark.parametrize(
+        "verb", [verb for verb in VERBS.values() if verb.options], ids=lambda verb: verb.name
+    )
+    @pytest.mark.parametrize("word", [word for word in OF_TYPE if word != "a map"])
+    def test_options_are_a_map(self, verb, word):
+        error = refusal((*fitting(verb), OF_TYPE[word]), Code.WRONG_TYPE)
+        assert error.details == {
+            "verb": verb.name,
+            "field": "options",
+            "expected": "a map",
+            "got": word,
+        }
+
+    def test_a_type_that_no_reader_gives_is_named_too(self):
+        assert refusal(("INFO", 1, {1, 2}), Code.WRONG_TYPE).details["got"] == "set"
+
+    def test_a_map_is_not_taken_for_options_where_there_are_none(self):
+        assert refusal(("LIST", 1, {}), Code.WRONG_TYPE).details["field"] == "pattern"
+        assert refusal(("DELETE", 1, {}), Code.WRONG_TYPE).details["field"] == "queue"
+
+    def test_arguments_are_judged_before_options(self):
+        assert refusal(("PULL", 1, 5, 5, {"nope": 1}), Code.WRONG_TYPE).details["field"] == "queue"
+
+
+class TestBounds:
+    @pytest.mark.parametrize(
+        ("verb", "place"),
+        [
+            field
+            for field in FIELDS
+            if field_at(*field.values).kind in (Kind.COUNT, Kind.SECONDS, Kind.TEXT)
+        ],
+    )
+    def test_at_the_bounds_and_one_past_them(self, verb, place):
+        field = field_at(verb, place)
+
+        def given_size(size):
+            return frame_with(verb, place, "x" * size if field.kind is Kind.TEXT else size)
+
+        check_request(given_size(field.low))
+        check_request(given_size(field.high))
+        is_messages = field.name in ("count", "max")
+        too_much = Code.TOO_MANY_MESSAGES if is_messages else Code.OUT_OF_RANGE
+        error = refusal(given_size(field.high + 1), too_much)
+        assert error.details == {
+            "verb": verb.name,
+            "field": field.name,
+            "low": field.low,
+            "high": field.high,
+            "got": field.high + 1,
+        }
+        assert f"from {field.low} to {field.high}, not {field.high + 1}" in error.message
+        if field.kind is not Kind.TEXT:
+            error = refusal(given_size(field.low - 1), Code.OUT_OF_RANGE)
+            assert error.details["got"] == field.low - 1
+
+    def test_the_length_of_text_is_told_in_characters(self):
+        error = refusal(("AUTH", 1, {}, {"client": "ä" * 257}), Code.OUT_OF_RANGE)
+        assert "client in characters must be from 0 to 256, not 257" in error.message
+
+    @pytest.mark.parametrize("wait", [0, 0.0, 0.001, 3600, 3600.0])
+    def test_a_wait_may_be_whole_or_not(self, wait):
+        assert check_request(("PULL", 1, "jobs", 1, {"wait": wait}))[1] == {"wait": wait}
+
+    @pytest.mark.parametrize("wait", [-0.001, 3600.001, math.inf, -math.inf, math.nan, 2**64 - 1])
+    def test_a_wait_that_is_no_time_is_refused(self, wait):
+        refusal(("PULL", 1, "jobs", 1, {"wait": wait}), Code.OUT_OF_RANGE)
+
+    @pytest.mark.parametrize("got", [-(2**63), -1, 0])
+    def test_too_few_messages_are_out_of_range_not_too_many(self, got):
+        refusal(("PULL", 1, "jobs", got), Code.OUT_OF_RANGE)
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("verb", "place"), [field for field in FIELDS if field_at(*field.values).kind is Kind.NAME]
+    )
+    @pytest.mark.parametrize("name", ["", "a b", ".hidden", "-f", "a" * 129, "jobs*"])
+    def test_every_queue_is_named_by_the_rule(self, verb, place, name):
+        refusal(frame_with(verb, place, name), Code.BAD_NAME)
+
+    @pytest.mark.parametrize("pattern", ["", "a b", "[a]", "a" * 129])
+    def test_a_pattern_follows_its_rule(self, pattern):
+        refusal(("LIST", 1, pattern), Code.BAD_NAME)
+
+    @pytest.mark.parametrize("pattern", ["*", "-?", ".*", "a" * 128])
+    def test_a_pattern_may_start_as_it_likes(self, pattern):
+        assert check_request(("LIST", 1, pattern)) == ([pattern], {})
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        "verb", [verb for verb in VERBS.values() if verb.options], ids=lambda verb: verb.name
+    )
+    def test_an_unknown_option_is_refused_never_ignored(self, verb):
+        error = refusal((*fitting(verb), {"max_mesages": 2}), Code.UNKNOWN_OPTION)
+        assert error.details == {"verb": verb.name, "option": "max_mesages"}
+        assert all(option in error.message for option in verb.options)
+
+    def test_an_unknown_option_beside_known_ones(self):
+        frame = ("CREATE", 1, "jobs", {"if_missing": True, "ttl": 5})
+        assert refusal(frame, Code.UNKNOWN_OPTION).details["option"] == "ttl"
+
+    def test_options_of_another_verb_are_unknown(self):
+        refusal(("PEEK", 1, "jobs", 1, {"wait": 1}), Code.UNKNOWN_OPTION)
+
+    @pytest.mark.parametrize(
+        ("key", "shown"),
+        [(b"wait", "b'wait'"), (1, "1"), (None, "None"), ("\n" * 100, "\n" * 64), ("", "")],
+    )
+    def test_whatever_key_is_told_as_short_text(self, key, shown):
+        frame = ("PULL", 1, "jobs", 1, {key: 1})
+        assert refusal(frame, Code.UNKNOWN_OPTION).details["option"] == shown
+
+    def test_a_long_key_is_cut(self):
+        error = refusal(("PULL", 1, "jobs", 1, {"ä" * 100_000: 1}), Code.UNKNOWN_OPTION)
+        assert error.details["option"] == "ä" * 64
+        assert len(error.message) < 1000
+
+    def test_all_options_at_once(self):
+        options = {"max_messages": 1, "max_bytes": 2, "if_missing": False}
+        assert check_request(("CREATE", 1, "jobs", options)) == (["jobs"], options)
+
+
+@given(frames)
+def test_any_frame_has_an_envelope_or_breaks_the_stream(frame):
+    for given_frame in (frame, ("PUSH", *frame), ("PUSH", 1, *frame)):
+        is_sound = (
+            len(given_frame) >= 2
+            and isinstance(given_frame[0], str)
+            and isinstance(given_frame[1], int)
+            and not isinstance(given_frame[1], bool)
+            and given_frame[1] in range(1, MAX_ID + 1)
+        )
+        try:
+            assert check_envelope(given_frame) == given_frame[:2]
+        except StreamError:
+            assert not is_sound
+        else:
+            assert is_sound
+
+
+@given(frames)
+def test_any_frame_is_accepted_or_refused_with_a_code(frame):
+    for verb in VERBS.values():
+        judge((verb.name, 1, *frame[2:]), verb)
+
+
+def judge(frame, verb):
+    try:
+        arguments, options = check_request(frame)
+    except RequestError as error:
+        assert not error.code.is_fatal  # noqa: PT017  both outcomes are right
+    else:
+        assert len(arguments) == len(verb.arguments)
+        assert set(options) <= set(verb.options)

@@ -1,0 +1,105 @@
+"""The registry of verbs, written out once more: a bound that moves must be moved here too."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from mqwire.verbs import VERBS, Field, Kind, Verb
+
+NAME = ("queue", Kind.NAME)
+MAX = ("max", Kind.COUNT, 1, 16_384)
+
+# verb: (arguments, options); (name, kind) or (name, kind, low, high); "?" marks what may be left out.
+EXPECTED = {
+    "AUTH": (
+        [("credentials", Kind.MAP)],
+        [("client", Kind.TEXT, 0, 256), ("version", Kind.COUNT, 0, 2**31)],
+    ),
+    "CREATE": (
+        [NAME],
+        [
+            ("max_messages", Kind.COUNT, 1, 2**40),
+            ("max_bytes", Kind.COUNT, 1, 2**50),
+            ("if_missing", Kind.FLAG),
+        ],
+    ),
+    "DELETE": ([NAME], []),
+    "LIST": ([("pattern?", Kind.PATTERN)], []),
+    "INFO": ([NAME], []),
+    "PUSH": (
+        [NAME, ("count", Kind.COUNT, 1, 16_384), ("pack", Kind.PACK)],
+        [("headers", Kind.HEADERS)],
+    ),
+    "PULL": ([NAME, MAX], [("wait", Kind.SECONDS, 0, 3600)]),
+    "WAKE": ([("request", Kind.COUNT, 1, 2**53 - 1)], []),
+    "PEEK": ([NAME, MAX], [("skip", Kind.COUNT, 0, 2**40)]),
+    "PURGE": ([NAME], []),
+    "PING": ([], []),
+}
+
+TYPES = {
+    Kind.NAME: (str,),
+    Kind.PATTERN: (str,),
+    Kind.TEXT: (str,),
+    Kind.COUNT: (int,),
+    Kind.SECONDS: (int, float),
+    Kind.FLAG: (bool,),
+    Kind.PACK: (bytes,),
+    Kind.MAP: (dict,),
+    Kind.HEADERS: (dict, tuple),
+}
+
+
+def as_field(name, kind, low=0, high=256):
+    return Field(name.rstrip("?"), kind, low, high, is_required=not name.endswith("?"))
+
+
+def test_the_verbs():
+    assert set(VERBS) == set(EXPECTED)
+    assert all(VERBS[name].name == name for name in VERBS)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_what_a_verb_takes(name):
+    arguments, options = EXPECTED[name]
+    assert VERBS[name].arguments == tuple(as_field(*argument) for argument in arguments)
+    assert VERBS[name].options == {option[0]: as_field(*option) for option in options}
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.name)
+def test_a_verb_is_sound(verb):
+    assert verb.name.isupper()
+    assert verb.name.isalpha()
+    assert verb.summary
+    required = [argument.is_required for argument in verb.arguments]
+    assert required == sorted(required, reverse=True), "what may be left out stands last"
+    fields = [*verb.arguments, *verb.options.values()]
+    assert len({field.name for field in fields}) == len(fields)
+    assert all(field.low <= field.high for field in fields)
+
+
+@pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name)
+def test_a_kind_is_a_word_and_the_types_that_a_reader_gives(kind):
+    assert kind.types == TYPES[kind]
+    assert kind.words
+
+
+@pytest.mark.parametrize(
+    ("verb", "least", "most"),
+    [("PING", 2, 2), ("LIST", 2, 3), ("INFO", 3, 3), ("PUSH", 5, 6), ("AUTH", 3, 4)],
+)
+def test_how_long_a_frame_may_be(verb, least, most):
+    assert (VERBS[verb].least_length, VERBS[verb].most_length) == (least, most)
+
+
+def test_a_verb_has_options_of_its_own():
+    assert Verb("A", "a").options is not Verb("B", "b").options
+
+
+def test_the_registry_cannot_be_changed_by_accident():
+    with pytest.raises(FrozenInstanceError):
+        VERBS["PING"].name = "PONG"
+    with pytest.raises(FrozenInstanceError):
+        VERBS["PULL"].arguments[1].high = 10**9
