@@ -211,8 +211,11 @@ class FrameReader:
 
     def _borrow_unpacker(self) -> msgpack.Unpacker:
         """Take a parser for the frames to come; the position goes on where it stands."""
-        spares = _SPARES[self._is_wary]
-        unpacker = spares.pop() if spares else _unpacker(_INITIAL_BYTES, self._max_entries)
+        try:
+            # No look before the pop: readers of other threads take from the same list.
+            unpacker = _SPARES[self._is_wary].pop()
+        except IndexError:
+            unpacker = _unpacker(_INITIAL_BYTES, self._max_entries)
         self._received = self._position = self._borrowed_at = unpacker.tell()
         return unpacker
 

@@ -62,11 +62,9 @@ def check_request(frame: tuple[Any, ...]) -> tuple[list[Any], dict[str, Any]]:
         )
     if not verb.least_length <= len(frame) <= verb.most_length:
         raise _wrong_arity(verb, len(frame))
-    arguments = list(frame[2 : 2 + len(verb.arguments)])
-    if _ends_in_options(verb, frame, arguments):
-        options = frame[-1] if len(frame) > 2 + len(arguments) else {}
-    else:
-        raise _wrong_type(verb.name, "options", "a map", frame[-1])
+    arguments, options = _parts(verb, frame)
+    if type(options) is not dict:
+        raise _wrong_type(verb.name, "options", "a map", options)
     for argument, value in zip(verb.arguments, arguments, strict=False):
         _check_value(verb.name, argument, value)
     arguments += [None] * (len(verb.arguments) - len(arguments))
@@ -74,15 +72,22 @@ def check_request(frame: tuple[Any, ...]) -> tuple[list[Any], dict[str, Any]]:
     return arguments, options
 
 
-def _ends_in_options(verb: Verb, frame: tuple[Any, ...], arguments: list[Any]) -> bool:
-    return len(frame) == 2 + len(arguments) or (bool(verb.options) and type(frame[-1]) is dict)
+def _parts(verb: Verb, frame: tuple[Any, ...]) -> tuple[list[Any], Any]:
+    """Return the arguments, and what stands in the place of the options."""
+    arguments = list(frame[2 : 2 + len(verb.arguments)])
+    if len(frame) > 2 + len(arguments):
+        return arguments, frame[-1]
+    # A map where an argument may be left out is the options: no argument of that kind is one.
+    if len(frame) > verb.least_length and type(arguments[-1]) is dict:
+        return arguments[:-1], arguments[-1]
+    return arguments, {}
 
 
 def _check_options(verb: Verb, options: Mapping[Any, Any]) -> None:
     for name, value in options.items():
         option = verb.options.get(name)
         if option is None:
-            known = ", ".join(verb.options)
+            known = ", ".join(verb.options) or "none"
             raise RequestError(
                 Code.UNKNOWN_OPTION,
                 f"{verb.name} has no option {_shown(name)}; it has {known}",
@@ -107,8 +112,7 @@ def _check_value(verb: str, field: Field, value: Any) -> None:
 
 def _wrong_arity(verb: Verb, length: int) -> RequestError:
     names = [a.name if a.is_required else f"[{a.name}]" for a in verb.arguments]
-    if verb.options:
-        names.append("[options]")
+    names.append("[options]")
     form = ", ".join([f'"{verb.name}"', "id", *names])
     return RequestError(
         Code.WRONG_ARITY,

@@ -66,8 +66,10 @@ class Verb:
 
     @property
     def most_length(self) -> int:
-        """Length of the longest well-formed frame: every argument, and options."""
-        return 2 + len(self.arguments) + bool(self.options)
+        """Length of the longest well-formed frame: every argument, and a map of options,
+        which is empty for a verb that has none.
+        """
+        return 2 + len(self.arguments) + 1
 
 
 def _options(*fields: Field) -> dict[str, Field]:

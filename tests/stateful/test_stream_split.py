@@ -122,6 +122,24 @@ def test_nothing_is_read_after_the_place_that_broke_the_stream(before, bad, afte
         assert code is expected[1]
 
 
+@settings(deadline=None)
+@given(st.lists(st.tuples(streams, places, BOUNDS), min_size=2, max_size=4), st.randoms())
+def test_readers_that_take_turns_do_not_disturb_each_other(given_streams, random):
+    alone = [read_all(FrameReader(*bounds), [stream]) for stream, _, bounds in given_streams]
+    readers = [FrameReader(*bounds) for _, _, bounds in given_streams]
+    frames_read = [[] for _ in readers]
+    pieces = [cut_at(stream, cuts) for stream, cuts, _ in given_streams]
+    turns = [index for index, row in enumerate(pieces) for _ in row]
+    random.shuffle(turns)
+    for index in turns:
+        frames_read[index] += readers[index].feed(pieces[index].pop(0))
+    together = [
+        (read, reader.error and reader.error.code)
+        for read, reader in zip(frames_read, readers, strict=True)
+    ]
+    assert shown(together) == shown(alone)
+
+
 LARGE_BODY = bytes(range(256)) * 5000
 LARGE = WRITER.encode(["PUSH", 1, "jobs", 1, LARGE_BODY, {"headers": {"a": "b"}}])
 SMALL = WRITER.encode(["PING", 2])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mqclient
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 KINDS = ("blocking", "asyncio")
 
@@ -36,13 +39,16 @@ class _BlockingAsyncClient:
         return _BlockingPipeline(self.loop, self.client.pipeline(**options))
 
     def close(self) -> None:
-        if not self.loop.is_closed():
-            self.loop.run_until_complete(self.client.close())
-            # One turn for what transports have put off.
-            self.loop.run_until_complete(asyncio.sleep(0))
-            self.loop.close()
+        self.loop.run_until_complete(self.client.close())
+        # One turn for what transports have put off.
+        self.loop.run_until_complete(asyncio.sleep(0))
 
-    def __enter__(self) -> _BlockingAsyncClient:
+    def end(self) -> None:
+        """Close the loop too."""
+        self.close()
+        self.loop.close()
+
+    def __enter__(self) -> Self:
         self.loop.run_until_complete(self.client.__aenter__())
         return self
 
@@ -67,10 +73,10 @@ class _BlockingPipeline:
     def run(self) -> list[Any]:
         return self._loop.run_until_complete(self._pipeline.run())
 
-    def __enter__(self) -> _BlockingPipeline:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *details: Any) -> None:
+    def __exit__(self, *details: object) -> None:
         self._loop.run_until_complete(self._pipeline.__aexit__(*details))
 
 
@@ -89,4 +95,4 @@ class ClientMaker:
 
     def close(self) -> None:
         for client in self._made:
-            client.close()
+            client.end() if self.kind == "asyncio" else client.close()

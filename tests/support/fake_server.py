@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from typing_extensions import Self
+
     Answer = Callable[["Peer", tuple[Any, ...]], None]
 
 PATIENCE_SECONDS = 10.0
@@ -132,7 +134,7 @@ class FakeServer:
             assert not thread.is_alive()
         self._threads.clear()
 
-    def __enter__(self) -> FakeServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -88,7 +88,9 @@ def test_a_codec_of_ones_own_must_make_bytes_or_text():
     assert caught.value.__cause__ is not None
 
 
-@pytest.mark.parametrize("codec", ["yaml", "", None, Codec("", bytes, bytes), Codec("json", bytes, bytes)])
+@pytest.mark.parametrize(
+    "codec", ["yaml", "", None, Codec("", bytes, bytes), Codec("json", bytes, bytes)]
+)
 def test_a_codec_that_does_not_exist_or_has_a_taken_name_is_refused(codec: object):
     with pytest.raises(ConfigurationError, match="codec"):
         Encoder(codec)

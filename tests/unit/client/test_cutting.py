@@ -110,7 +110,7 @@ def test_a_codec_marks_what_it_has_encoded():
 
 def test_the_reserved_header_is_refused_where_the_client_encodes():
     [portion] = cut([b"x"], {"codec": "avro"})
-    assert portion.headers == [{"codec": "avro"}]
+    assert portion.headers == {"codec": "avro"}
     for bodies in ([1], [b"x", 1]):
         with pytest.raises(InterfaceError, match="codec"):
             cut(bodies, {"codec": "avro"})

@@ -5,6 +5,7 @@ import pickle
 import pytest
 
 import mqclient
+from mqclient.codecs import decoders
 from mqclient.errors import ERRORS_BY_CODE, UnknownServerError, server_error
 from mqclient.messages import Message, Source
 from mqwire.codes import Code
@@ -62,7 +63,7 @@ def test_errors_survive_pickling():
 
 
 def test_a_body_error_survives_pickling_with_its_message():
-    message = Message(7, "{", None, Source("jobs", {}, None))
+    message = Message(7, "{", None, Source("jobs", decoders("json"), None))
     with pytest.raises(mqclient.BodyError) as caught:
         _ = message.body
     again = pickle.loads(pickle.dumps(caught.value))

@@ -74,7 +74,9 @@ def test_a_body_that_cannot_be_decoded_fails_alone_and_late():
     good, bad, last = read_messages(frame, SOURCE)
     assert (good.body, last.body) == ({"x": 1}, 3)
     for _ in range(2):
-        with pytest.raises(BodyError, match="message 2 of queue 'jobs': it cannot be decoded") as caught:
+        with pytest.raises(
+            BodyError, match="message 2 of queue 'jobs': it cannot be decoded"
+        ) as caught:
             _ = bad.body
     assert caught.value.message is bad
     assert bad.raw == "{"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence  # noqa: TC003  looked at when the tests run
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Annotated, Any, Literal, NamedTuple, Optional, Union
@@ -115,7 +115,10 @@ def test_an_integer_is_a_float_and_nothing_else_is_converted():
         ([], "body must be Job, not list"),
         ({"name": 1, "layers": []}, "body.name must be str, not int"),
         ({"name": "a", "layers": {}}, "body.layers must be an array, not dict"),
-        ({"name": "a", "layers": [{"width": 1}, {"width": True}]}, r"body.layers\[1\].width must be int, not bool"),
+        (
+            {"name": "a", "layers": [{"width": 1}, {"width": True}]},
+            r"body.layers\[1\].width must be int, not bool",
+        ),
         ({"name": "a", "layers": [{"width": 1.0}]}, "must be int, not float"),
         ({"name": "a", "layers": [], "kernel": "poly"}, "body.kernel must be Kernel, not str"),
         ({"name": "a", "layers": [], "note": 1}, "body.note must be str, not int"),
@@ -165,10 +168,11 @@ class Missing:
     other: NoSuchType  # noqa: F821
 
 
-@pytest.mark.parametrize("hint", [Pair, complex, Bad, Missing, list[complex], "Job", Bad])
+@pytest.mark.parametrize("hint", [Pair, complex, Bad, Missing, list[complex], "Job"])
 def test_a_type_that_is_not_known_is_refused_each_time(hint: object):
-    with pytest.raises(InterfaceError):
-        restorer(hint)
+    for _ in range(2):
+        with pytest.raises(InterfaceError):
+            restorer(hint)
 
 
 def test_to_plain_takes_no_types_and_no_other_objects():

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +13,9 @@ import mqclient
 from mqclient.errors import ConfigurationError, ConnectFailed
 from mqclient.url import Credentials, Endpoint, UrlTarget, find_target
 from mqwire.address import Address
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def gone_pid() -> int:
@@ -115,7 +118,9 @@ def test_the_order_of_what_is_looked_at(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_nothing_at_all_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(ConnectFailed, match="start a server on this machine with `mqd`, or give a URL"):
+    with pytest.raises(
+        ConnectFailed, match="start a server on this machine with `mqd`, or give a URL"
+    ):
         mqclient.Client().connect()
 
 

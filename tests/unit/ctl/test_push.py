@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -169,44 +170,47 @@ def test_a_queue_that_is_not_there(ctl):
     assert ctl("push", "jobs", "x").exit_code == exits.REFUSED
 
 
-class TestProgress:
-    @pytest.fixture(autouse=True)
-    def clock(self, monkeypatch):
-        self.now = 100.0
-        monkeypatch.setattr(push.time, "monotonic", lambda: self.now)
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(push, "_monotonic", lambda: clock.now)
+    return clock
 
-    def test_is_not_drawn_into_a_pipe(self, capfd):
-        with Progress(10, "messages") as progress:
-            progress.update(5000, 0)
+
+def test_no_progress_is_drawn_into_a_pipe(clock):
+    with Progress(10, "messages") as progress:
+        progress.update(5000, 0)
         assert progress._bar is None
 
-    def test_is_not_drawn_for_what_is_quick(self, terminal, capfd):
-        with Progress(10, "messages") as progress:
-            progress.update(999, 0)
-            self.now += 0.9
-            progress.update(999, 0)
-            assert progress._bar is None
-        assert capfd.readouterr() == ("", "")
 
-    @pytest.mark.parametrize(("count", "seconds"), [(1000, 0), (1, 1.1)])
-    def test_is_drawn_for_what_takes_time(self, terminal, capfd, count, seconds):
-        with Progress(2000, "messages") as progress:
-            self.now += seconds
-            progress.update(count, 0)
-            progress.update(count + 1, 0)
-        out, err = capfd.readouterr()
-        assert out == ""
-        assert "messages" in err
+def test_no_progress_is_drawn_for_what_is_quick(terminal, clock):
+    with Progress(10, "messages") as progress:
+        progress.update(999, 0)
+        clock.now += 0.9
+        progress.update(999, 0)
+        assert progress._bar is None
 
-    def test_counts_bytes_of_a_file(self, terminal, capfd):
-        with Progress(1000, "bytes") as progress:
-            progress.update(1000, 500)
-            assert progress._bar.tasks[0].percentage == 50
 
-    def test_has_no_end_in_a_pipe(self, terminal, capfd):
-        with Progress(None, "messages") as progress:
-            progress.update(1000, 500)
-            assert progress._bar.tasks[0].total is None
+@pytest.mark.parametrize(("count", "seconds"), [(1000, 0), (1, 1.1)])
+def test_progress_is_drawn_for_what_takes_time(terminal, clock, capfd, count, seconds):
+    with Progress(2000, "messages") as progress:
+        clock.now += seconds
+        progress.update(count, 0)
+        progress.update(count + 1, 0)
+        assert progress._bar.tasks[0].completed == count + 1
+    assert capfd.readouterr().out == ""
+
+
+def test_progress_counts_bytes_of_a_file(terminal, clock, capfd):
+    with Progress(1000, "bytes") as progress:
+        progress.update(1000, 500)
+        assert progress._bar.tasks[0].percentage == 50
+
+
+def test_progress_has_no_end_in_a_pipe(terminal, clock, capfd):
+    with Progress(None, "messages") as progress:
+        progress.update(1000, 500)
+        assert progress._bar.tasks[0].total is None
 
 
 def test_progress_knows_how_much_there_is(tmp_path):

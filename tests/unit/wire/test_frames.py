@@ -363,6 +363,38 @@ class TestPieces:
             assert reader.feed(PING[3:]) == [PING_READ]
         assert len(spares) == module._MAX_SPARES
 
+    def test_another_thread_may_take_the_last_spare_parser_first(self, monkeypatch):
+        class TakenMeanwhile(list):
+            def pop(self):
+                self.clear()
+                return super().pop()
+
+        monkeypatch.setitem(module._SPARES, True, TakenMeanwhile(["a spare"]))
+        assert servers_reader().feed(PING) == [PING_READ]
+
+    def test_a_parser_without_bounds_is_not_lent_to_a_reader_with_them(self, monkeypatch):
+        for is_wary in (True, False):
+            monkeypatch.setitem(module._SPARES, is_wary, [])
+        large = framed(b"\x91" + array_of(limits.MAX_CONTAINER_ENTRIES + 1))
+        for _ in range(2):
+            assert servers_reader().feed(PING) == [PING_READ]
+            assert len(clients_reader().feed(large)) == 1
+            assert broken(servers_reader(), large).code is Code.MALFORMED_FRAME
+            assert len(clients_reader().feed(large)) == 1
+
+    def test_a_broken_stream_leaves_nothing_for_other_readers(self, monkeypatch):
+        monkeypatch.setitem(module._SPARES, True, spares := [])
+        servers_reader().feed(PING)
+        for bad in (
+            framed(b"\x92\x01"),
+            framed(b"\x91\x01\x01") + PING,
+            PING + b"GET",
+            b"\xce\xff",
+        ):
+            servers_reader().feed(bad)
+            assert servers_reader().feed(PING) == [PING_READ]
+        assert all(spare.tell() % len(PING) == 0 for spare in spares)
+
     def test_an_idle_reader_is_small(self):
         with traced_memory() as used:
             readers = [servers_reader() for _ in range(100)]

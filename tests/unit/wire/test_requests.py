@@ -128,7 +128,7 @@ class TestArity:
     @pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.name)
     def test_sound_at_its_bounds_and_refused_one_past_them(self, verb):
         shortest = fitting(verb)[: verb.least_length]
-        longest = [*fitting(verb), {}] if verb.options else fitting(verb)
+        longest = [*fitting(verb), {}]
         check_request(tuple(shortest))
         check_request(tuple(longest))
         too_long = refusal((*longest, {}), Code.WRONG_ARITY)
@@ -141,9 +141,9 @@ class TestArity:
     @pytest.mark.parametrize(
         ("frame", "form"),
         [
-            (("PING", 1, 2), '"PING", id'),
-            (("INFO", 1), '"INFO", id, queue'),
-            (("LIST", 1, "*", {}), '"LIST", id, [pattern]'),
+            (("PING", 1, 2, {}), '"PING", id, [options]'),
+            (("INFO", 1), '"INFO", id, queue, [options]'),
+            (("LIST", 1, "*", {}, {}), '"LIST", id, [pattern], [options]'),
             (("PULL", 1, "jobs"), '"PULL", id, queue, max, [options]'),
         ],
         ids=repr,
@@ -169,8 +169,8 @@ class TestTypes:
     def test_each_type_for_each_field(self, verb, place, word):
         field, value = field_at(verb, place), OF_TYPE[word]
         frame = frame_with(verb, place, value)
-        if type(value) in field.kind.types:
-            check_request(frame)
+        if type(value) in field.kind.types or (word == "a map" and not field.is_required):
+            check_request(frame)  # a map in the place of an argument left out is the options
         else:
             assert refusal(frame, Code.WRONG_TYPE).details == {
                 "verb": verb.name,
@@ -180,7 +180,7 @@ class TestTypes:
             }
 
     @pytest.mark.parametrize(
-        "verb", [verb for verb in VERBS.values() if verb.options], ids=lambda verb: verb.name
+        "verb", VERBS.values(), ids=lambda verb: verb.name
     )
     @pytest.mark.parametrize("word", [word for word in OF_TYPE if word != "a map"])
     def test_options_are_a_map(self, verb, word):
@@ -195,9 +195,16 @@ class TestTypes:
     def test_a_type_that_no_reader_gives_is_named_too(self):
         assert refusal(("INFO", 1, {1, 2}), Code.WRONG_TYPE).details["got"] == "set"
 
-    def test_a_map_is_not_taken_for_options_where_there_are_none(self):
-        assert refusal(("LIST", 1, {}), Code.WRONG_TYPE).details["field"] == "pattern"
+    def test_a_map_is_options_only_where_no_argument_has_to_be(self):
+        assert check_request(("LIST", 1, {})) == ([None], {})
+        assert check_request(("LIST", 1, "*", {})) == (["*"], {})
         assert refusal(("DELETE", 1, {}), Code.WRONG_TYPE).details["field"] == "queue"
+
+    def test_a_verb_without_options_takes_an_empty_map_and_names_an_unknown_one(self):
+        assert check_request(("PING", 1, {})) == ([], {})
+        error = refusal(("DELETE", 1, "jobs", {"force": True}), Code.UNKNOWN_OPTION)
+        assert error.details == {"verb": "DELETE", "option": "force"}
+        assert "it has none" in error.message
 
     def test_arguments_are_judged_before_options(self):
         assert refusal(("PULL", 1, 5, 5, {"nope": 1}), Code.WRONG_TYPE).details["field"] == "queue"
@@ -271,7 +278,7 @@ class TestNames:
 
 class TestOptions:
     @pytest.mark.parametrize(
-        "verb", [verb for verb in VERBS.values() if verb.options], ids=lambda verb: verb.name
+        "verb", VERBS.values(), ids=lambda verb: verb.name
     )
     def test_an_unknown_option_is_refused_never_ignored(self, verb):
         error = refusal((*fitting(verb), {"max_mesages": 2}), Code.UNKNOWN_OPTION)

@@ -1,0 +1,146 @@
+"""The client library of mqd. Floor 1: uses mqwire alone.
+
+`Client` blocks, `AsyncClient` is for asyncio; both have the same methods and
+the same behaviour, described at `Client`. What they do is decided in modules
+without I/O, around which each puts its own way of sending and waiting:
+
+    calls, steps      what a request sends and how its reply is read; loops of several
+    inflight          the requests of a connection: ids, replies, losses, giving up
+    cutting           any number of bodies into frames
+    messages, codecs, typed    bodies: read late, decoded, restored to dataclasses
+    url, dialing      where the server is; when to try again
+    blocking, streaming        the two kinds of connection
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mqwire import __version__
+
+if TYPE_CHECKING:
+    from mqclient.async_client import AsyncClient, AsyncPipeline
+    from mqclient.client import Client, Pipeline
+    from mqclient.codecs import Codec
+    from mqclient.errors import (
+        AccessDenied,
+        AuthBusy,
+        AuthFailed,
+        AuthTimeout,
+        BadHeaders,
+        BadName,
+        BadPack,
+        BadPrefix,
+        BodyError,
+        BodyTooLarge,
+        ConfigurationError,
+        ConnectFailed,
+        ConnectionLost,
+        FrameTooLarge,
+        IdInUse,
+        InterfaceError,
+        Internal,
+        MalformedFrame,
+        MqError,
+        NotAuthenticated,
+        OutOfRange,
+        ProtocolError,
+        QueueExists,
+        QueueFull,
+        QueueNotFound,
+        RequestTimeout,
+        ServerError,
+        ShuttingDown,
+        TooManyConnections,
+        TooManyMessages,
+        TooManyQueues,
+        TooManyWaits,
+        TransportError,
+        UnknownOption,
+        UnknownServerError,
+        UnknownVerb,
+        UnsupportedVersion,
+        WrongArity,
+        WrongType,
+    )
+    from mqclient.messages import Message
+    from mqclient.models import Limits, QueueInfo, ServerInfo
+
+__all__ = [
+    "AccessDenied",
+    "AsyncClient",
+    "AsyncPipeline",
+    "AuthBusy",
+    "AuthFailed",
+    "AuthTimeout",
+    "BadHeaders",
+    "BadName",
+    "BadPack",
+    "BadPrefix",
+    "BodyError",
+    "BodyTooLarge",
+    "Client",
+    "Codec",
+    "ConfigurationError",
+    "ConnectFailed",
+    "ConnectionLost",
+    "FrameTooLarge",
+    "IdInUse",
+    "InterfaceError",
+    "Internal",
+    "Limits",
+    "MalformedFrame",
+    "Message",
+    "MqError",
+    "NotAuthenticated",
+    "OutOfRange",
+    "Pipeline",
+    "ProtocolError",
+    "QueueExists",
+    "QueueFull",
+    "QueueInfo",
+    "QueueNotFound",
+    "RequestTimeout",
+    "ServerError",
+    "ServerInfo",
+    "ShuttingDown",
+    "TooManyConnections",
+    "TooManyMessages",
+    "TooManyQueues",
+    "TooManyWaits",
+    "TransportError",
+    "UnknownOption",
+    "UnknownServerError",
+    "UnknownVerb",
+    "UnsupportedVersion",
+    "WrongArity",
+    "WrongType",
+    "__version__",
+]
+
+# Each name is imported when it is first asked for: a program that blocks never pays for
+# asyncio, and `mqctl --help` for neither client.
+_HOMES = {
+    "AsyncClient": "async_client",
+    "AsyncPipeline": "async_client",
+    "Client": "client",
+    "Codec": "codecs",
+    "Limits": "models",
+    "Message": "messages",
+    "Pipeline": "client",
+    "QueueInfo": "models",
+    "ServerInfo": "models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,402 @@
+"""A connection for threads: plain sockets, no event loop, no thread of its own. Floor 1.
+
+Theory of operation. Many threads may have requests under way on one
+connection. One of those that wait is the *leader*: it reads the socket and
+wakes the others when their replies are there; when its own has come it passes
+the lead on. With a single thread a round trip is one send and one recv.
+
+    _state     guards what is in flight, who leads and what is unsent; held for moments
+    _sending   held while bytes go out, so that frames do not mix
+
+A thread whose send does not go through at once reads meanwhile if it leads:
+the server may have stopped reading until somebody takes its replies.
+
+An interrupt (Ctrl-C, an exception out of a signal handler) may strike anywhere. Where a
+thread waits it does no harm: the call is given up. Anywhere else something may be half
+done, so the connection is closed and the next call makes another one.
+
+The socket is in blocking mode, with its time-out set in the kernel: that saves
+the extra system call that Python's own socket time-outs cost for each recv.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from mqclient import calls
+from mqclient.inflight import InFlight
+from mqclient.sockets import tune
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mqclient.calls import Call
+    from mqclient.dialing import Attempt
+    from mqclient.inflight import Request
+    from mqclient.keeper import Keeper
+    from mqclient.models import ServerInfo
+
+_SMALL_RECV_BYTES: Final = 16 * 1024
+_LARGE_RECV_BYTES: Final = 1024 * 1024
+_IDLE_SECONDS: Final = 1.0
+"""A connection that has been quiet for longer is looked at before it is used."""
+_LONGEST_RECV_SECONDS: Final = 3600.0
+_RETRY_LEAD_SECONDS: Final = 0.1
+_timeval = struct.Struct("@ll").pack
+_new_lock = threading.Lock
+
+
+def open_blocking(attempt: Attempt, client_name: str, keeper: Keeper) -> BlockingConnection:
+    """Connect and authenticate.
+
+    Raises:
+        OSError, MqError: it did not work; nothing is left open.
+    """
+    deadline = monotonic() + attempt.seconds
+    connection = BlockingConnection(_connect(attempt), keeper)
+    try:
+        [request] = connection.exchange((calls.auth(attempt.credentials, client_name),), deadline)
+        connection.adopt(request.outcome())
+    except BaseException:
+        connection.close("it could not be opened")
+        raise
+    return connection
+
+
+def _connect(attempt: Attempt) -> socket.socket:
+    endpoint = attempt.endpoint
+    if not endpoint.path:
+        place = (endpoint.host, endpoint.port)
+        sock = socket.create_connection(place, timeout=attempt.seconds)
+        tune(sock)
+    else:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(attempt.seconds)
+            sock.connect(endpoint.path)
+        except BaseException:
+            sock.close()
+            raise
+    sock.setblocking(True)
+    return sock
+
+
+class _Waiter:
+    """A thread that waits for replies."""
+
+    __slots__ = ("is_waiting", "lock")
+
+    def __init__(self) -> None:
+        self.lock = _new_lock()
+        self.lock.acquire()
+        self.is_waiting = False
+        """Whether it does nothing else just now, so that an interrupt does no harm."""
+
+    def wake(self) -> None:
+        """Make it look again; the caller holds the connection's state."""
+        if self.lock.locked():
+            self.lock.release()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait until it is woken, for so long at most."""
+        self.is_waiting = True
+        self.lock.acquire(True, seconds)
+        self.is_waiting = False
+
+
+class BlockingConnection:
+    """One connection; thread-safe; of no use any more once it is lost.
+
+    Args:
+        sock: a connected socket in blocking mode.
+        keeper: where messages go that nobody waits for any more.
+    """
+
+    def __init__(self, sock: socket.socket, keeper: Keeper) -> None:
+        self.server: ServerInfo | None = None
+        self._socket = sock
+        self._in_flight = InFlight(keeper)
+        self._state = _new_lock()
+        self._sending = _new_lock()
+        self._leader: _Waiter | None = None  # who reads
+        self._arrived: list[bytes] = []  # what was read and not looked at yet
+        self._unsent: list[bytes] = []
+        self._recv_bytes = _SMALL_RECV_BYTES
+        self._recv_seconds = 0.0
+        self._used_at = monotonic()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is of no use any more."""
+        return self._in_flight.is_lost
+
+    def adopt(self, server: ServerInfo) -> None:
+        """Take the server's limits over, once it has answered AUTH."""
+        self.server = server
+        self._in_flight.limits = server.limits
+
+    def exchange(self, many: Sequence[Call], deadline: float) -> list[Request]:
+        """Send calls in one go and wait for all replies.
+
+        Args:
+            many: the calls, in order.
+            deadline: when to give up, by the monotonic clock.
+
+        Returns:
+            The requests, all done: answered, refused, expired or lost with the connection.
+            If it is interrupted they are given up.
+        """
+        waiter = _Waiter()
+        requests: list[Request] = []
+        try:
+            started_at = monotonic()
+            frames = self._begin(many, waiter, requests, started_at)
+            if frames and not (
+                self._send(frames, requests, waiter, deadline)
+                and self._await_all(requests, waiter, deadline)
+            ):
+                self._expire(requests, deadline - started_at)
+        except BaseException:
+            if not waiter.is_waiting:
+                self._fail("a call was interrupted")
+            self._give_up(requests)
+            raise
+        finally:
+            if self._leader is waiter:
+                self._pass_on()
+        return requests
+
+    def close(self, why: str = "the client was closed") -> None:
+        """Close it. What is in flight fails."""
+        with self._state:
+            self._lose(why)
+        self._socket.close()
+
+    def abandon(self) -> None:
+        """Close the descriptor of a forked child; the parent's connection lives on."""
+        self._socket.close()
+
+    # Sending
+
+    def _begin(
+        self, many: Sequence[Call], waiter: _Waiter, requests: list[Request], now: float
+    ) -> bytes:
+        """Register the calls, take the lead if nobody has it, and return the frames."""
+        begin = self._in_flight.begin
+        with self._state:
+            leader = self._leader
+            if leader is None and now - self._used_at > _IDLE_SECONDS:
+                self._look()
+            # One that has nothing in flight does not read any more: it is about to pass the
+            # lead on, or was interrupted before it could.
+            if leader is None or not self._in_flight.has(leader):
+                self._leader = waiter
+            self._used_at = now
+            frames = []
+            for call in many:
+                request, frame = begin(call, waiter)
+                requests.append(request)
+                frames.append(frame)
+        return frames[0] if len(frames) == 1 else b"".join(frames)
+
+    def _send(
+        self, data: bytes, requests: Sequence[Request], waiter: _Waiter, deadline: float
+    ) -> bool:
+        """Send all of `data`; False if the time was over before."""
+        sending = self._sending
+        if not sending.acquire(False) and not sending.acquire(True, _left(deadline)):
+            return False
+        try:
+            for request in requests:
+                request.is_sent = True
+            try:
+                sent = self._socket.send(data, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                for request in requests:
+                    request.is_sent = False  # not one byte has left
+                self._fail("the server has closed the connection", error)
+                return True
+            if sent != len(data):
+                self._send_rest(memoryview(data)[sent:], requests, waiter, deadline)
+        finally:
+            sending.release()
+        if self._unsent:
+            self._flush()
+        return True
+
+    def _send_rest(
+        self, rest: memoryview, requests: Sequence[Request], waiter: _Waiter, deadline: float
+    ) -> None:
+        """Send what the kernel did not take at once, and read meanwhile if we lead."""
+        while rest and not self.is_lost:
+            left = _left(deadline)
+            if not left:
+                self._fail_half_sent(requests)
+                return
+            leads = self._leader is waiter
+            poller = select.poll()
+            poller.register(self._socket, select.POLLOUT | (select.POLLIN if leads else 0))
+            for _, events in poller.poll(min(left, _RETRY_LEAD_SECONDS) * 1000):
+                if leads and events & ~select.POLLOUT:
+                    self._receive(waiter, deadline)
+                    waiter.is_waiting = False
+                if events & select.POLLOUT and not self.is_lost:
+                    rest = rest[self._send_some(rest) :]
+
+    def _fail_half_sent(self, requests: Sequence[Request]) -> None:
+        """End a connection on which nothing can follow any more, at the end of our time."""
+        with self._state:
+            for request in requests:
+                self._in_flight.expire(request, f"{request.call.verb} could not be sent in time")
+            self._lose("a frame could not be sent in time; half of it is on its way")
+
+    def _send_some(self, rest: memoryview) -> int:
+        try:
+            return self._socket.send(rest, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self._fail("the connection broke", error)
+            return 0
+
+    def _flush(self) -> None:
+        """Send what threads that have left wanted to say, unless somebody else is sending.
+
+        That one calls this again when it has finished, so nothing stays behind.
+        """
+        while self._unsent and self._sending.acquire(False):
+            try:
+                with self._state:
+                    data, self._unsent = b"".join(self._unsent), []
+                if self._send_some(memoryview(data)) < len(data):
+                    # It reads nothing; closing ends the waits as well.
+                    self._fail("the server does not read")
+            finally:
+                self._sending.release()
+
+    # Waiting
+
+    def _await_all(self, requests: Sequence[Request], waiter: _Waiter, deadline: float) -> bool:
+        """Wait until all requests are done; False if the time was over before."""
+        for request in requests:
+            while request.reply is None and request.error is None:
+                if deadline <= monotonic():
+                    return False
+                if self._leader is waiter:
+                    self._receive(waiter, deadline)
+                else:
+                    waiter.sleep(_left(deadline))
+        return True
+
+    def _receive(self, waiter: _Waiter, deadline: float) -> None:
+        """Read once, until the deadline at most, and hand out what has come."""
+        left = max(deadline - monotonic(), 0.001)
+        set_to = self._recv_seconds
+        if set_to > left * 1.02 + 0.005 or set_to < left * 0.5:
+            self._set_recv_seconds(left)
+        arrived = self._arrived
+        try:
+            # One C call reads and stores: an interrupt comes before or after, so that
+            # no bytes get lost between the two.
+            waiter.is_waiting = True
+            if not arrived:
+                arrived.extend(map(self._socket.recv, (self._recv_bytes,)))
+            waiter.is_waiting = False
+        except BlockingIOError:
+            waiter.is_waiting = False
+            return  # the kernel's time-out; the caller judges whether it was ours
+        except OSError as error:
+            waiter.is_waiting = False
+            self._fail("the connection broke", error)
+            return
+        data = arrived.pop()
+        is_full = len(data) == self._recv_bytes
+        self._recv_bytes = _LARGE_RECV_BYTES if is_full else _SMALL_RECV_BYTES
+        with self._state:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        if data:
+            self._wake(self._in_flight.feed(data))
+            if self.is_lost:
+                self._shut()
+        else:
+            self._lose("the server has closed the connection")
+
+    def _set_recv_seconds(self, seconds: float) -> None:
+        seconds = min(max(seconds, 0.001), _LONGEST_RECV_SECONDS)
+        whole = int(seconds)
+        value = _timeval(whole, int((seconds - whole) * 1e6))
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+        except OSError as error:
+            self._fail("the connection is closed", error)
+        self._recv_seconds = seconds
+
+    def _look(self) -> None:
+        """See whether the server has said goodbye while nobody was reading."""
+        try:
+            self._take(self._socket.recv(_SMALL_RECV_BYTES, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lose("the connection broke", error)
+
+    def _pass_on(self) -> None:
+        """Give the lead to some thread that waits, or to the next that comes."""
+        with self._state:
+            request = self._in_flight.waiting()
+            self._leader = None if request is None else request.waker
+            if self._leader is not None:
+                self._leader.wake()
+
+    def _wake(self, requests: Iterable[Request]) -> None:
+        for request in requests:
+            if request.waker is not self._leader:
+                request.waker.wake()
+
+    # Giving up
+
+    def _expire(self, requests: Sequence[Request], seconds: float) -> None:
+        with self._state:
+            for request in requests:
+                text = f"{request.call.verb} was not answered within {seconds:.3g} s"
+                self._say(self._in_flight.expire(request, text))
+        self._flush()
+
+    def _give_up(self, requests: Sequence[Request]) -> None:
+        with self._state:
+            for request in requests:
+                self._say(self._in_flight.give_up(request))
+        self._flush()
+
+    def _say(self, frame: bytes) -> None:
+        if frame:
+            self._unsent.append(frame)
+
+    def _fail(self, why: str, cause: BaseException | None = None) -> None:
+        with self._state:
+            self._lose(why, cause)
+
+    def _lose(self, why: str, cause: BaseException | None = None) -> None:
+        self._wake(self._in_flight.lose(why, cause))
+        self._unsent = []
+        self._shut()
+
+    def _shut(self) -> None:
+        """End the connection both ways; a thread that reads comes back from it."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # it has ended already
+
+
+def _left(deadline: float) -> float:
+    return min(max(deadline - monotonic(), 0.0), _LONGEST_RECV_SECONDS)

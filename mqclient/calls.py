@@ -1,0 +1,181 @@
+"""Calls: what one request sends and how its reply is read. Floor 1: pure.
+
+One function for each verb. A call knows nothing of connections or time; the
+same ones serve both clients and their pipelines.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from mqclient.errors import InterfaceError
+from mqclient.messages import pack_bytes, read_messages
+from mqclient.models import QueueInfo, ServerInfo
+from mqwire import PROTOCOL_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mqclient.messages import Message, Source
+    from mqclient.url import Credentials
+    from mqwire.frames import Frame
+
+REPEATABLE_VERBS: Final = frozenset({"AUTH", "PING", "INFO", "LIST", "PEEK", "WAKE"})
+"""Those that change no queue: done twice is done once, so they are never in doubt."""
+
+
+class Call:
+    """One request that has not been sent yet, or may be sent again.
+
+    Args:
+        verb: the protocol's verb.
+        arguments: what follows the id in the frame.
+        read: makes the result out of the reply's frame.
+        wait: seconds that the server may hold the reply back.
+        largest_body_bytes: encoded size of the largest body in it, or a bound of that.
+    """
+
+    __slots__ = ("arguments", "largest_body_bytes", "read", "verb", "wait")
+
+    def __init__(
+        self,
+        verb: str,
+        arguments: tuple[Any, ...],
+        read: Callable[[Frame], Any],
+        wait: float = 0.0,
+        largest_body_bytes: int = 0,
+    ) -> None:
+        self.verb = verb
+        self.arguments = arguments
+        self.read = read
+        self.wait = wait
+        self.largest_body_bytes = largest_body_bytes
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether carrying it out twice is the same as once."""
+        return self.verb in REPEATABLE_VERBS
+
+
+def auth(credentials: Credentials, client_name: str) -> Call:
+    """Say who we are. Result: ServerInfo."""
+    options = {"client": client_name, "version": PROTOCOL_VERSION}
+    return Call("AUTH", (dict(credentials.fields), options), _server_info)
+
+
+def ping() -> Call:
+    """Ask whether the server answers. Result: None."""
+    return Call("PING", (), _nothing)
+
+
+def wake(request_id: int) -> Call:
+    """End the wait of a PULL of the same connection. Result: None."""
+    return Call("WAKE", (request_id,), _nothing)
+
+
+def create(
+    queue: str, *, max_messages: int | None, max_bytes: int | None, if_missing: bool
+) -> Call:
+    """Create a queue. Result: QueueInfo."""
+    options: dict[str, Any] = {}
+    if max_messages is not None:
+        options["max_messages"] = max_messages
+    if max_bytes is not None:
+        options["max_bytes"] = max_bytes
+    if if_missing:
+        options["if_missing"] = True
+    return Call("CREATE", (queue, options) if options else (queue,), _queue_info)
+
+
+def delete(queue: str) -> Call:
+    """Delete a queue. Result: how many messages went with it."""
+    return Call("DELETE", (queue,), _number)
+
+
+def purge(queue: str) -> Call:
+    """Remove a queue's messages. Result: how many."""
+    return Call("PURGE", (queue,), _number)
+
+
+def info(queue: str) -> Call:
+    """Look at one queue. Result: QueueInfo."""
+    return Call("INFO", (queue,), _queue_info)
+
+
+def queues(pattern: str | None) -> Call:
+    """Look at all queues, or those that fit a pattern. Result: list of QueueInfo."""
+    return Call("LIST", () if pattern is None else (pattern,), _queue_infos)
+
+
+def push(
+    queue: str,
+    count: int,
+    pack: bytes,
+    headers: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None,
+    largest_body_bytes: int,
+) -> Call:
+    """Push a pack of `count` bodies. Result: the first id."""
+    arguments: tuple[Any, ...] = (queue, count, pack)
+    if headers:
+        arguments = (queue, count, pack, {"headers": headers})
+    return Call("PUSH", arguments, _number, 0.0, largest_body_bytes)
+
+
+def pull(source: Source, count: int, wait: float) -> Call:
+    """Pull up to `count` messages. Result: (messages, bytes of their packs)."""
+    arguments: tuple[Any, ...] = (source.queue, count)
+    if wait:
+        arguments = (source.queue, count, {"wait": wait})
+    return Call("PULL", arguments, _batch_reader(source), wait)
+
+
+def peek(source: Source, count: int, skip: int) -> Call:
+    """Look at up to `count` messages. Result: (messages, bytes of their packs)."""
+    arguments: tuple[Any, ...] = (source.queue, count)
+    if skip:
+        arguments = (source.queue, count, {"skip": skip})
+    return Call("PEEK", arguments, _batch_reader(source))
+
+
+def then(call: Call, change: Callable[[Any], Any]) -> Call:
+    """Return `call` with `change` applied to its result."""
+    read = call.read
+    call.read = lambda frame: change(read(frame))
+    return call
+
+
+def _batch_reader(source: Source) -> Callable[[Frame], tuple[list[Message], int]]:
+    return lambda frame: (read_messages(frame, source), pack_bytes(frame))
+
+
+def _nothing(_frame: Frame) -> None:
+    return None
+
+
+def _number(frame: Frame) -> int:
+    number = frame[2]
+    if type(number) is not int:
+        raise TypeError(f"a number was expected, not {type(number).__name__}")
+    return number
+
+
+def _queue_info(frame: Frame) -> QueueInfo:
+    return QueueInfo.from_map(frame[2])
+
+
+def _queue_infos(frame: Frame) -> list[QueueInfo]:
+    return [QueueInfo.from_map(each) for each in frame[2]]
+
+
+def _server_info(frame: Frame) -> ServerInfo:
+    return ServerInfo.from_map(frame[2])
+
+
+def check_queue(queue: object) -> None:
+    """Return if `queue` is a string; whether it is a good name is the server's business.
+
+    Raises:
+        InterfaceError: it is none.
+    """
+    if not isinstance(queue, str):
+        raise InterfaceError(f"a queue's name is a string, not {type(queue).__name__}")

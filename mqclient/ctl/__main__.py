@@ -1,0 +1,5 @@
+"""`python -m mqclient.ctl`: mqctl where no console script is installed."""
+
+from mqclient.ctl import main
+
+main()

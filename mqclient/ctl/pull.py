@@ -1,0 +1,246 @@
+"""The commands pull and peek: messages to standard output. Floor 4.
+
+Whoever pulls owns what came: the server does not have it any more. So pull takes
+no more at a time than is written right away, and says so if what it has taken
+cannot be written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from mqclient.ctl import bodies, exits, output
+from mqclient.ctl.bodies import Style
+from mqclient.ctl.exits import Failure
+from mqclient.ctl.session import (
+    Session,
+    global_options,
+    pass_session,
+    queue_argument,
+)
+from mqclient.ctl.values import number, seconds
+from mqwire.limits import MAX_QUEUE_MESSAGES, MAX_WAIT_SECONDS, MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mqclient.client import Client
+    from mqclient.messages import Message
+
+FIRST_BATCH: Final = 16
+LARGEST_BATCH: Final = 1000
+BATCH_BYTES: Final = MIB
+"""What is asked for at a time, once the size of messages is known."""
+
+_output_options: Final = (
+    click.option("--text", is_flag=True, help="Write JSON strings as the text that they hold."),
+    click.option("--raw", is_flag=True, help="Write bodies as the bytes that they are."),
+    click.option("--whole", is_flag=True, help="With --raw: add no line end after a body."),
+)
+
+
+def _output_style(function: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_output_options):
+        function = option(function)
+    return function
+
+
+class Printer:
+    """Writes messages in one form, and counts them.
+
+    Args:
+        session: tells whether the output is JSON.
+        text, raw, whole: the options of these names.
+
+    Raises:
+        click.UsageError: options that exclude each other.
+    """
+
+    def __init__(self, session: Session, *, text: bool, raw: bool, whole: bool) -> None:
+        if text + raw + session.is_json > 1:
+            raise click.UsageError("--text, --raw and --json exclude each other")
+        if whole and not raw:
+            raise click.UsageError("--whole goes with --raw")
+        self.count = 0
+        self._is_json = session.is_json
+        self._style = Style.RAW if raw else Style.TEXT if text else Style.JSON
+        self._end = b"" if whole else b"\n"
+        self._is_terminal = output.stdout_is_terminal()
+
+    def write(self, messages: Sequence[Message]) -> int:
+        """Write messages and flush them.
+
+        Returns:
+            How many bytes they took.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        data = b"".join(map(self._line, messages))
+        output.write_bytes(data)
+        output.flush()
+        self.count += len(messages)
+        return len(data)
+
+    def _line(self, message: Message) -> bytes:
+        if self._is_json:
+            return self._encode(_as_json(message), is_json=True) + b"\n"
+        if self._style is Style.RAW:
+            data = bodies.to_bytes(message.raw)
+            if self._is_terminal:
+                text = data.decode("utf-8", "backslashreplace")
+                data = "\n".join(map(output.escape, text.split("\n"))).encode()
+            return data + self._end
+        if self._style is Style.TEXT:
+            return self._encode(bodies.to_text(message.raw), is_json=False) + b"\n"
+        return self._encode(bodies.to_document(message.raw), is_json=True) + b"\n"
+
+    def _encode(self, text: str, *, is_json: bool) -> bytes:
+        if self._is_terminal:
+            text = output.escape_json(text) if is_json else output.escape(text)
+        return text.encode("utf-8", "backslashreplace")
+
+
+def _as_json(message: Message) -> str:
+    """Return a message as one JSON object; a body that is JSON stands in it as it came."""
+    rest = output.to_json(
+        {"id": message.id, "queue": message.queue, "headers": dict(message.headers or {})}
+    )
+    return f'{rest[:-1]}, "body": {bodies.to_document(message.raw)}}}'
+
+
+@click.command(short_help="Remove the oldest messages and write them.")
+@queue_argument
+@click.option(
+    "-n",
+    "--count",
+    metavar="COUNT",
+    type=number(1),
+    help="At most so many messages. [default: 1]",
+)
+@click.option("-a", "--all", "everything", is_flag=True, help="Until the queue is empty.")
+@click.option(
+    "-w",
+    "--wait",
+    metavar="SECONDS",
+    type=seconds,
+    default=0.0,
+    help="Wait so long for the first message. [default: 0]",
+)
+@click.option("--follow", is_flag=True, help="Go on waiting for messages until Ctrl-C.")
+@_output_style
+@global_options
+@pass_session
+def pull(
+    session: Session,
+    /,
+    *,
+    queue: str,
+    count: int | None,
+    everything: bool,
+    wait: float,
+    follow: bool,
+    **style: bool,
+) -> None:
+    """Remove the oldest messages of QUEUE and write their bodies, a line each.
+
+    Each line is a JSON document: a body that is JSON as it came, other text as a JSON
+    string, binary data as {"base64": "..."}. With --json it is an object with id, queue,
+    headers and body. The exit code is 5 if no message came.
+
+    What has been written is gone from the server. With --follow -n COUNT it ends after
+    so many messages.
+    """
+    if everything and count is not None:
+        raise click.UsageError("--all and --count exclude each other")
+    printer = Printer(session, **style)
+    limit = count if count or everything or follow else 1
+    with session.client() as client:
+        for messages in _pulled(client, queue, limit, wait, follow=follow):
+            _hand_out(printer, messages)
+    _end(printer, f"{queue} is empty")
+
+
+def _pulled(
+    client: Client, queue: str, limit: int | None, wait: float, *, follow: bool
+) -> Iterator[Sequence[Message]]:
+    """Pull up to `limit` messages (all if None) in batches; waits for the first, if at all."""
+    left = limit if limit is not None else MAX_QUEUE_MESSAGES
+    size = FIRST_BATCH
+    while left:
+        messages = client.pull_many(
+            queue, min(left, size), wait=MAX_WAIT_SECONDS if follow else wait
+        )
+        if messages:
+            yield messages
+            left -= len(messages)
+            size = _next_size(messages)
+            wait = 0.0
+        elif not follow:
+            return
+
+
+def _next_size(messages: Sequence[Message]) -> int:
+    """Return how many messages of this kind make a batch that is neither small nor large."""
+    total = sum(
+        len(message.raw) if isinstance(message.raw, (bytes, str)) else 64 for message in messages
+    )
+    return max(1, min(LARGEST_BATCH, BATCH_BYTES * len(messages) // (total + len(messages))))
+
+
+def _hand_out(printer: Printer, messages: Sequence[Message]) -> None:
+    try:
+        printer.write(messages)
+    except (OSError, KeyboardInterrupt) as error:
+        is_interrupt = isinstance(error, KeyboardInterrupt)
+        reason = "interrupted" if is_interrupt else f"cannot write ({error})"
+        raise Failure(
+            f"{reason}: messages {messages[0].id} to {messages[-1].id} were pulled and may not "
+            "have been written; the server's frame log has them",
+            exits.INTERRUPTED if is_interrupt else exits.INTERNAL,
+        ) from error
+
+
+@click.command(short_help="Write the oldest messages and leave them.")
+@queue_argument
+@click.option(
+    "-n",
+    "--count",
+    metavar="COUNT",
+    type=number(1),
+    default=1,
+    help="At most so many. [default: 1]",
+)
+@click.option(
+    "--skip", metavar="COUNT", type=number(0), default=0, help="Pass over the first so many."
+)
+@_output_style
+@global_options
+@pass_session
+def peek(session: Session, /, queue: str, count: int, skip: int, **style: bool) -> None:
+    """Write the bodies of the oldest messages of QUEUE and leave them there.
+
+    The output is that of pull, and so is the exit code.
+    """
+    printer = Printer(session, **style)
+    size = FIRST_BATCH
+    with session.client() as client:
+        while printer.count < count:
+            asked = min(size, count - printer.count)
+            messages = client.peek(queue, asked, skip=skip + printer.count)
+            printer.write(messages)
+            if len(messages) < asked:
+                break
+            size = _next_size(messages)
+    _end(printer, f"{queue} has no more than {skip} messages" if skip else f"{queue} is empty")
+
+
+def _end(printer: Printer, reason: str) -> None:
+    if not printer.count:
+        output.note(reason)
+        raise click.exceptions.Exit(exits.EMPTY)
+
+
+COMMANDS: tuple[Any, ...] = (pull, peek)

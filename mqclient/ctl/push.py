@@ -1,0 +1,273 @@
+"""The command push: bodies from arguments, a file or standard input. Floor 4."""
+
+# ruff: noqa: PLC0415  nothing heavy is imported before a command needs it
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from time import monotonic as _monotonic
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import click
+
+from mqclient.ctl import bodies, exits, output
+from mqclient.ctl.bodies import Style
+from mqclient.ctl.exits import Failure
+from mqclient.ctl.session import Session, failure, global_options, pass_session, queue_argument
+from mqclient.ctl.values import header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import TracebackType
+
+    from mqclient.client import Client
+
+SHOW_AFTER_MESSAGES: Final = 1000
+SHOW_AFTER_SECONDS: Final = 1.0
+
+
+class Progress:
+    """A bar on standard error, drawn only for a person and only if there is something to wait for.
+
+    Args:
+        total: how many units there are, or None where that cannot be known.
+        unit: `messages` or `bytes`: what `total` counts.
+    """
+
+    def __init__(self, total: int | None, unit: str) -> None:
+        self._total = total
+        self._counts_bytes = unit == "bytes"
+        self._is_wanted = output.stderr_is_terminal()
+        self._started_at = _monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Progress:  # noqa: PYI034  Self is newer than Python 3.10
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, messages: int, read_bytes: int) -> None:
+        """Show that so many messages have been pushed, out of so many bytes of input."""
+        if not self._is_wanted:
+            return
+        if self._bar is None:
+            seconds = _monotonic() - self._started_at
+            if messages < SHOW_AFTER_MESSAGES and seconds < SHOW_AFTER_SECONDS:
+                return
+            self._draw()
+        done = read_bytes if self._counts_bytes else messages
+        self._bar.update(self._task, completed=done, messages=messages)
+
+    def _draw(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = [
+            TextColumn("{task.fields[messages]:,} messages"),
+            BarColumn(),
+            TextColumn("{task.percentage:.0f} %" if self._total else ""),
+            TimeElapsedColumn(),
+        ]
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task("push", total=self._total, messages=0)
+        self._bar.start()
+
+
+class Pusher:
+    """Pushes batches and keeps count, so that an error can say how far it came.
+
+    Args:
+        client: a connected client.
+        queue: where to.
+        headers: the same for all messages.
+        progress: told after each frame.
+    """
+
+    def __init__(
+        self, client: Client, queue: str, headers: Mapping[str, str], progress: Progress
+    ) -> None:
+        self.count = 0
+        self.first_id: int | None = None
+        self.last_id: int | None = None
+        self._client = client
+        self._queue = queue
+        self._headers = dict(headers) or None
+        self._progress = progress
+        self._read_bytes = 0
+
+    def push(self, batch: list[Any], read_bytes: int = 0) -> None:
+        """Push one batch, which was made out of `read_bytes` bytes of input.
+
+        Raises:
+            Failure: the server refused or was lost; what came before stays pushed.
+        """
+        from mqclient.errors import MqError
+
+        before = self.count
+        self._read_bytes += read_bytes
+
+        def on_progress(count: int) -> None:
+            self.count = before + count
+            self._progress.update(self.count, self._read_bytes)
+
+        try:
+            ids = self._client.push_many(
+                self._queue, batch, headers=self._headers, on_progress=on_progress
+            )
+        except MqError as error:
+            raise failure(error, self.so_far()) from error
+        except KeyboardInterrupt:
+            raise Failure(_joined("interrupted", self.so_far()), exits.INTERRUPTED) from None
+        on_progress(len(ids))
+        if self.first_id is None:
+            self.first_id = ids[0]
+        self.last_id = ids[-1]
+
+    def so_far(self) -> str:
+        """Return a half-sentence that tells what has been pushed already, if anything has."""
+        if not self.count:
+            return ""
+        return f"the first {self.count} message{'s have' if self.count > 1 else ' has'} been pushed"
+
+
+@click.command(short_help="Push messages.")
+@queue_argument
+@click.argument("body", nargs=-1)
+@click.option(
+    "-f",
+    "--file",
+    metavar="PATH",
+    type=click.File("rb"),
+    help="Read the bodies from this file, a message a line; - is standard input.",
+)
+@click.option("--text", is_flag=True, help="Every body is text, also one that looks like JSON.")
+@click.option("--raw", is_flag=True, help="Every body is binary data: its bytes go as they are.")
+@click.option("--whole", is_flag=True, help="The entire input is one message.")
+@click.option(
+    "-H",
+    "--header",
+    "headers",
+    metavar="KEY=VALUE",
+    type=header,
+    multiple=True,
+    help="A header for all of the messages; may be given several times.",
+)
+@global_options
+@pass_session
+def push(  # noqa: PLR0913  a command's options are its arguments
+    session: Session,
+    /,
+    *,
+    queue: str,
+    body: tuple[str, ...],
+    file: BinaryIO | None,
+    text: bool,
+    raw: bool,
+    whole: bool,
+    headers: tuple[tuple[str, str], ...],
+) -> None:
+    """Push messages to QUEUE: each BODY, or each line of a file or of standard input.
+
+    A body that is valid JSON goes as that document, other text as a JSON string: both
+    '{"x": 1}' and hello do what you expect. Blank lines are passed over unless --text
+    or --raw is given. A body that starts with - comes after a lone --.
+
+    Lines are pushed as they arrive, in frames of many. A push that breaks off says how
+    many messages came through before; each frame is all or nothing.
+    """
+    if text and raw:
+        raise click.UsageError("--text and --raw exclude each other")
+    if body and (file is not None or whole):
+        raise click.UsageError("bodies come from arguments or from an input, not from both")
+    style = Style.RAW if raw else Style.TEXT if text else Style.JSON
+    stream = None if body else _input(file)
+    with session.client() as client, _progress(len(body), stream) as progress:
+        pusher = Pusher(client, queue, dict(headers), progress)
+        if stream is None:
+            pusher.push([bodies.to_body(os.fsencode(text_of), style) for text_of in body])
+        else:
+            _push_stream(pusher, stream, style, is_whole=whole)
+    _report(session, queue, pusher)
+
+
+def _push_stream(pusher: Pusher, stream: BinaryIO, style: Style, *, is_whole: bool) -> None:
+    if is_whole:
+        data = bodies.read_whole(stream)
+        pusher.push([bodies.to_body(data, style)], len(data))
+        return
+    line_count = 0
+    for lines in bodies.read_lines(stream):
+        try:
+            batch = list(_encode_lines(lines, line_count, style))
+        except Failure as error:
+            raise Failure(_joined(error.message, pusher.so_far()), error.code) from error
+        line_count += len(lines)
+        if batch:
+            pusher.push(batch, sum(map(len, lines)) + len(lines))
+
+
+def _encode_lines(lines: list[bytes], line_count: int, style: Style) -> Iterator[Any]:
+    for number, line in enumerate(lines, line_count + 1):
+        data = line if style is Style.RAW else line.removesuffix(b"\r")
+        if style is Style.JSON and not data.strip():
+            continue
+        try:
+            yield bodies.to_body(data, style)
+        except Failure as error:
+            raise Failure(f"line {number}: {error.message}", error.code) from error
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+def _input(file: BinaryIO | None) -> BinaryIO:
+    if file is not None:
+        return file
+    if sys.stdin.isatty():
+        output.note("type messages, a line each, and end with Ctrl-D")
+    return sys.stdin.buffer
+
+
+def _progress(argument_count: int, stream: BinaryIO | None) -> Progress:
+    if stream is None:
+        return Progress(argument_count, "messages")
+    try:
+        status = os.fstat(stream.fileno())
+    except OSError:  # a stream that is no file of the system
+        return Progress(None, "messages")
+    if not stat.S_ISREG(status.st_mode):
+        return Progress(None, "messages")
+    return Progress(status.st_size, "bytes")
+
+
+def _report(session: Session, queue: str, pusher: Pusher) -> None:
+    if session.is_json:
+        output.write_json(
+            {
+                "queue": queue,
+                "count": pusher.count,
+                "first_id": pusher.first_id,
+                "last_id": pusher.last_id,
+            }
+        )
+    if not pusher.count:
+        output.note("there was nothing to push")
+    elif pusher.count == 1:
+        output.note(f"pushed message {pusher.first_id} to {queue}")
+    else:
+        ids = f"ids {pusher.first_id} to {pusher.last_id}"
+        output.note(f"pushed {pusher.count} messages to {queue}, {ids}")
+
+
+COMMANDS = (push,)

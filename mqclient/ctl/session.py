@@ -1,0 +1,187 @@
+"""Which server a command talks to, and what its errors mean to a shell. Floor 4.
+
+This is the one place that turns the library's exceptions into exit codes and
+sentences; it decides by classes and codes, never by texts.
+"""
+
+# ruff: noqa: PLC0415  nothing heavy is imported before a command needs it
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+import mqwire
+from mqclient.ctl import exits, values
+from mqclient.ctl.exits import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mqclient.client import Client
+    from mqclient.errors import MqError
+
+DEFAULT_TIMEOUT_SECONDS: Final = 30.0
+CONNECT_TIMEOUT_SECONDS: Final = 3.0
+"""The client waits so long for a server that refuses, in case it is just starting. People
+and scripts at a shell want to know sooner than a worker does."""
+
+_HINTS: Final = {
+    "QUEUE_NOT_FOUND": "`mqctl ls` shows the queues, `mqctl create NAME` makes one",
+    "QUEUE_EXISTS": "--if-missing leaves it as it is",
+    "QUEUE_FULL": "pull from it first, or create it with larger bounds",
+    "AUTH_FAILED": "check the user and password in --url or MQ_URL",
+    "AUTH_BUSY": "try again in a moment",
+    "NOT_AUTHENTICATED": "give credentials in --url or MQ_URL",
+    "ACCESS_DENIED": "use the account of an agent or administrator",
+    "BODY_TOO_LARGE": "put the data in a file that all workers see and push its path",
+    "SHUTTING_DOWN": "try again once the server is back",
+    "TOO_MANY_CONNECTIONS": "try again in a moment",
+    "INTERNAL": "the server's log says more",
+}
+
+
+def _open_client(session: Session) -> Client:
+    from mqclient.client import Client
+
+    return Client(
+        session.url,
+        address_file=session.address_file,
+        timeout=session.timeout,
+        connect_timeout=min(CONNECT_TIMEOUT_SECONDS, session.timeout),
+        name=f"mqctl/{mqwire.__version__}",
+    )
+
+
+@dataclass
+class Session:
+    """What the global options say.
+
+    Args:
+        url: address of the server, or None to let the client find it.
+        address_file: an address file to use instead.
+        timeout: seconds for each call.
+        is_json: whether output is for machines.
+        open_client: makes the client; tests put their own here.
+    """
+
+    url: str | None = None
+    address_file: str | None = None
+    timeout: float = DEFAULT_TIMEOUT_SECONDS
+    is_json: bool = False
+    open_client: Callable[[Session], Any] = _open_client
+
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        """Give a client for the length of the block.
+
+        Raises:
+            Failure: for every error of the library.
+        """
+        from mqclient.errors import MqError
+
+        if self.url is not None and self.address_file is not None:
+            raise Failure("give either --url or --address-file, not both", exits.USAGE)
+        try:
+            with self.open_client(self) as client:
+                yield client
+        except MqError as error:
+            raise failure(error) from error
+
+
+pass_session = click.make_pass_decorator(Session, ensure=True)
+
+
+def failure(error: MqError, also: str = "") -> Failure:
+    """Return what an error of the library means to the shell.
+
+    Args:
+        error: the error.
+        also: another half-sentence: what had been done before.
+    """
+    from mqclient import errors
+
+    hint: str | None = None
+    message = str(error)
+    if isinstance(error, errors.ServerError):
+        exit_code = exits.REFUSED
+        hint = _HINTS.get(error.code)
+    elif isinstance(error, errors.RequestTimeout):
+        exit_code = exits.TIMED_OUT
+        hint = "try again, or give it longer with --timeout SECONDS"
+        if error.in_doubt:
+            hint = "it may have been carried out all the same; --timeout SECONDS gives it longer"
+    elif isinstance(error, errors.TransportError):
+        exit_code = exits.CANNOT_CONNECT
+    elif isinstance(error, errors.InterfaceError):
+        exit_code = exits.USAGE
+    else:
+        exit_code = exits.INTERNAL
+    return Failure("; ".join(part for part in (message, also, hint) if part), exit_code)
+
+
+def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def remember(ctx: click.Context, _param: click.Parameter, value: Any) -> None:
+        if value is not None:
+            setattr(ctx.ensure_object(Session), name, value)
+
+    return remember
+
+
+_OPTIONS: Final = (
+    click.option(
+        "--url",
+        metavar="URL",
+        expose_value=False,
+        callback=_remember("url"),
+        help="The server: mq://user:password@host:port or mq+unix:///path. [env: MQ_URL]",
+    ),
+    click.option(
+        "--address-file",
+        metavar="PATH",
+        expose_value=False,
+        callback=_remember("address_file"),
+        help="Read the server's address and a token from this file. [env: MQ_ADDRESS_FILE]",
+    ),
+    click.option(
+        "--timeout",
+        metavar="SECONDS",
+        type=values.timeout,
+        expose_value=False,
+        callback=_remember("timeout"),
+        help=f"How long each request may take, on top of --wait. [default: "
+        f"{DEFAULT_TIMEOUT_SECONDS:g}]",
+    ),
+    click.option(
+        "--json",
+        is_flag=True,
+        default=None,
+        expose_value=False,
+        callback=_remember("is_json"),
+        help="Write JSON, for machines.",
+    ),
+)
+
+
+def global_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take the global options, which may stand before or after its name."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def complete_queue(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names of queues for a shell's completion; none where there is no server."""
+    session = ctx.ensure_object(Session)
+    session.timeout = min(session.timeout, 2.0)
+    try:
+        with session.client() as client:
+            return [info.queue for info in client.queues(f"{incomplete}*")]
+    except Failure:
+        return []
+
+
+queue_argument = click.argument("queue", shell_complete=complete_queue)

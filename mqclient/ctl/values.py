@@ -1,0 +1,96 @@
+"""Types of options and arguments: text of a command line in, checked values out. Floor 4.
+
+Plain functions instead of classes of click's: they raise what click shows, and each is
+tested by calling it.
+"""
+
+# ruff: noqa: PLC0415  nothing heavy is imported before a command needs it
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from mqwire.limits import MAX_QUEUE_BYTES, MAX_QUEUE_MESSAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_is_size: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?b?)", re.IGNORECASE).fullmatch
+_POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_is_duration: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])").fullmatch
+_UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def number(low: int, high: int = MAX_QUEUE_MESSAGES) -> Callable[[str], int]:
+    """Return a type: whole numbers from `low` to `high`."""
+
+    def whole_number(value: str) -> int:
+        try:
+            result = int(value)
+        except ValueError:
+            result = low - 1
+        if not low <= result <= high:
+            raise click.BadParameter(f"'{value}' is not a whole number from {low} to {high}")
+        return result
+
+    return whole_number
+
+
+def size_bytes(value: str) -> int:
+    """Return the number of bytes in 500, 10M or 10MiB (of 1024), or 10MB (of 1000)."""
+    match = _is_size(value.strip())
+    if match is None:
+        raise click.BadParameter(f"'{value}' is not a size such as 500, 10M, 1GiB or 20MB")
+    number, unit, rest = match.groups()
+    base = 1000 if rest.lower() == "b" else 1024
+    result = int(float(number) * base ** _POWERS[unit.lower()])
+    if not 1 <= result <= MAX_QUEUE_BYTES:
+        raise click.BadParameter(f"'{value}' is not from 1 byte to {MAX_QUEUE_BYTES} bytes")
+    return result
+
+
+def seconds(value: str) -> float:
+    """Return a number of seconds, fractions allowed, neither negative nor endless."""
+    try:
+        result = float(value)
+    except ValueError:
+        result = math.nan
+    if not 0 <= result < math.inf:
+        raise click.BadParameter(f"'{value}' is not a number of seconds")
+    return result
+
+
+def timeout(value: str) -> float:
+    """Return a number of seconds above 0."""
+    result = seconds(value)
+    if not result:
+        raise click.BadParameter("a time-out of 0 would never let anything happen")
+    return result
+
+
+def header(value: str) -> tuple[str, str]:
+    """Return key and value of a header, both text, out of KEY=VALUE."""
+    key, equals, text = value.partition("=")
+    if not key or not equals:
+        raise click.BadParameter(f"'{value}' does not have the form KEY=VALUE")
+    return key, text
+
+
+def moment(value: str) -> int:
+    """Return nanoseconds since 1970-01-01 UTC out of ISO 8601 (local time) or an age."""
+    age = _is_duration(value)
+    if age is not None:
+        return time.time_ns() - int(float(age[1]) * _UNIT_SECONDS[age[2]] * 1e9)
+    from datetime import datetime
+
+    try:
+        return int(datetime.fromisoformat(value.replace("Z", "+00:00")).timestamp() * 1e9)
+    except (ValueError, OverflowError, OSError) as error:
+        raise click.BadParameter(
+            f"'{value}' is neither a time (2030-01-31T12:00) nor an age (10m)"
+        ) from error

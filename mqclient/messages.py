@@ -1,0 +1,215 @@
+"""Messages, and how they are read off a reply. Floor 1.
+
+A pulled message is gone from the server, so reading a reply must never fail
+for what is in a body: bodies are decoded when they are asked for, and one that
+cannot be decoded fails alone, with the message at hand. Reading a reply costs
+one C call for all bodies and one small object for each message.
+"""
+
+from __future__ import annotations
+
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from mqclient.codecs import CODEC_HEADER, decode_plain, decoders
+from mqclient.errors import BodyError
+from mqclient.typed import MismatchError
+from mqwire.packs import decode_body, split_pack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from mqclient.typed import Restore
+    from mqwire.frames import Frame
+
+_SHOWN_CHARS = 60
+
+
+class Source:
+    """What the messages of one pull have in common.
+
+    Args:
+        queue: the queue that they come from.
+        decoders: how to decode a body, by the header `codec`.
+        restore: makes the type that was asked for out of a decoded body, or None.
+    """
+
+    __slots__ = ("decoders", "queue", "restore")
+
+    def __init__(
+        self, queue: str, decoders: dict[str, Callable[[Any], Any]], restore: Restore | None
+    ) -> None:
+        self.queue = queue
+        self.decoders = decoders
+        self.restore = restore
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what can be: a copy knows the built-in codecs, and no type to restore."""
+        return _plain_source, (self.queue,)
+
+
+def _plain_source(queue: str) -> Source:
+    return Source(queue, decoders("json"), None)
+
+
+class Message:
+    """One message that was pulled or peeked.
+
+    Args:
+        message_id: its number in its queue.
+        raw: the body as it was on the wire.
+        headers: its headers, or None.
+        source: what it shares with the others of its pull.
+    """
+
+    __slots__ = ("_body", "_flaw", "_headers", "_source", "id", "raw")
+    _body: Any  # not there until it has been decoded
+    _flaw: str  # not there unless the body's encoding is broken
+
+    def __init__(
+        self, message_id: int, raw: Any, headers: dict[str, Any] | None, source: Source
+    ) -> None:
+        self.id: int = message_id
+        """Its number in its queue."""
+        self.raw: Any = raw
+        """The body as it was on the wire, not decoded: bytes or str. (A foreign client may
+        push other msgpack values, which are themselves here; the encoding of one that is
+        no value at all is bytes.)"""
+        self._headers = headers
+        self._source = source
+
+    @property
+    def queue(self) -> str:
+        """The queue that it came from."""
+        return self._source.queue
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        """Its headers; empty if it has none."""
+        if self._headers is None:
+            self._headers = {}
+        return self._headers
+
+    @property
+    def body(self) -> Any:
+        """The body, decoded and, where a type was asked for, restored and checked.
+
+        It is decoded at the first look and kept.
+
+        Raises:
+            BodyError: it cannot be decoded or does not fit; `error.message` is this message.
+        """
+        try:
+            return self._body
+        except AttributeError:
+            self._body = body = self._decode()
+            return body
+
+    def _decode(self) -> Any:
+        flaw = getattr(self, "_flaw", None)
+        if flaw is not None:
+            raise self._error(flaw)
+        codec = self._headers.get(CODEC_HEADER) if self._headers else None
+        decode = decode_plain if codec is None else self._source.decoders.get(codec)
+        if decode is None:
+            raise self._error(f"it needs the codec {codec!r}, which this client does not have")
+        try:
+            body = decode(self.raw)
+        except Exception as error:  # a codec of the user's own may raise anything
+            raise self._error(f"it cannot be decoded: {error}") from error
+        restore = self._source.restore
+        if restore is None:
+            return body
+        try:
+            return restore(body, "body")
+        except MismatchError as error:
+            raise self._error(str(error)) from error
+
+    def _error(self, why: str) -> BodyError:
+        return BodyError(f"message {self.id} of queue {self.queue!r}: {why}", self)
+
+    def given_to(self, source: Source) -> Message:
+        """Return this message as one of another pull of the same queue."""
+        message = Message(self.id, self.raw, self._headers, source)
+        flaw = getattr(self, "_flaw", None)
+        if flaw is not None:
+            message._flaw = flaw
+        return message
+
+    def __repr__(self) -> str:
+        shown = repr(self.raw[:_SHOWN_CHARS] if isinstance(self.raw, bytes | str) else self.raw)
+        cut = "..." if isinstance(self.raw, bytes | str) and len(self.raw) > _SHOWN_CHARS else ""
+        return f"Message(id={self.id}, queue={self.queue!r}, raw={shown}{cut})"
+
+
+def read_messages(frame: Frame, source: Source) -> list[Message]:
+    """Read the messages of the reply to a PULL or PEEK.
+
+    Raises:
+        LookupError, TypeError, ValueError: the reply does not have the form of one.
+    """
+    runs, packs = frame[2], frame[3]
+    if not runs:
+        return []
+    ids, count = _ids(runs)
+    pack = packs[0] if len(packs) == 1 else b"".join(packs)
+    if count > len(pack):
+        raise ValueError(f"{count} messages cannot be in {len(pack)} bytes")
+    headers: Iterable[dict[str, Any] | None] = repeat(None)
+    if len(frame) > 4 and "headers" in frame[4]:
+        headers = frame[4]["headers"]
+    try:
+        raws = msgpack.unpackb(_array_header(count) + pack, strict_map_key=False)
+    except (ValueError, TypeError):  # one of the bodies; find out which
+        return _read_one_by_one(ids, count, pack, headers, source)
+    return list(map(Message, ids, raws, headers, repeat(source)))
+
+
+def pack_bytes(frame: Frame) -> int:
+    """Return the size of the packs of such a reply in bytes."""
+    return sum(map(len, frame[3]))
+
+
+def _ids(runs: Sequence[int]) -> tuple[Iterable[int], int]:
+    if len(runs) == 2:
+        first, count = runs
+        return range(first, first + count), count
+    firsts, counts = runs[::2], runs[1::2]
+    pairs = zip(firsts, counts, strict=True)
+    return chain.from_iterable(range(first, first + count) for first, count in pairs), sum(counts)
+
+
+def _read_one_by_one(
+    ids: Iterable[int],
+    count: int,
+    pack: bytes,
+    headers: Iterable[dict[str, Any] | None],
+    source: Source,
+) -> list[Message]:
+    try:
+        pieces = split_pack(pack)
+    except Exception as error:
+        raise ValueError(str(error)) from error
+    if len(pieces) != count:
+        raise ValueError(f"{count} ids came with {len(pieces)} bodies")
+    messages = []
+    for message_id, piece, each in zip(ids, pieces, headers, strict=False):
+        message = Message(message_id, piece, each, source)
+        try:
+            message.raw = decode_body(piece)
+        except (ValueError, TypeError, RecursionError) as error:
+            message._flaw = f"it is no msgpack value that Python can hold: {error}"  # noqa: SLF001  made here
+        messages.append(message)
+    return messages
+
+
+def _array_header(count: int) -> bytes:
+    if count < 16:
+        return bytes((0x90 | count,))
+    return (
+        (b"\xdc" + count.to_bytes(2, "big"))
+        if count < 65536
+        else b"\xdd" + count.to_bytes(4, "big")
+    )

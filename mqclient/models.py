@@ -1,0 +1,136 @@
+"""What the server tells about itself and its queues, as frozen dataclasses. Floor 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mqwire import limits as wire_limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class QueueInfo:
+    """The state of a queue at the moment of the reply.
+
+    Args:
+        queue: its name.
+        ready: messages that wait to be pulled.
+        bytes: size of these, encoded bodies and headers.
+        oldest_age_seconds: how long the oldest has waited, or None if there is none.
+        pushed: messages that were pushed since the queue was created.
+        pulled: messages that were pulled since then.
+        purged: messages that were purged since then.
+        waiting: pulls that wait for messages.
+        max_messages: bound of `ready`.
+        max_bytes: bound of `bytes`.
+        created_at: seconds since 1970-01-01 UTC.
+    """
+
+    queue: str
+    ready: int
+    bytes: int
+    oldest_age_seconds: float | None
+    pushed: int
+    pulled: int
+    purged: int
+    waiting: int
+    max_messages: int
+    max_bytes: int
+    created_at: float
+
+    @classmethod
+    def from_map(cls, info: Mapping[str, Any]) -> QueueInfo:
+        """Read the map of PROTOCOL.md section 5; keys that are not known are passed over.
+
+        Raises:
+            KeyError, TypeError: the map is not an info.
+        """
+        options = info["options"]
+        return cls(
+            queue=info["queue"],
+            ready=info["ready"],
+            bytes=info["bytes"],
+            oldest_age_seconds=info["oldest_age_seconds"],
+            pushed=info["pushed"],
+            pulled=info["pulled"],
+            purged=info["purged"],
+            waiting=info["waiting"],
+            max_messages=options["max_messages"],
+            max_bytes=options["max_bytes"],
+            created_at=info["created_at"],
+        )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The bounds that the server has in force, as AUTH tells them.
+
+    Args:
+        max_frame_bytes: of one frame's body.
+        max_body_bytes: of one encoded body.
+        max_messages_per_frame: bodies in one PUSH, messages in one PULL or PEEK.
+    """
+
+    max_frame_bytes: int = wire_limits.MAX_FRAME_BYTES
+    max_body_bytes: int = wire_limits.MAX_BODY_BYTES
+    max_messages_per_frame: int = wire_limits.MAX_MESSAGES_PER_FRAME
+
+    @classmethod
+    def from_map(cls, values: Mapping[str, Any]) -> Limits:
+        """Read the map of limits in AUTH's reply; one that is missing has its default.
+
+        Raises:
+            ValueError: a limit is not a positive integer.
+        """
+        known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
+        for name, value in known.items():
+            if type(value) is not int or value < 1:
+                raise ValueError(f"the limit {name} is {value!r}")
+        return cls(**known)
+
+
+BEFORE_AUTH = Limits(max_frame_bytes=wire_limits.MAX_FRAME_BYTES_BEFORE_AUTH)
+"""What holds until the server has answered AUTH."""
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """Who answered, and as whom.
+
+    Args:
+        user: the user that the connection acts as.
+        role: `admin`, `agent` or `user`.
+        server: name of the server's software.
+        version: its version.
+        protocol: the protocol version in force.
+        durability: the level that replies have reached, see PROTOCOL.md section 6.
+        limits: the bounds in force.
+    """
+
+    user: str
+    role: str
+    server: str
+    version: str
+    protocol: int
+    durability: str
+    limits: Limits
+
+    @classmethod
+    def from_map(cls, who: Mapping[str, Any]) -> ServerInfo:
+        """Read AUTH's reply; keys that are not known are passed over.
+
+        Raises:
+            KeyError, TypeError, ValueError: the map is not AUTH's reply.
+        """
+        return cls(
+            user=who["user"],
+            role=who["role"],
+            server=who["server"],
+            version=who["version"],
+            protocol=who["protocol"],
+            durability=who["durability"],
+            limits=Limits.from_map(who["limits"]),
+        )

@@ -1,0 +1,152 @@
+"""Pipelines: many calls sent in one go. Floor 1: no I/O.
+
+The methods are those of the clients, but they return nothing: the results
+stand in `results` in order, once the pipeline has run. A pull in a pipeline
+asks the server once, with one frame, and does not see kept messages; a
+`push_many` must fit into one frame.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mqclient import calls
+from mqclient.base import check_wait
+from mqclient.cutting import cut_portions
+from mqclient.errors import InterfaceError, MqError
+from mqclient.models import Limits
+from mqclient.steps import check_count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from mqclient.base import BaseClient
+    from mqclient.calls import Call
+    from mqclient.inflight import Request
+    from mqclient.messages import Message
+
+
+class BasePipeline:
+    """The calls of a pipeline and, once it has run, their results."""
+
+    def __init__(self, client: BaseClient, timeout: float | None, *, raise_errors: bool) -> None:
+        self.results: list[Any] = []
+        """The results in order; in the place of one that failed stands its error."""
+        self._client = client
+        self._seconds = client._seconds(timeout)  # noqa: SLF001  a part of the client
+        self._raise_errors = raise_errors
+        self._calls: list[Call] = []
+        self._has_run = False
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def create(
+        self,
+        queue: str,
+        *,
+        max_messages: int | None = None,
+        max_bytes: int | None = None,
+        if_missing: bool = False,
+    ) -> None:
+        """Add a create. Result: QueueInfo."""
+        call = calls.create(
+            queue, max_messages=max_messages, max_bytes=max_bytes, if_missing=if_missing
+        )
+        self._add(call)
+
+    def delete(self, queue: str) -> None:
+        """Add a delete. Result: how many messages went with it."""
+        self._add(calls.delete(queue))
+
+    def queues(self, pattern: str | None = None) -> None:
+        """Add a list. Result: list of QueueInfo."""
+        self._add(calls.queues(pattern))
+
+    def info(self, queue: str) -> None:
+        """Add a look at a queue. Result: QueueInfo."""
+        self._add(calls.info(queue))
+
+    def push(self, queue: str, body: Any, *, headers: Mapping[str, Any] | None = None) -> None:
+        """Add a push. Result: the id."""
+        self._add(self._client._push_call(queue, body, headers))  # noqa: SLF001  a part of it
+
+    def push_many(
+        self,
+        queue: str,
+        bodies: Iterable[Any],
+        *,
+        headers: Mapping[str, Any] | Iterable[Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        """Add a push of some messages. Result: list of ids.
+
+        Raises:
+            InterfaceError: they do not fit into one frame, or there are none.
+        """
+        encoder = self._client._encoder  # noqa: SLF001  a part of the client
+        portions = list(cut_portions(encoder, Limits(), bodies, headers))
+        if len(portions) != 1:
+            raise InterfaceError("a push_many in a pipeline takes what fits into one frame")
+        [one] = portions
+        call = calls.push(queue, one.count, one.pack, one.headers, one.largest_body_bytes)
+        self._add(calls.then(call, lambda first: list(range(first, first + one.count))))
+
+    def pull(self, queue: str, *, wait: float = 0.0, into: type | None = None) -> None:
+        """Add a pull. Result: Message or None."""
+        source = self._client._source(queue, into)  # noqa: SLF001  a part of the client
+        self._add(calls.then(calls.pull(source, 1, check_wait(wait)), _first))
+
+    def pull_many(
+        self, queue: str, count: int, *, wait: float = 0.0, into: type | None = None
+    ) -> None:
+        """Add a pull of up to `count` messages. Result: list of Message."""
+        check_count(count)
+        source = self._client._source(queue, into)  # noqa: SLF001  a part of the client
+        self._add(calls.then(calls.pull(source, count, check_wait(wait)), _all))
+
+    def peek(self, queue: str, count: int = 1, *, skip: int = 0, into: type | None = None) -> None:
+        """Add a look at up to `count` messages. Result: list of Message."""
+        check_count(count)
+        check_count(skip, "skip", 0)
+        source = self._client._source(queue, into)  # noqa: SLF001  a part of the client
+        self._add(calls.then(calls.peek(source, count, skip), _all))
+
+    def purge(self, queue: str) -> None:
+        """Add a purge. Result: how many messages went."""
+        self._add(calls.purge(queue))
+
+    def ping(self) -> None:
+        """Add a ping. Result: None."""
+        self._add(calls.ping())
+
+    def _add(self, call: Call) -> None:
+        if self._has_run:
+            raise InterfaceError("the pipeline has run; begin another one")
+        self._calls.append(call)
+
+    def _begin(self) -> list[Call]:
+        if self._has_run:
+            raise InterfaceError("the pipeline has run; begin another one")
+        self._has_run = True
+        return self._calls
+
+    def _finish(self, requests: Sequence[Request]) -> list[Any]:
+        for request in requests:
+            try:
+                result = request.outcome()
+            except MqError as error:
+                result = error
+            self.results.append(result)
+        if self._raise_errors:
+            for result in self.results:
+                if isinstance(result, MqError):
+                    raise result
+        return self.results
+
+
+def _first(batch: tuple[list[Message], int]) -> Message | None:
+    return batch[0][0] if batch[0] else None
+
+
+def _all(batch: tuple[list[Message], int]) -> list[Message]:
+    return batch[0]

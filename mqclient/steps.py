@@ -1,0 +1,129 @@
+"""Operations that take more than one request, as generators of calls. Floor 1: no I/O.
+
+A generator yields a call and is sent its result, or thrown its error; a client
+drives it with its own way of calling. So the loops exist once for both.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from mqclient import calls
+from mqclient.cutting import Portion, cut_portions
+from mqclient.errors import InterfaceError, MqError
+from mqwire.limits import FRAME_OVERHEAD_BYTES, MAX_HEADERS_BYTES, MAX_WAIT_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Mapping
+
+    from mqclient.calls import Call
+    from mqclient.codecs import Encoder
+    from mqclient.keeper import Keeper
+    from mqclient.messages import Message, Source
+    from mqclient.models import Limits
+
+    StepsOf: TypeAlias = Generator[Call, Any, Any]
+
+_SHORTEST_WAIT_SECONDS: Final = 0.005
+"""A wait that has less than this left is over."""
+
+
+def push_many(
+    encoder: Encoder,
+    limits: Limits,
+    queue: str,
+    bodies: Iterable[Any],
+    headers: Mapping[str, Any] | Iterable[Mapping[str, Any] | None] | None,
+    on_progress: Callable[[int], object] | None,
+) -> Generator[Call, int, list[int]]:
+    """Push all bodies in as few frames as the limits allow, one after the other.
+
+    Raises:
+        MqError: the first error; its `pushed` has the ids of what was pushed before.
+    """
+    ids: list[int] = []
+    try:
+        for portion in cut_portions(encoder, limits, bodies, headers):
+            first = yield _push(queue, portion)
+            ids.extend(range(first, first + portion.count))
+            if on_progress is not None:
+                on_progress(len(ids))
+    except MqError as error:
+        error.pushed = ids
+        raise
+    return ids
+
+
+def _push(queue: str, portion: Portion) -> Call:
+    return calls.push(
+        queue, portion.count, portion.pack, portion.headers, portion.largest_body_bytes
+    )
+
+
+def pull_many(
+    keeper: Keeper, limits: Limits, source: Source, count: int, wait: float
+) -> Generator[Call, tuple[list[Message], int], list[Message]]:
+    """Pull up to `count` messages: kept ones first, then the server's.
+
+    Once there are messages, an error ends the pull without being raised, since
+    they are gone from the server: the next call meets it. If the caller is
+    interrupted they are kept for the next pull.
+    """
+    queue = source.queue
+    ends_at = monotonic() + wait
+    got: list[Message] = []
+    is_drained = not keeper.expects(queue)
+    while True:
+        got += keeper.take(source, count - len(got))
+        asked = min(count - len(got), limits.max_messages_per_frame)
+        if not asked:
+            return got
+        # Messages of a pull that was given up may be on their way: see to them first.
+        left = 0.0 if got or not is_drained else max(0.0, ends_at - monotonic())
+        try:
+            fresh, size = yield calls.pull(source, asked, min(left, MAX_WAIT_SECONDS))
+        except MqError:
+            if not got:
+                raise
+            return got
+        except BaseException:
+            keeper.keep(queue, got)
+            raise
+        got += fresh
+        if fresh:
+            if len(fresh) < asked and not _is_cut(size, limits):
+                return got
+        elif got or ends_at - monotonic() < _SHORTEST_WAIT_SECONDS:
+            return got + keeper.take(source, count - len(got))
+        is_drained = True
+
+
+def peek(
+    limits: Limits, source: Source, count: int, skip: int
+) -> Generator[Call, tuple[list[Message], int], list[Message]]:
+    """Look at up to `count` messages after the first `skip`, in as many frames as it takes."""
+    got: list[Message] = []
+    while len(got) < count:
+        asked = min(count - len(got), limits.max_messages_per_frame)
+        fresh, size = yield calls.peek(source, asked, skip + len(got))
+        got += fresh
+        if not fresh or (len(fresh) < asked and not _is_cut(size, limits)):
+            break
+    return got
+
+
+def check_count(count: int, what: str = "count", least: int = 1) -> None:
+    """Return if `count` is an integer from `least` on.
+
+    Raises:
+        InterfaceError: it is not.
+    """
+    if type(count) is not int or count < least:
+        raise InterfaceError(f"{what} must be an integer from {least} on, not {count!r}")
+
+
+def _is_cut(pack_bytes: int, limits: Limits) -> bool:
+    """Tell whether a reply may have ended because another body would not have fitted."""
+    spare = FRAME_OVERHEAD_BYTES + MAX_HEADERS_BYTES + limits.max_body_bytes
+    return pack_bytes + spare > limits.max_frame_bytes

@@ -1,0 +1,222 @@
+"""Where a server is and how to get in: URLs, variables, address files. Floor 1.
+
+    mq://user:password@host:port         TCP; the port is 7500 if left out
+    mq://:token@host:port                a token instead of a user and password
+    mq+unix:///path                      a Unix socket, with credentials before the path:
+    mq+unix://user:password@/path        mq+unix://:token@/path
+    file:///path/address.json            an address file, written by the server
+
+Special characters in users, passwords and paths are percent-encoded. No text
+that this module makes holds a password or token: URLs are taken apart by hand,
+since the errors of the standard library quote them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+from mqclient.errors import ConfigurationError, ConnectFailed
+from mqwire.address import DEFAULT_ADDRESS_FILE, Address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_PORT: Final = 7500
+URL_VARIABLE: Final = "MQ_URL"
+FILE_VARIABLE: Final = "MQ_ADDRESS_FILE"
+
+_FORMS = "mq://user:password@host:port, mq://:token@host:port or mq+unix://user:password@/path"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One place to connect to: a host and port, or the path of a Unix socket."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"mq+unix://{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"mq://{host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What AUTH takes. Its parts are never shown."""
+
+    fields: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Route:
+    """What to try next: the endpoints in order, and how to get in.
+
+    Args:
+        endpoints: at least one.
+        credentials: for AUTH.
+        stale: a sentence that says what to do if nothing answers, since the server that
+            wrote the address is gone; empty if it may be alive.
+    """
+
+    endpoints: tuple[Endpoint, ...]
+    credentials: Credentials
+    stale: str = ""
+
+
+class UrlTarget:
+    """A server named by a URL.
+
+    Args:
+        url: see the module's head.
+
+    Raises:
+        ConfigurationError: it is no such URL; the text does not show its credentials.
+    """
+
+    def __init__(self, url: str) -> None:
+        endpoint, credentials = _parse(url)
+        if credentials is None:
+            raise ConfigurationError(f"{endpoint} has no credentials; write {_FORMS}")
+        self._route = Route((endpoint,), credentials)
+
+    def __str__(self) -> str:
+        return str(self._route.endpoints[0])
+
+    def route(self) -> Route:
+        """Return what to try."""
+        return self._route
+
+
+class FileTarget:
+    """A server that has written an address file. It is read anew at each connect.
+
+    Args:
+        path: the file; `~` is the home directory.
+        is_default: whether nothing was said, so that this is the last resort.
+    """
+
+    def __init__(self, path: str, *, is_default: bool = False) -> None:
+        self._path = Path(path).expanduser()
+        self._is_default = is_default
+
+    def __str__(self) -> str:
+        return f"address file {self._path}"
+
+    def route(self) -> Route:
+        """Read the file.
+
+        Raises:
+            ConnectFailed: it is not there or cannot be read; the text says what to do.
+        """
+        try:
+            address = Address.from_json(self._path.read_text("utf-8"))
+            endpoints = tuple(_parse(url)[0] for url in address.urls)
+        except FileNotFoundError as error:
+            raise ConnectFailed(self._missing()) from error
+        except (OSError, ValueError) as error:
+            raise ConnectFailed(f"the address file {self._path} is of no use: {error}") from error
+        return Route(endpoints, Credentials({"token": address.token}), self._staleness(address))
+
+    def _missing(self) -> str:
+        if self._is_default:
+            return (
+                f"there is no server to be found: no URL was given, {URL_VARIABLE} and "
+                f"{FILE_VARIABLE} are not set and there is no address file {self._path}; "
+                f"start a server on this machine with `mqd`, or give a URL: {_FORMS}"
+            )
+        return f"there is no address file {self._path}; the server that writes it is not running"
+
+    def _staleness(self, address: Address) -> str:
+        if address.host != socket.gethostname() or _is_alive(address.pid):
+            return ""
+        return (
+            f"the address file {self._path} is stale: the server that wrote it "
+            f"(process {address.pid}) is gone; start `mqd` again, which replaces the file"
+        )
+
+
+def find_target(
+    url: str | None, address_file: str | os.PathLike[str] | None
+) -> UrlTarget | FileTarget:
+    """Return the server that is meant: what was given, else the variables, else the file.
+
+    Raises:
+        ConfigurationError: both were given, or the URL is none.
+    """
+    if url is not None and address_file is not None:
+        raise ConfigurationError("give a URL or an address file, not both")
+    if address_file is not None:
+        return FileTarget(os.fspath(address_file))
+    url = url or os.environ.get(URL_VARIABLE)
+    if url:
+        scheme, _, rest = url.partition("://")
+        return FileTarget(unquote(rest)) if scheme == "file" else UrlTarget(url)
+    named = os.environ.get(FILE_VARIABLE)
+    return FileTarget(named or DEFAULT_ADDRESS_FILE, is_default=not named)
+
+
+def _parse(url: str) -> tuple[Endpoint, Credentials | None]:
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise ConfigurationError(f"this is no URL of a server; write {_FORMS}")
+    if scheme == "mq":
+        userinfo, has_user, place = rest.rpartition("@")
+        endpoint = _tcp_endpoint(place.removesuffix("/"))
+    elif scheme == "mq+unix":
+        userinfo, has_user, place = ("", "", rest) if rest[:1] == "/" else rest.partition("@")
+        endpoint = _unix_endpoint(place)
+    elif scheme == "mqs":
+        raise ConfigurationError("mqs:// (TLS) is not supported; use mq:// over a trusted network")
+    else:
+        shown = repr(scheme) if scheme.replace("+", "").isalnum() else "that"
+        raise ConfigurationError(f"a URL does not start with {shown} here; write {_FORMS}")
+    return endpoint, _credentials(userinfo) if has_user else None
+
+
+def _tcp_endpoint(place: str) -> Endpoint:
+    if place.startswith("["):
+        host, bracket, rest = place[1:].partition("]")
+        if not bracket or rest[:1] not in ("", ":"):
+            raise ConfigurationError("the URL's IPv6 host must stand in brackets: mq://[::1]:7500")
+        port = rest[1:]
+    else:
+        host, _, port = place.partition(":")
+    # What follows may be the end of a password that was not percent-encoded: not shown.
+    if not host or any(sign in host for sign in "/?#@ "):
+        raise ConfigurationError(f"the URL has no proper host; write {_FORMS}")
+    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ConfigurationError("the URL's port must be a number from 1 to 65535, and be its end")
+    return Endpoint(host=unquote(host), port=int(port) if port else DEFAULT_PORT)
+
+
+def _unix_endpoint(place: str) -> Endpoint:
+    if not place.startswith("/") or len(place) < 2:
+        raise ConfigurationError("a mq+unix URL needs an absolute path: mq+unix:///path")
+    return Endpoint(path=unquote(place))
+
+
+def _credentials(userinfo: str) -> Credentials:
+    user, colon, secret = userinfo.partition(":")
+    if not colon or not secret:
+        raise ConfigurationError(f"the URL has no password or token; write {_FORMS}")
+    if not user:
+        return Credentials({"token": unquote(secret)})
+    return Credentials({"user": unquote(user), "password": unquote(secret)})
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's, so alive
+        return True
+    return True

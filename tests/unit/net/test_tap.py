@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+
+from mqd.net.tap import HIDDEN, NOT_LOGGED, Tap, redact
+from mqwire.framelog import FrameSplitter, LogReader, encode_header
+from mqwire.frames import FrameReader, FrameWriter
+
+
+class MemoryLog:
+    def __init__(self):
+        self.data = encode_header(1, "test")
+
+    def append(self, head, frames, size_bytes):
+        assert sum(map(len, frames)) == size_bytes
+        self.data += head + b"".join(frames)
+
+    def records(self):
+        reader = LogReader()
+        records = reader.feed(self.data)
+        assert reader.error is None
+        assert reader.leftover_bytes == 0
+        return records
+
+    def frames(self):
+        splitter = FrameSplitter()
+        return [logged.frame for record in self.records() for logged in splitter.split(record)]
+
+
+@pytest.fixture
+def log():
+    return MemoryLog()
+
+
+@pytest.fixture
+def tap(log):
+    return Tap(log, 7, "1.2.3.4:5", "6.7.8.9:7500")
+
+
+def encode(*frames):
+    return b"".join(FrameWriter().encode(frame) for frame in frames)
+
+
+def feed(tap, data, sizes=(1 << 20,)):
+    """Give the tap what a session would, in pieces of the given sizes, again and again."""
+    reader = FrameReader(1 << 20)
+    at = turn = 0
+    while at < len(data):
+        size = sizes[turn % len(sizes)]
+        piece = data[at : at + size]
+        tap.received(piece, reader.feed(piece), reader.leftover_bytes)
+        at, turn = at + size, turn + 1
+
+
+REQUESTS = [("PUSH", number, "jobs", 1, b"\xa3abc") for number in range(1, 40)]
+
+
+@pytest.mark.parametrize("sizes", [(1 << 20,), (1,), (3, 50), (17,), (27, 4, 90)])
+def test_frames_are_logged_once_whole_and_in_order_however_they_arrive(log, tap, sizes):
+    tap.identify("ada")
+    feed(tap, encode(*REQUESTS), sizes)
+    assert log.frames() == REQUESTS
+    assert b"".join(record.frames for record in log.records()) == encode(*REQUESTS)
+
+
+def test_a_record_says_who_and_where(log, tap):
+    tap.identify("ada")
+    feed(tap, encode(("PING", 1)))
+    tap.sent(encode((1, "OK")))
+    request, reply = log.records()
+    assert request[1:6] == (7, "in", "1.2.3.4:5", "6.7.8.9:7500", "ada")
+    assert reply[1:6] == (7, "out", "6.7.8.9:7500", "1.2.3.4:5", "ada")
+    assert reply.wall_time_ns >= request.wall_time_ns > 0
+
+
+@pytest.mark.parametrize("sizes", [(1 << 20,), (1,), (5, 31)])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_no_secret_is_logged(log, tap, sizes, is_known):
+    if is_known:
+        tap.identify("ada")
+    frames = [
+        ("PING", 1),
+        ("AUTH", 2, {"user": "ada", "password": "s3cret"}, {"client": "t", "version": 1}),
+        ("AUTH", 3, {"token": "s3cret"}),
+        ("AUTH", 4, "s3cret"),
+        ("AUTH", 5, {"user": "x" * 1000, "password": "s3cret"}),
+        ("AUTH", 6, {"user": 5, "s3cret": "s3cret"}, {"s3cret": "s3cret", "client": ["s3cret"]}),
+        ("AUTH", "s3cret"),
+        ("AUTH",),
+        ("PING", 7),
+    ]
+    feed(tap, encode(*frames), sizes)
+    assert b"s3cret" not in log.data
+    logged = log.frames()
+    assert len(logged) == len(frames)
+    assert logged[1] == ("AUTH", 2, {"user": "ada", "password": HIDDEN}, {"client": "t", "version": 1})
+    assert logged[2] == ("AUTH", 3, HIDDEN)
+    assert logged[0] == ("PING", 1)
+
+
+def test_before_auth_only_verbs_and_ids_are_logged(log, tap):
+    frames = [("auth", 1, "s3cret"), ("PUSH", 2, "s3cret"), ("s3cret", 3), (b"s3cret", "s3cret"), (), ("LIST",)]
+    feed(tap, encode(*frames))
+    assert log.frames() == [
+        (NOT_LOGGED, 1, NOT_LOGGED),
+        ("PUSH", 2, NOT_LOGGED),
+        (NOT_LOGGED, 3),
+        (NOT_LOGGED, None),
+        (NOT_LOGGED, None),
+        ("LIST", None),
+    ]
+
+
+def test_a_body_that_names_the_verb_is_logged_as_it_came(log, tap):
+    tap.identify("ada")
+    data = encode(("PUSH", 1, "jobs", 1, b"\xa4AUTH"))
+    feed(tap, data)
+    assert log.records()[0].frames == data
+
+
+def test_redact_leaves_what_is_no_secret():
+    frame = ("PUSH", 1, "jobs", 1, b"\xa1x")
+    assert redact(frame, is_trusted=True) is frame
