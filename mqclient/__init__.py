@@ -22,7 +22,7 @@ from mqwire import __version__
 if TYPE_CHECKING:
     from mqclient.async_client import AsyncClient, AsyncPipeline
     from mqclient.client import Client, Pipeline
-    from mqclient.codecs import Codec
+    from mqclient.codecs import Codec, JsonText
     from mqclient.errors import (
         AccessDenied,
         AuthBusy,
@@ -89,6 +89,7 @@ __all__ = [
     "IdInUse",
     "InterfaceError",
     "Internal",
+    "JsonText",
     "Limits",
     "MalformedFrame",
     "Message",
@@ -126,6 +127,7 @@ _HOMES = {
     "AsyncPipeline": "async_client",
     "Client": "client",
     "Codec": "codecs",
+    "JsonText": "codecs",
     "Limits": "models",
     "Message": "messages",
     "Pipeline": "client",

@@ -66,9 +66,7 @@ class Verb:
 
     @property
     def most_length(self) -> int:
-        """Length of the longest well-formed frame: every argument, and a map of options,
-        which is empty for a verb that has none.
-        """
+        """Length of the longest well-formed frame: every argument, and a map of options."""
         return 2 + len(self.arguments) + 1
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from support.raw import Raw
-from support.server import ROOT, running_server
 
 from mqwire.packs import join_bodies
+from support.raw import Raw
+from support.server import ROOT, running_server
 
 BLOCK = re.compile(r"^```mq(?: (\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -29,7 +29,9 @@ def transcripts():
     for match in BLOCK.finditer(text):
         heading = match[1] or "admin"
         line = text.count("\n", 0, match.start()) + 1
-        found.append(Transcript(line, None if heading == "stranger" else heading, match[2].splitlines()))
+        found.append(
+            Transcript(line, None if heading == "stranger" else heading, match[2].splitlines())
+        )
     return found
 
 
@@ -101,7 +103,9 @@ def test_transcript(transcript):
 
 
 def test_there_are_transcripts_for_every_verb():
-    said = {value_of(line[3:])[0] for t in transcripts() for line in t.lines if line.startswith("C: [")}
+    said = {
+        value_of(line[3:])[0] for t in transcripts() for line in t.lines if line.startswith("C: [")
+    }
     from mqwire.verbs import VERBS
 
     assert set(VERBS) <= said

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from support.server import running_server
 
 _numbers = itertools.count(1)

@@ -7,14 +7,15 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
-from support.raw import Raw
-from support.server import PASSWORD, running_server
 
 from mqwire import limits
 from mqwire.frames import FrameWriter
 from mqwire.packs import join_bodies, split_pack
+from support.raw import Raw
+from support.server import PASSWORD, running_server
 
 
 @pytest.fixture
@@ -36,8 +37,15 @@ def jobs(raw, queue):
 @pytest.mark.parametrize("unix", [False, True])
 def test_auth_tells_who_and_what(server, unix):
     with Raw(server, None, unix=unix) as stranger:
-        (who,) = stranger.ok("AUTH", {"user": "agent", "password": PASSWORD}, {"client": "t/1", "version": 1})
-    assert (who["user"], who["role"], who["server"], who["protocol"]) == ("agent", "agent", "mqd", 1)
+        (who,) = stranger.ok(
+            "AUTH", {"user": "agent", "password": PASSWORD}, {"client": "t/1", "version": 1}
+        )
+    assert (who["user"], who["role"], who["server"], who["protocol"]) == (
+        "agent",
+        "agent",
+        "mqd",
+        1,
+    )
     assert who["limits"]["max_frame_bytes"] == limits.MAX_FRAME_BYTES
 
 
@@ -70,7 +78,14 @@ def test_wrong_credentials_are_refused_alike_and_the_connection_lives(server, cr
 
 @pytest.mark.parametrize(
     "credentials",
-    [{}, {"user": "admin"}, {"password": "x"}, {"user": 1, "password": "x"}, {"token": b"x"}, {"token": "x", "user": "y"}],
+    [
+        {},
+        {"user": "admin"},
+        {"password": "x"},
+        {"user": 1, "password": "x"},
+        {"token": b"x"},
+        {"token": "x", "user": "y"},
+    ],
 )
 def test_credentials_of_another_form_are_told_apart_without_a_value(server, credentials):
     with Raw(server, None) as stranger:
@@ -89,7 +104,9 @@ def test_credentials_may_have_so_many_characters(server):
 
 def test_what_follows_auth_without_waiting_is_answered_after_it(server):
     with Raw(server, None) as stranger:
-        stranger.send(("AUTH", 1, {"user": "admin", "password": PASSWORD}), ("LIST", 2), ("PING", 3))
+        stranger.send(
+            ("AUTH", 1, {"user": "admin", "password": PASSWORD}), ("LIST", 2), ("PING", 3)
+        )
         assert [stranger.read()[:2] for _ in range(3)] == [(1, "OK"), (2, "OK"), (3, "OK")]
 
 
@@ -154,7 +171,9 @@ def test_every_verb_for_every_role(server, raw, jobs, role):
         "PING": (),
     }
     looks = {"LIST", "INFO", "PEEK", "PING"}
-    allowed = {"admin": set(requests), "agent": looks | {"PUSH", "PULL", "WAKE"}, "user": looks}[role]
+    allowed = {"admin": set(requests), "agent": looks | {"PUSH", "PULL", "WAKE"}, "user": looks}[
+        role
+    ]
     with Raw(server, role) as connection:
         for verb, arguments in requests.items():
             reply = connection.call(verb, *arguments)
@@ -166,7 +185,9 @@ def test_every_verb_for_every_role(server, raw, jobs, role):
     with Raw(server, None) as stranger:
         for verb, arguments in requests.items():
             reply = stranger.call(verb, *arguments)
-            assert reply[1:3] == (("ERR", "NOT_AUTHENTICATED") if verb != "PING" else ("OK",)), reply
+            assert reply[1:3] == (("ERR", "NOT_AUTHENTICATED") if verb != "PING" else ("OK",)), (
+                reply
+            )
 
 
 # Messages
@@ -217,7 +238,9 @@ def test_a_body_at_its_bound_and_one_past_it(raw, jobs):
 def test_as_many_messages_as_a_frame_may_hold_and_one_more(raw, jobs):
     most = limits.MAX_MESSAGES_PER_FRAME
     raw.ok("PUSH", jobs, most, join_bodies([b""] * most))
-    assert raw.error("PUSH", jobs, most + 1, join_bodies([b""] * (most + 1)))[0] == "TOO_MANY_MESSAGES"
+    assert (
+        raw.error("PUSH", jobs, most + 1, join_bodies([b""] * (most + 1)))[0] == "TOO_MANY_MESSAGES"
+    )
     assert raw.error("PULL", jobs, most + 1)[0] == "TOO_MANY_MESSAGES"
     assert len(raw.pull(jobs, most)) == most
 
@@ -248,7 +271,9 @@ def test_headers_at_their_bounds(raw, jobs):
     assert columns == {"headers": (widest, None)}
 
 
-@pytest.mark.parametrize(("pack", "count"), [(b"", 1), (b"\xc1", 1), (b"\xa1", 1), (b"\xa1a", 2), (b"\xa1a\xa1b", 1)])
+@pytest.mark.parametrize(
+    ("pack", "count"), [(b"", 1), (b"\xc1", 1), (b"\xa1", 1), (b"\xa1a", 2), (b"\xa1a\xa1b", 1)]
+)
 def test_a_pack_that_is_not_what_it_says(raw, jobs, pack, count):
     assert raw.error("PUSH", jobs, count, pack)[0] == "BAD_PACK"
     raw.push(jobs, "a")
@@ -256,7 +281,14 @@ def test_a_pack_that_is_not_what_it_says(raw, jobs, pack, count):
 
 
 def test_a_missing_queue_and_a_bad_name(raw, queue):
-    for verb, arguments in (("PUSH", (1, b"\xc0")), ("PULL", (1,)), ("PEEK", (1,)), ("INFO", ()), ("PURGE", ()), ("DELETE", ())):
+    for verb, arguments in (
+        ("PUSH", (1, b"\xc0")),
+        ("PULL", (1,)),
+        ("PEEK", (1,)),
+        ("INFO", ()),
+        ("PURGE", ()),
+        ("DELETE", ()),
+    ):
         assert raw.error(verb, queue, *arguments) == ("QUEUE_NOT_FOUND", {"queue": queue})
         assert raw.error(verb, "no such name", *arguments)[0] == "BAD_NAME"
         assert raw.error(verb, "x" * 5000, *arguments)[0] == "BAD_NAME"
@@ -267,7 +299,12 @@ def test_a_full_queue_in_messages_and_bytes(raw, queue):
     raw.push(queue, "a", "b")
     assert raw.error("PUSH", queue, 2, join_bodies("cd"))[0] == "QUEUE_FULL"
     code, details = raw.error("PUSH", queue, 1, join_bodies(["cdef"]))
-    assert (code, details["bound"], details["present"], details["asked"]) == ("QUEUE_FULL", "max_bytes", 4, 5)
+    assert (code, details["bound"], details["present"], details["asked"]) == (
+        "QUEUE_FULL",
+        "max_bytes",
+        4,
+        5,
+    )
     raw.push(queue, "c")
     raw.pull(queue)
     raw.push(queue, "d")
@@ -284,7 +321,9 @@ def test_waiting_pulls_are_served_in_their_order_over_connections(server, raw, j
             _until(lambda n=number: raw.ok("INFO", jobs)[0]["waiting"] == n)
         raw.push(jobs, *"abc")
         raw.push(jobs, *"de")
-        assert [waiter.read()[3] for waiter in waiters] == [(join_bodies(text),) for text in "abcde"]
+        assert [waiter.read()[3] for waiter in waiters] == [
+            (join_bodies(text),) for text in "abcde"
+        ]
     finally:
         for waiter in waiters:
             waiter.socket.close()
@@ -297,7 +336,11 @@ def test_a_wait_ends_empty_and_not_early(raw, jobs):
 
 
 def test_the_timer_serves_a_shorter_wait_that_comes_later(raw, jobs):
-    raw.send(("PULL", 1, jobs, 1, {"wait": 60}), ("PULL", 2, jobs, 1, {"wait": 0.05}), ("PULL", 3, jobs, 1, {"wait": 0.1}))
+    raw.send(
+        ("PULL", 1, jobs, 1, {"wait": 60}),
+        ("PULL", 2, jobs, 1, {"wait": 0.05}),
+        ("PULL", 3, jobs, 1, {"wait": 0.1}),
+    )
     assert [raw.read()[0], raw.read()[0]] == [2, 3]
 
 
@@ -479,7 +522,17 @@ def test_a_port_that_is_taken_is_one_sentence_and_exit_code_3(tmp_path):
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        command = [sys.executable, "-m", "mqd", "--port", str(port), "--data-dir", str(tmp_path), "--address-file", str(tmp_path / "a")]
+        command = [
+            sys.executable,
+            "-m",
+            "mqd",
+            "--port",
+            str(port),
+            "--data-dir",
+            str(tmp_path),
+            "--address-file",
+            str(tmp_path / "a"),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
@@ -523,8 +576,7 @@ def _until(condition, seconds=10.0):
 
 
 def _memory_bytes(pid):
-    with open(f"/proc/{pid}/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_bodies_of_any_kind_come_back_as_they_went(raw, jobs):

@@ -19,8 +19,12 @@ from mqwire.packs import join_bodies, split_pack
 
 BOUNDS = Bounds(max_messages=12, max_bytes=90, max_queues=3)
 NAMES = st.sampled_from(["a", "b", "c", "d"])
-BODIES = st.lists(st.one_of(st.text("xyz", max_size=6), st.binary(max_size=6)), min_size=1, max_size=5)
-HEADERS = st.one_of(st.none(), st.dictionaries(st.sampled_from("hk"), st.integers(0, 9), min_size=1, max_size=2))
+BODIES = st.lists(
+    st.one_of(st.text("xyz", max_size=6), st.binary(max_size=6)), min_size=1, max_size=5
+)
+HEADERS = st.one_of(
+    st.none(), st.dictionaries(st.sampled_from("hk"), st.integers(0, 9), min_size=1, max_size=2)
+)
 
 
 @dataclass
@@ -92,7 +96,11 @@ class BrokerMachine(RuleBasedStateMachine):
     def pass_time(self, seconds):
         self.now_ms += int(seconds * 1000)
 
-    @rule(name=NAMES, most=st.one_of(st.none(), st.integers(1, 13)), size=st.one_of(st.none(), st.integers(1, 91)))
+    @rule(
+        name=NAMES,
+        most=st.one_of(st.none(), st.integers(1, 13)),
+        size=st.one_of(st.none(), st.integers(1, 91)),
+    )
     def create(self, name, most, size):
         expected = None
         if name in self.model:
@@ -103,18 +111,24 @@ class BrokerMachine(RuleBasedStateMachine):
             expected = Code.OUT_OF_RANGE
         self.attempt(expected, self.broker.plan_create, name, most, size, self.now_ms)
         if expected is None:
-            self.model[name] = ModelQueue(most or BOUNDS.max_messages, size or BOUNDS.max_bytes, self.now_ms)
+            self.model[name] = ModelQueue(
+                most or BOUNDS.max_messages, size or BOUNDS.max_bytes, self.now_ms
+            )
 
     @rule(name=NAMES)
     def delete(self, name):
         queue = self.model.pop(name, None)
-        removed = self.attempt(None if queue else Code.QUEUE_NOT_FOUND, self.broker.plan_delete, name)
+        removed = self.attempt(
+            None if queue else Code.QUEUE_NOT_FOUND, self.broker.plan_delete, name
+        )
         assert removed == (len(queue.messages) if queue else None)
 
     @rule(name=NAMES)
     def purge(self, name):
         queue = self.model.get(name)
-        removed = self.attempt(None if queue else Code.QUEUE_NOT_FOUND, self.broker.plan_purge, name)
+        removed = self.attempt(
+            None if queue else Code.QUEUE_NOT_FOUND, self.broker.plan_purge, name
+        )
         if queue:
             assert removed == len(queue.messages)
             queue.purged += removed
@@ -131,21 +145,32 @@ class BrokerMachine(RuleBasedStateMachine):
         if is_shared and headers[0]:
             runs = ((0, count, headers[0], sizes[0]),)
         else:
-            runs = tuple((i, 1, v, s) for i, (v, s) in enumerate(zip(headers, sizes, strict=True)) if v)
+            runs = tuple(
+                (i, 1, v, s) for i, (v, s) in enumerate(zip(headers, sizes, strict=True)) if v
+            )
         pieces = [join_bodies([body]) for body in bodies]
         queue = self.model.get(name)
         size = sum(map(len, pieces)) + sum(sizes)
         expected = None
         if queue is None:
             expected = Code.QUEUE_NOT_FOUND
-        elif len(queue.messages) + count > queue.max_messages or queue.size_bytes + size > queue.max_bytes:
+        elif (
+            len(queue.messages) + count > queue.max_messages
+            or queue.size_bytes + size > queue.max_bytes
+        ):
             expected = Code.QUEUE_FULL
-        first = self.attempt(expected, self.broker.plan_push, name, count, b"".join(pieces), runs, self.now_ms)
+        first = self.attempt(
+            expected, self.broker.plan_push, name, count, b"".join(pieces), runs, self.now_ms
+        )
         if expected is not None:
             return
         assert first == queue.pushed + 1, "ids follow each other and are never used twice"
-        for number, (piece, values, header_bytes) in enumerate(zip(pieces, headers, sizes, strict=True), first):
-            queue.messages.append(Message(number, piece, values, len(piece) + header_bytes, self.now_ms))
+        for number, (piece, values, header_bytes) in enumerate(
+            zip(pieces, headers, sizes, strict=True), first
+        ):
+            queue.messages.append(
+                Message(number, piece, values, len(piece) + header_bytes, self.now_ms)
+            )
         queue.pushed += count
         self.serve(name, queue)
 
@@ -163,9 +188,15 @@ class BrokerMachine(RuleBasedStateMachine):
         queue.pulled += batch.count
 
     @precondition(lambda self: any(queue.messages for queue in self.model.values()))
-    @rule(data=st.data(), most=st.integers(1, 14), room=st.one_of(st.just(ANY_SIZE), st.integers(0, 60)))
+    @rule(
+        data=st.data(),
+        most=st.integers(1, 14),
+        room=st.one_of(st.just(ANY_SIZE), st.integers(0, 60)),
+    )
     def take(self, data, most, room):
-        name = data.draw(st.sampled_from([name for name, queue in self.model.items() if queue.messages]))
+        name = data.draw(
+            st.sampled_from([name for name, queue in self.model.items() if queue.messages])
+        )
         queue, real = self.model[name], self.broker.queue(name)
         available = len(queue.messages)
         batch = self.broker.take(real, most, room)
@@ -179,7 +210,9 @@ class BrokerMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(not queue.messages for queue in self.model.values()))
     @rule(data=st.data(), most=st.integers(1, 4))
     def wait(self, data, most):
-        name = data.draw(st.sampled_from([name for name, queue in self.model.items() if not queue.messages]))
+        name = data.draw(
+            st.sampled_from([name for name, queue in self.model.items() if not queue.messages])
+        )
         waiter = Waiter(most, ANY_SIZE)
         self.broker.queue(name).waiters[waiter] = None
         self.model[name].waiters.append(waiter)
@@ -210,7 +243,11 @@ class BrokerMachine(RuleBasedStateMachine):
             info = queue.info(self.now_ms)
             assert info["ready"] == len(model.messages)
             assert info["bytes"] == model.size_bytes
-            assert (info["pushed"], info["pulled"], info["purged"]) == (model.pushed, model.pulled, model.purged)
+            assert (info["pushed"], info["pulled"], info["purged"]) == (
+                model.pushed,
+                model.pulled,
+                model.purged,
+            )
             assert info["pushed"] == info["pulled"] + info["purged"] + info["ready"]
             assert info["waiting"] == len(model.waiters)
             assert not (model.waiters and model.messages), "nobody waits while there are messages"

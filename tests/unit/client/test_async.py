@@ -62,8 +62,8 @@ async def test_an_answer_that_meets_the_cancellation_is_kept(server: FakeServer)
     async with mqclient.AsyncClient(server.url) as client:
         task = asyncio.create_task(client.pull("q", wait=60))
         _, pull = await wait_for(server, "PULL")
-        from mqwire.frames import FrameWriter  # noqa: PLC0415  only here
-        from mqwire.packs import join_bodies  # noqa: PLC0415  only here
+        from mqwire.frames import FrameWriter
+        from mqwire.packs import join_bodies
 
         reply = FrameWriter().encode((pull[1], "OK", [7, 1], [join_bodies(["1"])]))
         client._connection.data_received(reply)

@@ -118,7 +118,7 @@ def test_an_auth_reply_without_its_form(server: FakeServer, make_client):
 
 
 def test_the_address_file_is_read_anew_at_each_connect(tmp_path, server: FakeServer, make_client):
-    from mqwire.address import Address  # noqa: PLC0415  only here
+    from mqwire.address import Address
 
     path = tmp_path / "a.json"
     url = server.url.replace("admin:secret@", "")

@@ -6,7 +6,7 @@ from enum import Enum
 
 import pytest
 
-from mqclient.codecs import Codec, Encoder, decode_plain, decoders
+from mqclient.codecs import Codec, Encoder, JsonText, decode_plain, decoders
 from mqclient.errors import ConfigurationError, InterfaceError
 
 PICKLE = Codec("pickle", pickle.dumps, pickle.loads)
@@ -101,3 +101,10 @@ def test_the_reserved_header_may_be_given_with_bytes_alone():
     for encoder, body in ((Encoder("json"), 1), (Encoder("msgpack"), 1), (Encoder(PICKLE), b"x")):
         with pytest.raises(InterfaceError, match="codec"):
             encoder.headers_of(body, {"codec": "avro"})
+
+
+@pytest.mark.parametrize("text", ['{"a": 1.10}', "12345678901234567890123456789", "[ ]", '"x"'])
+def test_json_text_is_sent_as_it_is(text):
+    assert Encoder("json").encode(JsonText(text)) == text
+    assert type(Encoder("json").encode(JsonText(text))) is str
+    assert Encoder("json").headers_of(JsonText(text), None) is None

@@ -69,7 +69,13 @@ def test_a_queue_may_ask_for_the_cap_and_not_for_more(broker, option):
     with pytest.raises(BrokerError) as caught:
         broker.plan_create("more", **arguments, now_ms=0)
     assert caught.value.code is Code.OUT_OF_RANGE
-    assert caught.value.details == {"verb": "CREATE", "field": option, "low": 1, "high": cap, "got": cap + 1}
+    assert caught.value.details == {
+        "verb": "CREATE",
+        "field": option,
+        "low": 1,
+        "high": cap,
+        "got": cap + 1,
+    }
 
 
 def test_creating_twice_is_refused(broker):
@@ -109,7 +115,13 @@ def test_a_queue_takes_messages_up_to_its_bound_and_not_one_more(broker):
     push(broker, "a", "b", name="small")
     error = refusal(broker.plan_push, "small", 1, join_bodies("c"), (), 0)
     assert error.code is Code.QUEUE_FULL
-    assert error.details == {"queue": "small", "bound": "max_messages", "limit": 2, "present": 2, "asked": 1}
+    assert error.details == {
+        "queue": "small",
+        "bound": "max_messages",
+        "limit": 2,
+        "present": 2,
+        "asked": 1,
+    }
     broker.take(broker.queue("small"), 1, ANY_SIZE)
     push(broker, "c", name="small")
 
@@ -120,7 +132,13 @@ def test_a_queue_takes_bytes_up_to_its_bound_and_not_one_more(broker):
     assert broker.plan_push("small", 2, join_bodies("ab"), run, 0)  # 2 * 2 and 2 * 3 bytes
     error = refusal(broker.plan_push, "small", 2, join_bodies(["a", "bc"]), run, 0)
     assert error.code is Code.QUEUE_FULL
-    assert error.details == {"queue": "small", "bound": "max_bytes", "limit": 10, "present": 0, "asked": 11}
+    assert error.details == {
+        "queue": "small",
+        "bound": "max_bytes",
+        "limit": 10,
+        "present": 0,
+        "asked": 11,
+    }
 
 
 def test_a_plan_changes_nothing(broker):

@@ -57,7 +57,9 @@ def test_taking_from_nothing_gives_nothing():
     assert (batch.count, batch.packs) == (0, [])
 
 
-@pytest.mark.parametrize(("room", "expected"), [(0, "a"), (1, "a"), (2, "a"), (3, "a"), (4, "ab"), (6, "abc")])
+@pytest.mark.parametrize(
+    ("room", "expected"), [(0, "a"), (1, "a"), (2, "a"), (3, "a"), (4, "ab"), (6, "abc")]
+)
 def test_room_bounds_a_batch_but_never_below_one_message(room, expected):
     fifo = filled("abcd")
     assert bodies_of(fifo.take(4, room)) == pieces(*expected)

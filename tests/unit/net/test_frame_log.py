@@ -73,7 +73,9 @@ async def test_a_write_that_takes_a_part_is_gone_on_with(tmp_path, monkeypatch):
     assert numbers_in(log.path) == list(range(20))
 
 
-async def test_a_disk_that_fails_costs_whole_records_which_are_counted(tmp_path, monkeypatch, caplog):
+async def test_a_disk_that_fails_costs_whole_records_which_are_counted(
+    tmp_path, monkeypatch, caplog
+):
     caplog.set_level(logging.WARNING, "mqd.frame_log")
     writev, is_full = os.writev, threading.Event()
 
@@ -133,7 +135,9 @@ async def test_a_caller_that_asks_after_the_log_has_caught_up_is_called_all_the_
     await asyncio.wait_for(caught_up.wait(), 1)
 
 
-async def test_a_disk_that_takes_nothing_at_all_does_not_stop_serving(tmp_path, monkeypatch, caplog):
+async def test_a_disk_that_takes_nothing_at_all_does_not_stop_serving(
+    tmp_path, monkeypatch, caplog
+):
     writev, may_write = os.writev, threading.Event()
 
     def hang(fd, parts):

@@ -93,13 +93,25 @@ def test_no_secret_is_logged(log, tap, sizes, is_known):
     assert b"s3cret" not in log.data
     logged = log.frames()
     assert len(logged) == len(frames)
-    assert logged[1] == ("AUTH", 2, {"user": "ada", "password": HIDDEN}, {"client": "t", "version": 1})
+    assert logged[1] == (
+        "AUTH",
+        2,
+        {"user": "ada", "password": HIDDEN},
+        {"client": "t", "version": 1},
+    )
     assert logged[2] == ("AUTH", 3, HIDDEN)
     assert logged[0] == ("PING", 1)
 
 
 def test_before_auth_only_verbs_and_ids_are_logged(log, tap):
-    frames = [("auth", 1, "s3cret"), ("PUSH", 2, "s3cret"), ("s3cret", 3), (b"s3cret", "s3cret"), (), ("LIST",)]
+    frames = [
+        ("auth", 1, "s3cret"),
+        ("PUSH", 2, "s3cret"),
+        ("s3cret", 3),
+        (b"s3cret", "s3cret"),
+        (),
+        ("LIST",),
+    ]
     feed(tap, encode(*frames))
     assert log.frames() == [
         (NOT_LOGGED, 1, NOT_LOGGED),

@@ -41,8 +41,8 @@ def is_refused(checker, pack, count):
     try:
         checker.check(pack, count)
     except RequestError as error:
-        assert error.code is Code.BAD_PACK  # noqa: PT017  both outcomes are right
-        assert error.details == {"count": count, "bytes": len(pack)}  # noqa: PT017  as above
+        assert error.code is Code.BAD_PACK
+        assert error.details == {"count": count, "bytes": len(pack)}
         return True
     return False
 

@@ -179,9 +179,7 @@ class TestTypes:
                 "got": word,
             }
 
-    @pytest.mark.parametrize(
-        "verb", VERBS.values(), ids=lambda verb: verb.name
-    )
+    @pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.name)
     @pytest.mark.parametrize("word", [word for word in OF_TYPE if word != "a map"])
     def test_options_are_a_map(self, verb, word):
         error = refusal((*fitting(verb), OF_TYPE[word]), Code.WRONG_TYPE)
@@ -277,9 +275,7 @@ class TestNames:
 
 
 class TestOptions:
-    @pytest.mark.parametrize(
-        "verb", VERBS.values(), ids=lambda verb: verb.name
-    )
+    @pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.name)
     def test_an_unknown_option_is_refused_never_ignored(self, verb):
         error = refusal((*fitting(verb), {"max_mesages": 2}), Code.UNKNOWN_OPTION)
         assert error.details == {"verb": verb.name, "option": "max_mesages"}
@@ -338,7 +334,7 @@ def judge(frame, verb):
     try:
         arguments, options = check_request(frame)
     except RequestError as error:
-        assert not error.code.is_fatal  # noqa: PT017  both outcomes are right
+        assert not error.code.is_fatal
     else:
         assert len(arguments) == len(verb.arguments)
         assert set(options) <= set(verb.options)
