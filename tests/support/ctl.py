@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from click.testing import CliRunner, Result
 
 from mqclient import errors
+from mqclient.codecs import Encoder
 from mqclient.ctl.app import cli
 from mqclient.ctl.session import Session
 from mqclient.models import Limits, QueueInfo, ServerInfo
@@ -100,7 +100,7 @@ class FakeClient:
         ids = []
         for number, body in enumerate(bodies, 1):
             self._called("push", body)
-            raw = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False)
+            raw = Encoder("json").encode(body)
             found.last_id += 1
             found.messages.append(FakeMessage(found.last_id, queue, raw, dict(headers or {})))
             ids.append(found.last_id)

@@ -154,7 +154,7 @@ def test_a_bad_line_is_named_with_what_came_through_before(jobs, monkeypatch):
 )
 def test_an_error_says_how_far_it_came(jobs, error, code, word, after, said):
     def fail(body):
-        if body == after:
+        if body == str(after):
             raise error
 
     jobs.client.before["push"] = fail
