@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 START_SECONDS = 20.0
+SEND_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -98,15 +99,20 @@ class Wire:
 
     def seconds_for(self, requests: list[bytes]) -> float:
         """Send requests without waiting, and return how long it took until all were answered."""
-        data = b"".join(requests)
-        start = time.perf_counter()
-        sender = threading.Thread(target=self.socket.sendall, args=(data,))
-        sender.start()
+        unsent = memoryview(b"".join(requests))
         answered = 0
+        start = time.perf_counter()
+        self.socket.setblocking(False)
         while answered < len(requests):
-            answered += len(self._reader.feed(self._recv()))
-        sender.join()
-        return time.perf_counter() - start
+            wanted = [self.socket] if unsent else []
+            readable, writable, _ = select.select([self.socket], wanted, [])
+            if writable:
+                unsent = unsent[self.socket.send(unsent[:SEND_BYTES]) :]
+            if readable:
+                answered += len(self._reader.feed(self._recv()))
+        seconds = time.perf_counter() - start
+        self.socket.setblocking(True)
+        return seconds
 
     def _recv(self) -> bytes:
         data = self.socket.recv(1 << 20)

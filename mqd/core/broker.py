@@ -57,6 +57,8 @@ class Broker:
             records.PUSH: self._apply_push,
             records.PULL: self._apply_pull,
             records.PURGE: self._apply_purge,
+            records.RESTORE: self._apply_restore,
+            records.LAST_UID: self._apply_last_uid,
         }
 
     def __len__(self) -> int:
@@ -170,11 +172,55 @@ class Broker:
         for record in planned:
             self.apply(record)
 
+    def export(self) -> Iterator[Record]:
+        """Yield the fewest records that rebuild this broker from an empty one.
+
+        Queues come in the order of their numbers. The broker must not change meanwhile.
+        """
+        for uid, queue in sorted(self._by_uid.items()):
+            fifo = queue.fifo
+            yield (
+                records.RESTORE,
+                uid,
+                queue.name,
+                queue.max_messages,
+                queue.max_bytes,
+                queue.created_ms,
+                fifo.first_id,
+                queue.pulled,
+                queue.purged,
+            )
+            for first_id, count, pack, headers, now_ms in fifo.export():
+                yield (records.PUSH, uid, first_id, count, pack, headers, now_ms)
+        yield (records.LAST_UID, self._last_uid)
+
     def _apply_create(
         self, uid: int, name: str, max_messages: int, max_bytes: int, now_ms: int
     ) -> int:
         queue = Queue(uid, name, max_messages, max_bytes, now_ms)
         self._by_name[name] = self._by_uid[uid] = queue
+        self._last_uid = uid
+        return uid
+
+    def _apply_restore(  # noqa: PLR0913, PLR0917  a record's fields
+        self,
+        uid: int,
+        name: str,
+        max_messages: int,
+        max_bytes: int,
+        created_ms: int,
+        first_id: int,
+        pulled: int,
+        purged: int,
+    ) -> int:
+        self._apply_create(uid, name, max_messages, max_bytes, created_ms)
+        queue = self._by_uid[uid]
+        queue.fifo.restart(first_id)
+        queue.pulled, queue.purged = pulled, purged
+        queue.pushed = pulled + purged
+        return uid
+
+    def _apply_last_uid(self, uid: int) -> int:
         self._last_uid = uid
         return uid
 

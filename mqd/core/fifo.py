@@ -17,9 +17,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mqwire.packs import Cutter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MARK_INTERVAL_MS: Final = 100
 """How exact ages are; coarser marks would save nothing worth having."""
@@ -150,6 +153,32 @@ class Fifo:
         if skip:
             window.take(skip, ANY_SIZE)
         return window.take(most, room_bytes)
+
+    def restart(self, first_id: int) -> None:
+        """Let the ids of a store that has never held a message begin with `first_id`."""
+        assert not self.count
+        self.first_id = first_id
+
+    def export(self) -> Iterator[tuple[int, int, bytes, tuple[HeaderRun, ...], int]]:
+        """Yield `(first_id, count, pack, headers, now_ms)` for the `append`s that rebuild this.
+
+        The store must not change meanwhile. Complexity: linear in packs, runs and marks.
+        """
+        first_id = self.first_id
+        marks, runs = deque(self._marks), deque(self._header_runs)
+        for pack, count in zip(self._packs, self._counts, strict=True):
+            while len(marks) > 1 and marks[1][0] <= first_id:
+                marks.popleft()
+            is_begun = self._cutter is not None and pack is self._packs[0]
+            bodies = self._cutter.rest if is_begun and self._cutter else pack
+            end = first_id + count
+            headers = []
+            while runs and runs[0][0] < end:  # no run reaches over the edge of its pack
+                start, number, values, bytes_each = runs.popleft()
+                gone = max(first_id - start, 0)
+                headers.append((start + gone - first_id, number - gone, values, bytes_each))
+            yield first_id, count, bodies, tuple(headers), marks[0][1]
+            first_id = end
 
     def clear(self) -> int:
         """Remove every message and return how many there were; ids go on from there."""

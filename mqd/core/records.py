@@ -8,6 +8,9 @@ nothing and msgpack can hold it as it is:
     (PUSH,   uid, first_id, count, pack, headers, now_ms)
     (PULL,   uid, count)            the oldest `count` messages leave
     (PURGE,  uid)
+    (RESTORE, uid, name, max_messages, max_bytes, created_ms, first_id, pulled, purged)
+                                    a queue as it was, its messages to follow as PUSHes
+    (LAST_UID, uid)                 numbers up to this one have been used
 
 `uid` numbers queues over the whole life of the server and is never used twice,
 so a record can never meet another queue that happens to have the same name.
@@ -25,3 +28,5 @@ DELETE: Final = 2
 PUSH: Final = 3
 PULL: Final = 4
 PURGE: Final = 5
+RESTORE: Final = 6
+LAST_UID: Final = 7

@@ -233,6 +233,15 @@ class BrokerMachine(RuleBasedStateMachine):
         assert self.picture(rebuilt) == self.picture(self.broker)
         self.broker = rebuilt
 
+    @rule()
+    def export_and_import(self):
+        """A snapshot takes the place of the history."""
+        self.history = list(self.broker.export())
+        uid = self.broker.plan_create("new", None, None, 0)[1] if len(self.model) < 3 else None
+        self.crash_and_recover()
+        if uid is not None:
+            assert self.broker.plan_create("new", None, None, 0)[1] == uid
+
     # Invariants
 
     @invariant()
