@@ -139,11 +139,12 @@ def _with_dev_users(config: Config) -> Config:
     """Return the configuration with the well-known users alone, after checking that it is safe."""
     from dataclasses import replace
 
+    from mqd.address_file import is_loopback
     from mqd.config import UserEntry
     from mqd.core.access import Role
     from mqd.passwords import hash_password as hashed
 
-    if not _is_loopback(config.server.host):
+    if not is_loopback(config.server.host):
         sentence = (
             f"--dev has well-known passwords, so it serves on loopback only, and server.host is "
             f"{config.server.host}: leave out --dev, or give --host 127.0.0.1"
@@ -157,15 +158,6 @@ def _with_dev_users(config: Config) -> Config:
     click.echo(warning, err=True)
     users = tuple(UserEntry(role.word, hashed(role.word), role) for role in Role)
     return replace(config, auth=replace(config.auth, users=users))
-
-
-def _is_loopback(host: str) -> bool:
-    import ipaddress
-
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _serve(config: Config, *, dev: bool) -> int:

@@ -237,15 +237,20 @@ def _is_running(pid: int) -> bool:
     return True
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address means the machine that it is used on."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _is_local(url: str) -> bool:
     """Tell whether a url leads to the machine that it is used on, whichever that is."""
     parts = urlsplit(url)
-    if parts.scheme == "mq+unix" or parts.hostname == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return False
+    return parts.scheme == "mq+unix" or is_loopback(parts.hostname or "")
 
 
 def _is_answered(url: str) -> bool:

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mqd.address_file import AddressFile, own_address
+from mqd.address_file import AddressFile, is_loopback, own_address
 from mqd.clock import Clock
 from mqd.config import ConfigError, Problem
 from mqd.core.access import Role
@@ -137,6 +137,7 @@ class _Process:
             self.address_file.write(own_address(urls, token))
             stack.callback(self.address_file.remove)
             _logger.info("clients of this user find the server by %s", self.address_file.path)
+        self._warn()
         _logger.info(
             "mqd %s serves at %s; state is kept in memory, frames are logged to %s%s",
             __version__,
@@ -144,6 +145,18 @@ class _Process:
             "nowhere" if self.config.frame_log.level == "off" else self.config.frame_log_path,
             "; --dev: passwords are well known" if self.is_dev else "",
         )
+
+    def _warn(self) -> None:
+        """Say what an operator should know and may not have meant."""
+        host = self.config.server.host
+        if not is_loopback(host):
+            _logger.warning(
+                "server.host is %s: passwords and messages cross the network as they are; "
+                "use a network that you trust, or 127.0.0.1 and an SSH tunnel",
+                host,
+            )
+        if self.address_file is None and not self.config.auth.users:
+            _logger.warning("nobody can come in: auth.users is empty and there is no address file")
 
 
 def _owner_name() -> str:

@@ -260,7 +260,7 @@ def _reachable_urls(address: Any) -> list[str]:
     """Return URLs for a listening address; a wildcard is reached by the machine's name."""
     host, port = address[0], address[1]
     if ipaddress.ip_address(host).is_unspecified:
-        return [f"mq://{socket.getfqdn()}:{port}", f"mq://127.0.0.1:{port}"]
+        return [f"mq://{socket.gethostname()}:{port}", f"mq://127.0.0.1:{port}"]
     return [f"mq://[{host}]:{port}" if ":" in host else f"mq://{host}:{port}"]
 
 

@@ -248,7 +248,7 @@ class Session(asyncio.Protocol):
             if self._out_bytes > max_unsent:
                 self.flush()
             if self._is_unread or self._auth_task is not None or self._is_closing:
-                return len(frames) if self._is_closing else number
+                return number
         return len(frames)
 
     def _reply(self, reply: Reply) -> None:
