@@ -222,15 +222,9 @@ class Session(asyncio.Protocol):
         for number, frame in enumerate(frames, 1):
             try:
                 verb, request_id = frame[0], frame[1]
-                if (
-                    type(verb) is str
-                    and type(request_id) is int
-                    and 0 < request_id <= MAX_REQUEST_ID
-                ):
-                    reply = handlers.get(verb, refuse)(self, request_id, frame)
-                else:
+                if type(request_id) is not int or not 0 < request_id <= MAX_REQUEST_ID:
                     check_envelope(frame)
-                    reply = None
+                reply = handlers.get(verb, refuse)(self, request_id, frame)
             except StreamError as error:
                 self.break_off(error)
             except CodedError as error:

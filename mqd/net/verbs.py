@@ -18,7 +18,7 @@ from mqwire.codes import Code
 from mqwire.errors import RequestError
 from mqwire.limits import MAX_MESSAGES_PER_FRAME, MAX_TEXT_CHARS
 from mqwire.packs import iter_sizes
-from mqwire.requests import check_request
+from mqwire.requests import check_envelope, check_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,8 +201,9 @@ def refuse(session: Session, _request_id: int, frame: Frame) -> None:
 
     Raises:
         RequestError: UNKNOWN_VERB, NOT_AUTHENTICATED or ACCESS_DENIED.
+        StreamError: MALFORMED_FRAME if the verb is no string.
     """
-    verb = frame[0]
+    verb, _ = check_envelope(frame)
     if session.role is None:
         raise RequestError(
             Code.NOT_AUTHENTICATED, "say who you are first, with AUTH", {"verb": verb[:64]}
