@@ -225,10 +225,8 @@ class Session(asyncio.Protocol):
                 if type(request_id) is not int or not 0 < request_id <= MAX_REQUEST_ID:
                     check_envelope(frame)
                 reply = handlers.get(verb, refuse)(self, request_id, frame)
-            except StreamError as error:
-                self.break_off(error)
             except CodedError as error:
-                self._reply(_refusal(frame, error))
+                self._refuse(frame, error)
             except Exception as error:  # noqa: BLE001  a bug costs one request, not the server
                 self._fail(frame, error)
             else:
@@ -252,6 +250,13 @@ class Session(asyncio.Protocol):
             self._server.unflushed.append(self)
         self._out += (prefix(len(body)), body)
         self._out_bytes += len(body)
+
+    def _refuse(self, frame: Frame, error: CodedError) -> None:
+        """Answer a request that cannot be carried out."""
+        if isinstance(error, StreamError):
+            self.break_off(error)
+        else:
+            self._reply(_refusal(frame, error))
 
     def _fail(self, frame: Frame, cause: Exception) -> None:
         """Answer a request that met a bug, or an array that is no request at all."""
