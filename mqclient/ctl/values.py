@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _is_size: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?b?)", re.IGNORECASE).fullmatch
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_fraction = re.compile(r"[.]([0-9]+)")
 _is_duration: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])").fullmatch
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -88,8 +89,10 @@ def moment(value: str) -> int:
         return time.time_ns() - int(float(age[1]) * _UNIT_SECONDS[age[2]] * 1e9)
     from datetime import datetime
 
+    # Python 3.10 takes no Z, and a fraction of three or six digits alone.
+    text = _fraction.sub(lambda found: f".{found[1]:0<6.6}", value.replace("Z", "+00:00"))
     try:
-        return int(datetime.fromisoformat(value.replace("Z", "+00:00")).timestamp() * 1e9)
+        return int(datetime.fromisoformat(text).timestamp() * 1e9)
     except (ValueError, OverflowError, OSError) as error:
         raise click.BadParameter(
             f"'{value}' is neither a time (2030-01-31T12:00) nor an age (10m)"
