@@ -108,7 +108,7 @@ class AddressFile:
         """
         self._written = address
         try:
-            _make_directory(self.path.parent)
+            make_private_directory(self.path.parent)
             _replace(self.path, address.to_json().encode())
         except OSError as error:
             raise _failed(self.path, "cannot be written", error) from error
@@ -197,9 +197,10 @@ def _failed(path: Path, what: str, error: OSError) -> AddressFileError:
     )
 
 
-def _make_directory(directory: Path) -> None:
+def make_private_directory(directory: Path) -> None:
+    """Make a directory and those above it that are missing, each for its owner only."""
     if not directory.is_dir():
-        _make_directory(directory.parent)
+        make_private_directory(directory.parent)
         directory.mkdir(mode=0o700, exist_ok=True)
 
 

@@ -1,9 +1,9 @@
 """The composition root: config in, a serving process, an exit code out. Floor 4.
 
 Order of starting: address file looked at, frame log, sockets, address file written, the
-line that says so. Order of stopping: no new connections, the clients are told, the frame
-log is written out, the address file goes. A second signal does not hurry it: stopping
-is bounded by `mqd.net.server.CLOSE_SECONDS`.
+line that says so. Order of stopping: no new connections, the clients are told, the
+address file goes, the frame log is written out. A second signal does not hurry it:
+stopping is bounded by `mqd.net.server.CLOSE_SECONDS`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mqd.address_file import AddressFile, is_loopback, own_address
+from mqd.address_file import AddressFile, is_loopback, make_private_directory, own_address
 from mqd.clock import Clock
 from mqd.config import ConfigError, Problem
 from mqd.core.access import Role
@@ -40,7 +40,7 @@ EXIT_OK: Final = 0
 
 
 def serve(config: Config, *, dev: bool) -> int:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM, SIGINT or SIGHUP.
 
     Args:
         config: sound and complete.
@@ -116,10 +116,12 @@ class _Process:
 
     def _make_server(self, stack: ExitStack, tokens: Tokens, checker: PasswordChecker) -> Server:
         config = self.config
+        make_private_directory(config.storage_path)
         frame_log = None
         if config.frame_log.level != "off":
             directory = config.frame_log_path
-            frame_log = FrameLog(directory, __version__, asyncio.get_running_loop())
+            loop = asyncio.get_running_loop()
+            frame_log = FrameLog(directory, __version__, loop, config.frame_log)
             stack.callback(frame_log.close)
         queues = config.queues
         bounds = Bounds(queues.max_messages, queues.max_bytes, queues.max_queues)
@@ -151,7 +153,7 @@ class _Process:
         host = self.config.server.host
         if not is_loopback(host):
             _logger.warning(
-                "server.host is %s: passwords and messages cross the network as they are; "
+                "server.host is '%s': passwords and messages cross the network as they are; "
                 "use a network that you trust, or 127.0.0.1 and an SSH tunnel",
                 host,
             )
@@ -168,9 +170,9 @@ def _owner_name() -> str:
 
 
 def _stop_event() -> asyncio.Event:
-    """Return an event that SIGTERM and SIGINT set."""
+    """Return an event that SIGTERM, SIGINT and SIGHUP (a closed terminal) set."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     return stop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import logging
 import os
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mqd.net.session import Session
-from mqd.net.tap import Tap
+from mqd.net.tap import new_tap
 from mqd.net.ticker import Ticker
 from mqwire import PROTOCOL_VERSION, __version__
 from mqwire.codes import Code
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mqd.config import Config
     from mqd.engine.base import Engine
     from mqd.net.frame_log import FrameLog
+    from mqd.net.tap import Tap
     from mqd.passwords import User
 
 _logger = logging.getLogger("mqd.server")
@@ -107,6 +109,10 @@ class Server:
                 self._new_session, wanted.host, wanted.port, backlog=BACKLOG
             )
             self._listeners.append(listener)
+        except socket.gaierror as error:
+            self.close_listeners()
+            sentence = f"server.host is '{wanted.host}', which is no address of this machine"
+            raise OSError(errno.EADDRNOTAVAIL, f"{sentence} ({error.strerror})") from error
         except OSError:
             self.close_listeners()
             raise
@@ -150,7 +156,7 @@ class Server:
         local = _address(transport.get_extra_info("sockname"), 0)
         tap = None
         if self._frame_log is not None:
-            tap = Tap(self._frame_log, session.number, peer, local)
+            tap = new_tap(self._frame_log, session.number, peer, local)
         return peer, tap
 
     def has_room(self) -> bool:
@@ -260,7 +266,8 @@ def _reachable_urls(address: Any) -> list[str]:
     """Return URLs for a listening address; a wildcard is reached by the machine's name."""
     host, port = address[0], address[1]
     if ipaddress.ip_address(host).is_unspecified:
-        return [f"mq://{socket.gethostname()}:{port}", f"mq://127.0.0.1:{port}"]
+        loopback = "[::1]" if ":" in host else "127.0.0.1"
+        return [f"mq://{socket.gethostname()}:{port}", f"mq://{loopback}:{port}"]
     return [f"mq://[{host}]:{port}" if ":" in host else f"mq://{host}:{port}"]
 
 

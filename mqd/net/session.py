@@ -66,6 +66,7 @@ class Session(asyncio.Protocol):
         self._is_unread = False
         self._is_log_behind = False
         self._is_closing = False
+        self._has_failed_auth = False
         self._auth_deadline: asyncio.TimerHandle | None = None
         self._unread_deadline: asyncio.TimerHandle | None = None
 
@@ -291,6 +292,7 @@ class Session(asyncio.Protocol):
         try:
             user = task.result()
         except CodedError as error:
+            self._note_refused_auth(error)
             self._reply(_error_reply(request_id, error))
         except Exception as error:  # noqa: BLE001  as in _answer
             self._fail(("AUTH", request_id), error)
@@ -298,6 +300,12 @@ class Session(asyncio.Protocol):
             self._adopt(user)
             self._reply((request_id, "OK", self._server.welcome(user)))
         self._go_on()
+
+    def _note_refused_auth(self, error: CodedError) -> None:
+        """Tell the operator, once for each connection: a guesser must not fill the log."""
+        if error.code is Code.AUTH_FAILED and not self._has_failed_auth:
+            self._has_failed_auth = True
+            _logger.warning("AUTH refused in connection %d from %s", self.number, self.peer)
 
     def _adopt(self, user: User) -> None:
         self.role = user.role

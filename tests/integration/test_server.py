@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -489,7 +491,7 @@ def test_a_busy_client_does_not_starve_another(server, raw, jobs):
 # Stopping
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_stopping_tells_clients_and_is_quick(number, loop):
     with running_server(loop=loop) as server:
@@ -517,9 +519,6 @@ def test_a_second_server_on_the_same_address_file_stops_at_once():
 
 
 def test_a_port_that_is_taken_is_one_sentence_and_exit_code_3(tmp_path):
-    import subprocess
-    import sys
-
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         command = [
@@ -549,9 +548,6 @@ def test_a_stale_socket_and_address_file_are_replaced(tmp_path):
 
 def _start_beside(server, overrides):
     """Start a second server in the same directory and stop it."""
-    import subprocess
-    import sys
-
     command = [sys.executable, "-m", "mqd", "--config", str(server.directory / "mqd.yaml")]
     before = server.address_file.read_text()
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -583,3 +579,36 @@ def test_bodies_of_any_kind_come_back_as_they_went(raw, jobs):
     bodies = [b"", "", b"\x00\xff", "Größe", "x" * 70_000]
     raw.push(jobs, *bodies)
     assert raw.pull(jobs, 9) == split_pack(join_bodies(bodies))
+
+
+def test_what_the_server_makes_is_its_owners_alone(server):
+    for path in (server.data_dir, server.frame_log_dir):
+        assert path.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_refused_auth_is_told_to_the_operator_once_for_each_connection(server):
+    before = server.stderr.count("AUTH refused")
+    with Raw(server, None) as guesser:
+        for _ in range(3):
+            assert guesser.error("AUTH", {"token": "guess"})[0] == "AUTH_FAILED"
+    assert server.stderr.count("AUTH refused") == before + 1
+    assert "guess" not in server.stderr.replace("guesser", "")
+
+
+@pytest.mark.parametrize("host", ["::", "0.0.0.0"])
+def test_a_wildcard_is_reached_by_loopback_too(host):
+    if host == "::" and not socket.has_dualstack_ipv6():
+        pytest.skip("there is no IPv6 here")
+    with running_server(overrides={"server": {"host": host}}) as server:
+        urls = [url for url in server.address.urls if url.startswith("mq://")]
+        assert len(urls) == 2
+        with socket.create_connection(("::1" if host == "::" else "127.0.0.1", server.port), 5):
+            pass
+
+
+def test_a_host_that_is_none_is_named(tmp_path):
+    command = [sys.executable, "-m", "mqd", "--host", "no.such.host.invalid", "--port", "0"]
+    command += ["--data-dir", str(tmp_path), "--address-file", ""]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 3
+    assert "server.host is 'no.such.host.invalid'" in done.stderr
