@@ -21,9 +21,10 @@ from mqclient.errors import (
     RequestTimeout,
     ServerError,
 )
+from mqclient.url import FileTarget
 
 if TYPE_CHECKING:
-    from mqclient.url import Credentials, Endpoint, FileTarget, Route, UrlTarget
+    from mqclient.url import Credentials, Endpoint, Route, UrlTarget
 
 _FIRST_PAUSE_SECONDS: Final = 0.02
 _LONGEST_PAUSE_SECONDS: Final = 1.0
@@ -115,9 +116,25 @@ class Dialing:
     def _final(self, error: Exception) -> MqError:
         if isinstance(error, MqError) and not isinstance(error, RequestTimeout | ConnectionLost):
             return error
-        why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
-        text = f"cannot connect to {self._target} within {self._seconds:.3g} s: {why}"
+        why = _reason(error)
+        place = self._place()
+        text = f"cannot connect to {place} within {self._seconds:.3g} s: {why}"
         if isinstance(error, OSError) and not self._may_change(error):
-            text = f"cannot connect to {self._target}: {why}"
+            text = f"cannot connect to {place}: {why}"
         stale = self._route.stale if self._route is not None else ""
         return ConnectFailed(f"{text}; {stale}" if stale else f"{text}; is the server running?")
+
+    def _place(self) -> str:
+        """Say where was tried: what was asked for, and where that leads if it does not say."""
+        if self._route is None or not isinstance(self._target, FileTarget):
+            return str(self._target)
+        places = " and ".join(map(str, self._route.endpoints))
+        return f"{places} ({self._target})"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)

@@ -118,11 +118,14 @@ class FileTarget:
         """
         try:
             address = Address.from_json(self._path.read_text("utf-8"))
-            endpoints = tuple(_parse(url)[0] for url in address.urls)
+            urls = address.urls_from(socket.gethostname())
+            endpoints = tuple(_parse(url)[0] for url in urls)
         except FileNotFoundError as error:
             raise ConnectFailed(self._missing()) from error
         except (OSError, ValueError) as error:
             raise ConnectFailed(f"the address file {self._path} is of no use: {error}") from error
+        if not endpoints:
+            raise ConnectFailed(self._elsewhere(address))
         return Route(endpoints, Credentials({"token": address.token}), self._staleness(address))
 
     def _missing(self) -> str:
@@ -133,6 +136,13 @@ class FileTarget:
                 f"start a server on this machine with `mqd`, or give a URL: {_FORMS}"
             )
         return f"there is no address file {self._path}; the server that writes it is not running"
+
+    def _elsewhere(self, address: Address) -> str:
+        return (
+            f"the server of the address file {self._path} runs on {address.host} and listens "
+            f"there only ({', '.join(address.urls)}): work on {address.host}, start it with "
+            "--host so that other machines reach it, or use an SSH tunnel and a URL"
+        )
 
     def _staleness(self, address: Address) -> str:
         if address.host != socket.gethostname() or _is_alive(address.pid):

@@ -139,10 +139,10 @@ def _with_dev_users(config: Config) -> Config:
     """Return the configuration with the well-known users alone, after checking that it is safe."""
     from dataclasses import replace
 
-    from mqd.address_file import is_loopback
     from mqd.config import UserEntry
     from mqd.core.access import Role
     from mqd.passwords import hash_password as hashed
+    from mqwire.address import is_loopback
 
     if not is_loopback(config.server.host):
         sentence = (

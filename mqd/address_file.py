@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import ipaddress
 import os
 import socket
 import stat
@@ -148,8 +147,7 @@ def _why_stale(path: Path, found: Address) -> str:
     is_here = found.host == socket.gethostname()
     if is_here and not _is_running(found.pid):
         return f"the address file {path} was left by {server}, which has ended; it is replaced"
-    # A loopback address of another machine would lead to a server of this one.
-    urls = [url for url in found.urls if is_here or not _is_local(url)]
+    urls = found.urls_from(socket.gethostname())
     for url in urls:
         if _is_answered(url):
             raise AddressInUse(
@@ -236,22 +234,6 @@ def _is_running(pid: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     return True
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address means the machine that it is used on."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_local(url: str) -> bool:
-    """Tell whether a url leads to the machine that it is used on, whichever that is."""
-    parts = urlsplit(url)
-    return parts.scheme == "mq+unix" or is_loopback(parts.hostname or "")
 
 
 def _is_answered(url: str) -> bool:

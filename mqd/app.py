@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mqd.address_file import AddressFile, is_loopback, make_private_directory, own_address
+from mqd.address_file import AddressFile, make_private_directory, own_address
 from mqd.clock import Clock
 from mqd.config import ConfigError, Problem
 from mqd.core.access import Role
@@ -28,6 +28,7 @@ from mqd.net.frame_log import FrameLog
 from mqd.net.server import Server, Services
 from mqd.passwords import PasswordChecker, Tokens, User, new_token
 from mqwire import __version__
+from mqwire.address import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable

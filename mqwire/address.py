@@ -7,12 +7,30 @@ token with an administrator's rights.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from dataclasses import asdict, dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 ADDRESS_FILE_VERSION: Final = 1
 DEFAULT_ADDRESS_FILE: Final = "~/.mqd/default.json"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address means the machine that it is used on."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_local(url: str) -> bool:
+    """Tell whether a url leads to the machine that it is used on, whichever that is."""
+    parts = urlsplit(url)
+    return parts.scheme == "mq+unix" or is_loopback(parts.hostname or "")
 
 
 @dataclass(frozen=True)
@@ -40,6 +58,14 @@ class Address:
         """Leave the token out: reprs end in logs."""
         return f"Address(urls={self.urls}, host={self.host!r}, pid={self.pid})"
 
+    def urls_from(self, host: str) -> tuple[str, ...]:
+        """Return the urls that lead to this server from a machine of that name.
+
+        From another machine a loopback address or a Unix socket would lead to whatever
+        listens there, which must not be handed this server's token.
+        """
+        return self.urls if host == self.host else tuple(u for u in self.urls if not is_local(u))
+
     def to_json(self) -> str:
         """Return the file's text."""
         fields = {"address_file_version": ADDRESS_FILE_VERSION, **asdict(self)}
@@ -56,6 +82,8 @@ class Address:
         if not isinstance(fields, dict):
             raise ValueError("it is not a JSON object")  # noqa: TRY004  a bad file, not a bad call
         version = fields.get("address_file_version")
+        if version is None:
+            raise ValueError("it is not an address file")
         if version != ADDRESS_FILE_VERSION:
             raise ValueError(f"its version is {version!r}, understood is {ADDRESS_FILE_VERSION}")
         urls = fields.get("urls")

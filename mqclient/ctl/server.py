@@ -68,17 +68,15 @@ def version(session: Session) -> None:
         output.warn(f"no server was asked: {reason}")
 
 
-@click.command(short_help="Write a script for a shell's completion.")
+@click.command(
+    short_help="Write a script for a shell's completion.",
+    epilog="bash: mqctl completion bash >> ~/.bashrc · zsh: mqctl completion zsh >> ~/.zshrc · "
+    "fish: mqctl completion fish > ~/.config/fish/completions/mqctl.fish",
+)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    r"""Write the script that makes SHELL complete commands, options and names of queues.
-
-    \b
-    bash: mqctl completion bash >> ~/.bashrc
-    zsh:  mqctl completion zsh >> ~/.zshrc
-    fish: mqctl completion fish > ~/.config/fish/completions/mqctl.fish
-    """
+    """Write the script that makes SHELL complete commands, options and names of queues."""
     from click.shell_completion import get_completion_class
 
     root = ctx.find_root()

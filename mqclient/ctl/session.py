@@ -29,18 +29,11 @@ CONNECT_TIMEOUT_SECONDS: Final = 3.0
 """The client waits so long for a server that refuses, in case it is just starting. People
 and scripts at a shell want to know sooner than a worker does."""
 
+# The server's own sentences say what to do; these add what only mqctl knows.
 _HINTS: Final = {
     "QUEUE_NOT_FOUND": "`mqctl ls` shows the queues, `mqctl create NAME` makes one",
-    "QUEUE_EXISTS": "--if-missing leaves it as it is",
-    "QUEUE_FULL": "pull from it first, or create it with larger bounds",
-    "AUTH_FAILED": "check the user and password in --url or MQ_URL",
-    "AUTH_BUSY": "try again in a moment",
+    "AUTH_FAILED": "check the credentials in --url, MQ_URL or the address file",
     "NOT_AUTHENTICATED": "give credentials in --url or MQ_URL",
-    "ACCESS_DENIED": "use the account of an agent or administrator",
-    "BODY_TOO_LARGE": "put the data in a file that all workers see and push its path",
-    "SHUTTING_DOWN": "try again once the server is back",
-    "TOO_MANY_CONNECTIONS": "try again in a moment",
-    "INTERNAL": "the server's log says more",
 }
 
 
@@ -137,7 +130,8 @@ _OPTIONS: Final = (
         metavar="URL",
         expose_value=False,
         callback=_remember("url"),
-        help="The server: mq://user:password@host:port or mq+unix:///path. [env: MQ_URL]",
+        help="The server: mq://user:password@host:port, mq://:token@host:port, "
+        "mq+unix:///path or file:///address.json. [env: MQ_URL]",
     ),
     click.option(
         "--address-file",

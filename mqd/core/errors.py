@@ -14,7 +14,7 @@ def queue_not_found(name: str) -> BrokerError:
     """Make the refusal of a command on a queue that is not there."""
     return BrokerError(
         Code.QUEUE_NOT_FOUND,
-        f"there is no queue '{name}'; an administrator creates it with CREATE",
+        f"there is no queue '{name}'",
         {"queue": name},
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -123,7 +124,9 @@ def test_the_address_file_is_read_anew_at_each_connect(tmp_path, server: FakeSer
     path = tmp_path / "a.json"
     url = server.url.replace("admin:secret@", "")
     for token in ("one", "two"):
-        path.write_text(Address((url,), token, "elsewhere", os.getpid(), 0.0, "1").to_json())
+        path.write_text(
+            Address((url,), token, socket.gethostname(), os.getpid(), 0.0, "1").to_json()
+        )
         if token == "one":
             client = make_client(address_file=path)
         else:

@@ -158,7 +158,7 @@ def test_staleness_is_judged_on_the_servers_own_machine_alone(tmp_path: Path):
     path = tmp_path / "x.json"
     path.write_text(address("mq://127.0.0.1:7", pid=gone_pid()).to_json())
     assert "start `mqd` again" in find_target(None, path).route().stale
-    path.write_text(address("mq://127.0.0.1:7", pid=gone_pid(), host="elsewhere").to_json())
+    path.write_text(address("mq://login1:7", pid=gone_pid(), host="elsewhere").to_json())
     assert not find_target(None, path).route().stale
     path.write_text(address("mq://127.0.0.1:7", pid=1).to_json())
     assert not find_target(None, path).route().stale
@@ -174,3 +174,13 @@ def test_a_stale_file_ends_the_connect_at_once(tmp_path: Path):
         with pytest.raises(ConnectFailed, match="stale"):
             mqclient.Client(address_file=path, connect_timeout=60, timeout=60).connect()
         assert time.monotonic() - started_at < 10
+
+
+def test_another_machines_server_is_not_looked_for_on_this_one(tmp_path: Path):
+    path = tmp_path / "x.json"
+    both = address("mq://127.0.0.1:7", "mq+unix:///s", "mq://login1:7", host="elsewhere")
+    path.write_text(both.to_json())
+    assert [str(end) for end in find_target(None, path).route().endpoints] == ["mq://login1:7"]
+    path.write_text(address("mq://127.0.0.1:7", host="elsewhere").to_json())
+    with pytest.raises(ConnectFailed, match="runs on elsewhere and listens there only"):
+        find_target(None, path).route()

@@ -99,7 +99,7 @@ def test_usage_errors_are_one_sentence(ctl, arguments, sentence):
 @pytest.mark.parametrize(
     ("error", "code", "sentence"),
     [
-        (errors.AuthFailed("AUTH_FAILED", "no"), exits.REFUSED, "AUTH_FAILED: no; check the user"),
+        (errors.AuthFailed("AUTH_FAILED", "no"), exits.REFUSED, "AUTH_FAILED: no; check the credentials"),
         (errors.UnknownServerError("NEW_CODE", "hm"), exits.REFUSED, "NEW_CODE: hm"),
         (errors.ConnectFailed("cannot connect"), exits.CANNOT_CONNECT, "cannot connect"),
         (errors.ConnectionLost("it broke", in_doubt=True), exits.CANNOT_CONNECT, "it broke"),

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import mqwire
+import mqwire.address
 from mqd import address_file
 from mqd.address_file import AddressFile, AddressFileError, AddressInUse, own_address
 from mqwire.address import Address
@@ -321,25 +322,9 @@ def test_loopback_of_another_machine_is_not_asked_here(path, listening):
 def test_another_machine_is_asked_where_it_can_be(path, listening, monkeypatch):
     url = listening(answer(PONG))
     leave(path, url, host="elsewhere", pid=ended_pid())
-    monkeypatch.setattr(address_file, "_is_local", lambda _: False)
+    monkeypatch.setattr(mqwire.address, "is_local", lambda _: False)
     with pytest.raises(AddressInUse, match="on elsewhere, which answers"):
         AddressFile(path).check_free()
-
-
-@pytest.mark.parametrize(
-    ("url", "is_local"),
-    [
-        ("mq://127.0.0.1:1", True),
-        ("mq://[::1]:1", True),
-        ("mq://localhost:1", True),
-        ("mq+unix:///tmp/s", True),
-        ("mq://10.0.0.1:1", False),
-        ("mq://login-1:1", False),
-        ("mq:", False),
-    ],
-)
-def test_which_urls_lead_to_the_machine_they_are_used_on(url, is_local):
-    assert address_file._is_local(url) is is_local
 
 
 # Something else in its place

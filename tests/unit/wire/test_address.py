@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mqwire.address import ADDRESS_FILE_VERSION, DEFAULT_ADDRESS_FILE, Address
+from mqwire.address import ADDRESS_FILE_VERSION, DEFAULT_ADDRESS_FILE, Address, is_local
 
 ADDRESS = Address(
     urls=("mq+unix:///run/mqd.sock", "mq://127.0.0.1:7500"),
@@ -74,7 +75,7 @@ def test_what_is_no_object_is_refused(text):
         Address.from_json(text)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 2, "1"])
 def test_another_version_is_refused_with_both_versions(version):
     with pytest.raises(ValueError, match="understood is 1"):
         Address.from_json(json.dumps(fields(address_file_version=version)))
@@ -83,7 +84,7 @@ def test_another_version_is_refused_with_both_versions(version):
 def test_a_file_without_a_version_is_refused():
     without = fields()
     del without["address_file_version"]
-    with pytest.raises(ValueError, match="version is None"):
+    with pytest.raises(ValueError, match="not an address file"):
         Address.from_json(json.dumps(without))
 
 
@@ -114,3 +115,23 @@ def test_a_missing_key_is_named(key):
 def test_a_value_of_the_wrong_type_is_refused(changes):
     with pytest.raises(ValueError, match=r"."):
         Address.from_json(json.dumps(fields(**changes)))
+
+
+LOCAL = ["mq://127.0.0.1:7500", "mq://[::1]:7500", "mq://localhost:7500", "mq+unix:///run/mqd.sock"]
+REMOTE = ["mq://login1:7500", "mq://10.0.0.5:7500", "mq://[fd00::5]:7500", "mq:///"]
+
+
+@pytest.mark.parametrize("url", LOCAL)
+def test_a_local_url_is_told_from_others(url):
+    assert is_local(url)
+
+
+@pytest.mark.parametrize("url", REMOTE)
+def test_a_url_of_the_network_is_not_local(url):
+    assert not is_local(url)
+
+
+def test_from_another_machine_no_local_url_is_taken():
+    mixed = replace(ADDRESS, urls=(*LOCAL, *REMOTE), host="login1")
+    assert mixed.urls_from("login1") == (*LOCAL, *REMOTE)
+    assert mixed.urls_from("node7") == tuple(REMOTE)
