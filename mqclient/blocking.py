@@ -168,7 +168,7 @@ class BlockingConnection:
             raise
         finally:
             if self._leader is waiter:
-                self._pass_on()
+                self._pass_on(waiter)
         return requests
 
     def close(self, why: str = "the client was closed") -> None:
@@ -349,9 +349,11 @@ class BlockingConnection:
         except OSError as error:
             self._lose("the connection broke", error)
 
-    def _pass_on(self) -> None:
+    def _pass_on(self, waiter: _Waiter) -> None:
         """Give the lead to some thread that waits, or to the next that comes."""
         with self._state:
+            if self._leader is not waiter:
+                return  # one that has just begun has taken it already
             request = self._in_flight.waiting()
             self._leader = None if request is None else request.waker
             if self._leader is not None:

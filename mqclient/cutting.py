@@ -70,6 +70,10 @@ def cut_portions(
         InterfaceError: a body cannot be encoded, or there are not as many headers as bodies.
     """
     cutter = _Cutter(limits)
+    if isinstance(bodies, str | bytes | bytearray | Mapping):
+        raise InterfaceError(
+            f"push_many takes many bodies, not one of type {type(bodies).__name__}; use push"
+        )
     for group in _groups(encoder, bodies, headers):
         yield from cutter.add(group)
     yield from cutter.rest()

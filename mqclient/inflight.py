@@ -72,23 +72,31 @@ class Request:
         Raises:
             MqError: why there is none.
         """
-        reply = self.reply
-        if reply is None:
+        if self.reply is None:
             assert self.error is not None
             raise self.error
-        try:
-            if reply[1] == "OK":
-                return self.call.read(reply)
-            error = server_error(reply[2], reply[3], reply[4] if len(reply) > 4 else None)
-        except (LookupError, TypeError, ValueError, AttributeError) as reason:
-            text = f"the reply to {self.call.verb} does not have its form: {reason}"
-            raise ProtocolError(text) from reason
-        raise error
+        return read_reply(self.call, self.reply)
 
     @property
     def may_be_done(self) -> bool:
         """Whether the server may carry it out although its reply will not be read."""
         return self.is_sent and not self.call.is_repeatable
+
+
+def read_reply(call: Call, reply: Frame) -> Any:
+    """Return the result that a reply to `call` carries.
+
+    Raises:
+        MqError: the server has refused the request, or its reply is of another form.
+    """
+    try:
+        if reply[1] == "OK":
+            return call.read(reply)
+        error = server_error(reply[2], reply[3], reply[4] if len(reply) > 4 else None)
+    except (LookupError, TypeError, ValueError, AttributeError) as reason:
+        text = f"the reply to {call.verb} does not have its form: {reason}"
+        raise ProtocolError(text) from reason
+    raise error
 
 
 class InFlight:
@@ -243,9 +251,10 @@ class InFlight:
         """Handle the reply to a request that its caller has given up."""
         if request.call.verb != "PULL":
             return
-        request.reply = frame
+        # The request itself stays as it is: its caller may not have looked at it yet, and
+        # must not get what the next pull is going to get.
         try:
-            result = request.outcome()
+            result = read_reply(request.call, frame)
         except MqError:
             result = None  # a refusal: no messages were removed
         messages = result[0] if type(result) is tuple else result

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mqd.config import Config
+    from mqd.engine.base import Engine
 
 _logger = logging.getLogger("mqd")
 
@@ -113,11 +114,17 @@ class _Process:
                 _logger.info("stopping")
             finally:
                 await server.stop()
+                self._tell_loss(server.engine)
         _logger.info("stopped")
 
     def _make_server(self, stack: ExitStack, tokens: Tokens, checker: PasswordChecker) -> Server:
         config = self.config
-        make_private_directory(config.storage_path)
+        try:
+            make_private_directory(config.storage_path)
+        except OSError as error:
+            sentence = f"{config.storage_path} cannot be made ({error.strerror})"
+            advice = "give another directory with --data-dir"
+            raise ConfigError([Problem("storage.path", f"{sentence}: {advice}")]) from error
         frame_log = None
         if config.frame_log.level != "off":
             directory = config.frame_log_path
@@ -148,6 +155,16 @@ class _Process:
             "nowhere" if self.config.frame_log.level == "off" else self.config.frame_log_path,
             "; --dev: passwords are well known" if self.is_dev else "",
         )
+
+    def _tell_loss(self, engine: Engine) -> None:
+        """Say what ends with the process."""
+        left = [info for info in engine.infos("*") if info["ready"]]
+        if left:
+            _logger.warning(
+                "%d messages in %d queues are gone: this version keeps its state in memory",
+                sum(info["ready"] for info in left),
+                len(left),
+            )
 
     def _warn(self) -> None:
         """Say what an operator should know and may not have meant."""

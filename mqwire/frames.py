@@ -231,6 +231,8 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueError("a map has the same key twice")
+    if bytes in map(type, result):
+        raise ValueError("a map has a key that is no string")
     return result
 
 

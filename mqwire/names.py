@@ -69,6 +69,7 @@ def matches(pattern: str, name: str) -> bool:
 
 def _bad_name(what: str, name: str, rule: str) -> RequestError:
     shown = name[:MAX_NAME_CHARS].encode("ascii", "backslashreplace").decode("ascii")
+    long = f" (and {len(name) - MAX_NAME_CHARS} more)" if len(name) > MAX_NAME_CHARS else ""
     return RequestError(
-        Code.BAD_NAME, f"{what} '{shown}' is not {rule}", {"name": shown, "rule": rule}
+        Code.BAD_NAME, f"{what} '{shown}'{long} is not {rule}", {"name": shown, "rule": rule}
     )

@@ -28,34 +28,41 @@ find_python() {
     die "Python 3.10 or newer is needed; name one in the variable PYTHON3"
 }
 
-# Prints what the environment has to match: the extras it has, and the metadata's digest.
+# Prints what the environment has to match: the metadata's digest and the project's place,
+# and on a line of its own the extras that it has.
 _stamp() {
-    local digest
-    digest=$(cat "$ROOT/setup.cfg" "$ROOT/pyproject.toml" | cksum | cut -d ' ' -f 1)
-    echo "$digest $ROOT $*"
+    cat "$ROOT/setup.cfg" "$ROOT/pyproject.toml" | cksum | tr '\n' ' '
+    printf '%s\n%s\n' "$ROOT" "$*"
+}
+
+_make_venv() {
+    # One that was interrupted in the making has no pip, and can only be made anew.
+    if [ -x "$PYTHON" ] && "$PYTHON" -m pip --version >/dev/null 2>&1; then
+        return
+    fi
+    rm -rf "$VENV"
+    "$1" -m venv "$VENV" ||
+        die "no virtual environment could be made; on Debian: apt install python3-venv"
 }
 
 ensure_venv() {
-    local stamp_file=$VENV/.mqd-stamp extras wanted have=""
+    local stamp_file=$VENV/.mqd-stamp extras wanted base have=""
     if [ -f "$stamp_file" ]; then
-        have=$(cut -d ' ' -f 3- "$stamp_file")
+        have=$(sed -n 2p "$stamp_file")
     fi
-    extras=$(printf '%s\n' $have "$@" | sort -u | tr '\n' ' ')
-    extras=${extras% }
-    extras=${extras# }
+    # shellcheck disable=SC2086  the extras are words
+    extras=$(printf '%s\n' $have "$@" | sort -u | xargs)
     wanted=$(_stamp "$extras")
     if [ -f "$stamp_file" ] && [ "$(cat "$stamp_file")" = "$wanted" ]; then
         return
     fi
-    local base
     base=$(find_python)
     echo "setting up $VENV ($("$base" --version)${extras:+, with $extras}) ..." >&2
-    if [ ! -x "$PYTHON" ]; then
-        "$base" -m venv "$VENV" ||
-            die "no virtual environment could be made; on Debian: apt install python3-venv"
-    fi
+    trap 'die "interrupted; run it again to go on"' INT
+    _make_venv "$base"
     "$PYTHON" -m pip install --quiet --disable-pip-version-check \
         --editable "$ROOT${extras:+[${extras// /,}]}" >&2 ||
-        die "pip could not install the dependencies; is a package index reachable?"
+        die "pip could not install the dependencies; its lines above say why"
+    trap - INT
     echo "$wanted" >"$stamp_file"
 }

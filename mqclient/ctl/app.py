@@ -104,15 +104,23 @@ def _say(text: str) -> None:
         drop_stdout()
 
 
-@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Root,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @global_options
 @click.version_option(mqwire.__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Create, fill, look into and empty the queues of an mqd server.
 
     Without --url the server is found through MQ_URL, or else through the address
     file that a server of the same user has written (~/.mqd/default.json).
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(exits.USAGE)
 
 
 for _module in (queues, push, pull, server, log):

@@ -234,6 +234,8 @@ def _joined(*parts: str) -> str:
 def _input(file: BinaryIO | None) -> BinaryIO:
     if file is not None:
         return file
+    if sys.stdin is None:
+        raise Failure("there is no standard input; give bodies or --file", exits.USAGE)
     if sys.stdin.isatty():
         output.note("type messages, a line each, and end with Ctrl-D")
     return sys.stdin.buffer

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mqwire.packs import Cutter
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 MARK_INTERVAL_MS: Final = 100
 """How exact ages are; coarser marks would save nothing worth having."""
+
+PIECE_BYTES: Final = 5
+"""What a pack costs in a reply beside its bodies: the head of a msgpack binary."""
 
 ANY_SIZE: Final = 2**62
 """More room than any messages can need."""
@@ -113,22 +117,25 @@ class Fifo:
         left = most
         while left and counts:
             count = counts[0]
-            if count <= left and self._cutter is None and len(packs[0]) <= room_bytes:
+            if count <= left and self._cutter is None and len(packs[0]) <= room_bytes - PIECE_BYTES:
                 piece = packs.popleft()
                 counts.popleft()
             else:
-                count, piece = self._cut(left, room_bytes, at_least=not taken)
+                count, piece = self._cut(left, room_bytes - PIECE_BYTES, at_least=not taken)
                 if not count:
                     break
             taken.append(piece)
             left -= count
-            room_bytes -= len(piece)
+            room_bytes -= len(piece) + PIECE_BYTES
             self.size_bytes -= len(piece)
         number = most - left
         if self._header_runs:
             headers = self._take_headers(first_id, number)
         self.first_id = first_id + number
         self.count -= number
+        marks = self._marks
+        while marks and (not self.count or (len(marks) > 1 and marks[1][0] <= self.first_id)):
+            marks.popleft()
         return Batch(first_id, number, taken, headers)
 
     def peek(self, skip: int, most: int, room_bytes: int) -> Batch:
@@ -138,7 +145,7 @@ class Fifo:
         """
         window = Fifo()
         window.first_id = self.first_id
-        window._header_runs = self._header_runs.copy()
+        window._header_runs = deque(self._runs_before(self.first_id + skip + most))
         for index, (pack, count) in enumerate(zip(self._packs, self._counts, strict=True)):
             if window.count >= skip + most:
                 break
@@ -154,6 +161,10 @@ class Fifo:
             window.take(skip, ANY_SIZE)
         return window.take(most, room_bytes)
 
+    def _runs_before(self, end: int) -> Iterator[HeaderRun]:
+        """Yield the header runs that begin with a message before `end`."""
+        return takewhile(lambda run: run[0] < end, self._header_runs)
+
     def restart(self, first_id: int) -> None:
         """Let the ids of a store that has never held a message begin with `first_id`."""
         assert not self.count
@@ -166,10 +177,10 @@ class Fifo:
         """
         first_id = self.first_id
         marks, runs = deque(self._marks), deque(self._header_runs)
-        for pack, count in zip(self._packs, self._counts, strict=True):
+        for index, (pack, count) in enumerate(zip(self._packs, self._counts, strict=True)):
             while len(marks) > 1 and marks[1][0] <= first_id:
                 marks.popleft()
-            is_begun = self._cutter is not None and pack is self._packs[0]
+            is_begun = index == 0 and self._cutter is not None
             bodies = self._cutter.rest if is_begun and self._cutter else pack
             end = first_id + count
             headers = []
@@ -192,10 +203,7 @@ class Fifo:
         """When the oldest message was put in, to `MARK_INTERVAL_MS`; None if there is none."""
         if not self.count:
             return None
-        marks = self._marks
-        while len(marks) > 1 and marks[1][0] <= self.first_id:
-            marks.popleft()
-        return marks[0][1]
+        return self._marks[0][1]
 
     def _cut(self, most: int, room_bytes: int, *, at_least: bool) -> tuple[int, bytes]:
         """Take from the first pack, which stays, begun, unless all that is left in it goes."""
@@ -218,9 +226,11 @@ class Fifo:
         end = self.first_id + min(most, self.count)
         budget = room_bytes // 2
         for first, count, _values, bytes_each in self._header_runs:
+            if first >= end:
+                break
             start = max(first, self.first_id)
             inside = min(first + count, end) - start
-            if inside <= 0:
+            if inside <= 0:  # before the window of a peek
                 continue
             fitting = min(inside, budget // bytes_each)
             budget -= fitting * bytes_each

@@ -113,7 +113,7 @@ class LocalEngine:
         queue = self.broker.queue(name)
         wait = LocalWait(queue, most, self._room_bytes, on_end)
         queue.waiters[wait] = None
-        wait.deadline = self._deadlines.add(self._now_ms + ceil(seconds * 1000), wait)
+        wait.deadline = self._deadlines.add(self._now_ms + ceil(seconds * 1000) + 1, wait)
         return wait
 
     def wake(self, wait: Wait) -> bool:

@@ -31,6 +31,8 @@ def header_runs(headers: Any, count: int) -> HeaderRuns:
     Raises:
         RequestError: BAD_HEADERS, naming the message and what is wrong with its headers.
     """
+    if headers == {}:
+        return ()
     if type(headers) is dict:
         size_bytes = _check(headers, 0)
         return ((0, count, headers, size_bytes),)

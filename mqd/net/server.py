@@ -12,7 +12,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mqd.net.session import Session
+from mqd.net.session import CLOSE_SECONDS, Session
 from mqd.net.tap import new_tap
 from mqd.net.ticker import Ticker
 from mqwire import PROTOCOL_VERSION, __version__
@@ -40,9 +40,6 @@ BACKLOG: Final = 1024
 
 SPARE_FILES: Final = 64
 """File descriptors kept for everything that is not a connection."""
-
-CLOSE_SECONDS: Final = 1.0
-"""How long a stopping server waits for clients to take what was sent to them."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +125,7 @@ class Server:
         for session in list(self._sessions):
             session.break_off(going)
         if self._sessions:
+            self._all_gone.clear()
             try:
                 await asyncio.wait_for(self._all_gone.wait(), CLOSE_SECONDS)
             except asyncio.TimeoutError:
@@ -237,10 +235,12 @@ def _remove_stale_socket(path: Path) -> None:
         probe.settimeout(1)
         try:
             probe.connect(str(path))
-        except OSError:
+        except ConnectionRefusedError:
             path.unlink()
-        else:
-            raise FileExistsError(f"a running server listens at '{path}'; name another socket")
+            return
+        except OSError:
+            pass  # a listener that is busy, or somebody else's: not ours to remove
+    raise FileExistsError(f"a running server listens at '{path}'; name another socket")
 
 
 def _max_connections(wanted: int) -> int:

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from mqd.net.verbs import HANDLERS_BY_ROLE, Reply, refuse
 from mqwire.codes import Code
@@ -30,11 +31,18 @@ from mqwire.requests import check_envelope, check_request
 if TYPE_CHECKING:
     from mqd.core.access import Role
     from mqd.engine.base import Results, Wait
+    from mqd.net.frame_log import FrameLog
     from mqd.net.server import Server
     from mqd.net.tap import Tap
     from mqd.passwords import User
 
 _logger = logging.getLogger("mqd.session")
+
+TURN_SECONDS: Final = 0.002
+"""How long one connection's requests are answered before others have their turn."""
+
+CLOSE_SECONDS: Final = 1.0
+"""How long a client that is told goodbye may read nothing before it is cut off."""
 
 
 class Session(asyncio.Protocol):
@@ -63,6 +71,8 @@ class Session(asyncio.Protocol):
         self._waits: dict[int, Wait] = {}
         self._auth_task: asyncio.Task[User] | None = None
         self._next_turn: asyncio.Handle | None = None
+        self._is_held = False
+        self._is_share_used = False
         self._is_unread = False
         self._is_log_behind = False
         self._is_closing = False
@@ -95,20 +105,13 @@ class Session(asyncio.Protocol):
             self._tap.received(data, frames, self._reader.leftover_bytes)
         self._handle(frames)
         self._server.end_turn()
-        if self._tap is not None and self._tap.log.is_behind:
-            self._is_log_behind = True
-            self._hold()
-            self._tap.log.when_caught_up(self._log_caught_up)
 
     def pause_writing(self) -> None:
         """Hold: the client does not read what it is sent."""
         self._is_unread = True
         self._hold()
-        for wait in list(self._waits.values()):
-            self.engine.wake(wait)
-        self._unread_deadline = self._server.loop.call_later(
-            self._server.limits.unsent_timeout_seconds, self._reading_timed_out
-        )
+        self._wake_all()
+        self._watch_reader(self._server.limits.unsent_timeout_seconds)
 
     def resume_writing(self) -> None:
         """Go on: the client has read again."""
@@ -127,9 +130,7 @@ class Session(asyncio.Protocol):
                 timer.cancel()
         self._backlog.clear()
         self._out.clear()
-        for wait in self._waits.values():
-            self.engine.forget(wait)
-        self._waits.clear()
+        self._forget_waits()
         self._server.unregister(self)
 
     # What verbs call
@@ -161,6 +162,10 @@ class Session(asyncio.Protocol):
             name, most, seconds, lambda outcome: self._wait_over(request_id, outcome)
         )
 
+    def use_up_share(self) -> None:
+        """Let others have their turn after this request, which is a costly one."""
+        self._is_share_used = True
+
     def wake(self, request_id: int) -> bool:
         """End one of this session's waits; tell whether there was such a one."""
         wait = self._waits.get(request_id)
@@ -175,10 +180,12 @@ class Session(asyncio.Protocol):
         data = b"".join(self._out)
         self._out.clear()
         self._out_bytes = 0
-        if not self._transport.is_closing():
-            if self._tap is not None:
-                self._tap.sent(data)
-            self._transport.write(data)
+        if self._transport.is_closing():
+            return
+        if self._tap is not None:
+            self._tap.sent(data)
+            self._look_at_log(self._tap.log)
+        self._transport.write(data)
 
     def break_off(self, error: CodedError) -> None:
         """Say why, with a frame of the server's own, and close."""
@@ -187,8 +194,10 @@ class Session(asyncio.Protocol):
         self._reply((0, "ERR", error.code.name, error.message, error.details))
         self._is_closing = True
         self._backlog.clear()
+        self._forget_waits()  # nothing may be delivered to it any more
         self.flush()
         self._transport.close()
+        self._watch_reader(CLOSE_SECONDS)
 
     def abort(self) -> None:
         """Close at once; what was not sent is lost."""
@@ -198,18 +207,18 @@ class Session(asyncio.Protocol):
 
     def _handle(self, frames: list[Frame]) -> None:
         """Answer frames, as far as they may be answered now."""
-        if self._backlog or self._must_wait():
+        if self._is_held:
             self._backlog += frames
             return
-        most = self._server.limits.max_frames_per_turn
-        if len(frames) > most:
-            self._next_turn = self._server.loop.call_soon(self._take_turn)
-            self._hold()
-            self._backlog, frames = frames[most:], frames[:most]
-        answered = self._answer(frames)
+        answered = self._answer(frames) if frames else 0
+        if self._is_closing:
+            return
         if answered < len(frames):
-            self._backlog = frames[answered:] + self._backlog
-        elif self._reader.error is not None and not self._backlog and not self._auth_task:
+            self._backlog = frames[answered:]
+            if not self._is_held:  # its share of the turn is used up
+                self._next_turn = self._server.loop.call_soon(self._take_turn)
+                self._hold()
+        elif self._reader.error is not None and not self._is_held:
             self.break_off(self._reader.error)
 
     def _answer(self, frames: list[Frame]) -> int:
@@ -218,8 +227,11 @@ class Session(asyncio.Protocol):
         The only loop over frames. What `_reply` does stands in it once more, since the
         call would be a tenth of what a frame costs.
         """
-        handlers, max_unsent = self._handlers, self._server.limits.max_unsent_bytes
+        handlers, limits = self._handlers, self._server.limits
+        max_unsent, most = limits.max_unsent_bytes, limits.max_frames_per_turn
         pack, out = self._server.pack, self._out
+        self._is_share_used = False
+        ends_at = monotonic() + TURN_SECONDS
         for number, frame in enumerate(frames, 1):
             try:
                 verb, request_id = frame[0], frame[1]
@@ -240,7 +252,8 @@ class Session(asyncio.Protocol):
                     self._out_bytes += len(body)
             if self._out_bytes > max_unsent:
                 self.flush()
-            if self._is_unread or self._auth_task is not None or self._is_closing:
+            is_over = number == most or (not number & 15 and monotonic() > ends_at)
+            if is_over or self._is_held or self._is_share_used or self._is_closing:
                 return number
         return len(frames)
 
@@ -308,6 +321,7 @@ class Session(asyncio.Protocol):
             _logger.warning("AUTH refused in connection %d from %s", self.number, self.peer)
 
     def _adopt(self, user: User) -> None:
+        self._wake_all()  # what it waits for it asked as somebody else
         self.role = user.role
         self._handlers = HANDLERS_BY_ROLE[user.role]
         self._reader.max_frame_bytes = self._server.limits.max_frame_bytes
@@ -326,7 +340,24 @@ class Session(asyncio.Protocol):
             or self._next_turn is not None
         )
 
+    def _look_at_log(self, log: FrameLog) -> None:
+        """Hold if the frame log is behind."""
+        if log.is_behind and not self._is_log_behind:
+            self._is_log_behind = True
+            self._hold()
+            log.when_caught_up(self._log_caught_up)
+
+    def _wake_all(self) -> None:
+        for wait in list(self._waits.values()):
+            self.engine.wake(wait)
+
+    def _forget_waits(self) -> None:
+        for wait in self._waits.values():
+            self.engine.forget(wait)
+        self._waits.clear()
+
     def _hold(self) -> None:
+        self._is_held = True
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
@@ -342,7 +373,8 @@ class Session(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Answer the backlog, and read again if nothing holds the session after that."""
-        if not self._must_wait() and not self._is_closing:
+        self._is_held = self._must_wait()
+        if not self._is_held and not self._is_closing:
             frames, self._backlog = self._backlog, []
             self._handle(frames)
             if not self._must_wait() and not self._transport.is_closing():
@@ -355,10 +387,21 @@ class Session(asyncio.Protocol):
             StreamError(Code.AUTH_TIMEOUT, f"no AUTH has succeeded within {seconds:g} s")
         )
 
-    def _reading_timed_out(self) -> None:
-        _logger.warning(
-            "connection %d from %s reads nothing; it is cut off", self.number, self.peer
+    def _watch_reader(self, seconds: float) -> None:
+        """Cut the client off unless it reads some of what was sent to it within `seconds`."""
+        unsent_bytes = self._transport.get_write_buffer_size()
+        self._unread_deadline = self._server.loop.call_later(
+            seconds, self._judge_reader, seconds, unsent_bytes
         )
+
+    def _judge_reader(self, seconds: float, unsent_bytes: int) -> None:
+        if self._transport.get_write_buffer_size() < unsent_bytes:
+            self._watch_reader(seconds)  # a slow one, and no message of it may be lost
+            return
+        if not self._is_closing:
+            _logger.warning(
+                "connection %d from %s reads nothing; it is cut off", self.number, self.peer
+            )
         self.abort()
 
 

@@ -98,6 +98,7 @@ def purge(session: Session, request_id: int, frame: Frame) -> Reply:
 def list_queues(session: Session, request_id: int, frame: Frame) -> Reply:
     """Describe the queues whose names fit a pattern."""
     (pattern,), _ = check_request(frame)
+    session.use_up_share()
     return (request_id, "OK", session.engine.infos(pattern or "*"))
 
 
@@ -125,7 +126,7 @@ def push(session: Session, request_id: int, frame: Frame) -> Reply:
     session.check_pack(pack, count)
     if len(pack) > session.max_body_bytes:
         _check_bodies(pack, session.max_body_bytes)
-    runs = header_runs(headers, count) if headers else ()
+    runs = header_runs(headers, count) if headers is not None else ()
     engine = session.engine
     return (request_id, "OK", engine.push(name, count, pack, runs), engine.durability)
 
@@ -167,6 +168,7 @@ def wake(session: Session, request_id: int, frame: Frame) -> Reply:
 def peek(session: Session, request_id: int, frame: Frame) -> Reply:
     """Return messages without removing them."""
     (name, most), options = check_request(frame)
+    session.use_up_share()
     return (request_id, "OK", *session.engine.peek(name, options.get("skip", 0), most))
 
 

@@ -62,7 +62,15 @@ IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "compile", "__import__
 
 SKELETON = {
     "mqwire": ["codes", "frames", "limits", "packs", "requests", "verbs"],
-    "mqd": ["__main__", "app", "net/session", "engine/local", "core/broker", "config"],
+    "mqd": [
+        "__main__",
+        "app",
+        "net/session",
+        "engine/local",
+        "store/journal",
+        "core/broker",
+        "config",
+    ],
     "mqclient": ["client", "ctl/main"],
 }
 CONTRACTS = {
@@ -80,6 +88,7 @@ PLANTS = [
     ("mqd", "mqd/core/broker.py", "import mqd.engine.local"),
     ("mqd", "mqd/core/broker.py", "from mqd.net import session"),
     ("mqd", "mqd/engine/local.py", "import mqd.net.session"),
+    ("mqd", "mqd/store/journal.py", "import mqd.engine.local"),
     ("mqd", "mqd/net/session.py", "import mqd.app"),
     ("mqd", "mqd/app.py", "import mqd.__main__"),
     ("vocabulary", "mqd/core/broker.py", "import mqwire.frames"),

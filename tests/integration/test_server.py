@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -488,7 +489,115 @@ def test_a_busy_client_does_not_starve_another(server, raw, jobs):
         thread.join()
 
 
+def test_a_session_that_is_broken_off_is_delivered_nothing_any_more(server, raw, queue):
+    raw.ok("CREATE", queue)
+    with Raw(server) as vandal:
+        vandal.ok("CREATE", queue + "-large")
+        vandal.push(queue + "-large", b"x" * (1 << 19))
+        vandal.send(("PULL", 999, queue, 1, {"wait": 60}))
+        _until(lambda: raw.ok("INFO", queue)[0]["waiting"] == 1)
+        # Replies that it does not read keep the transport open while it closes.
+        vandal.send(("PEEK", 1, queue + "-large", 1), ("PEEK", 2, queue + "-large", 1))
+        vandal.send_bytes(b"GET /")
+        _until(lambda: raw.ok("INFO", queue)[0]["waiting"] == 0)
+        raw.push(queue, "kept")
+        assert raw.pull(queue) == [join_bodies(["kept"])]
+
+
+def test_strangers_who_read_nothing_give_their_place_back():
+    overrides = {"limits": {"max_connections": 3}, "auth": {"timeout_seconds": 0.3}}
+    with running_server(overrides=overrides) as server:
+        deaf = [Raw(server, None) for _ in range(3)]
+        pings = b"".join(FrameWriter().encode(("PING", n, {})) for n in range(1, 5000))
+        for stranger in deaf:
+            stranger.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stranger.socket.settimeout(0.1)
+            with contextlib.suppress(TimeoutError):
+                stranger.send_bytes(pings * 40)
+
+        def has_place():
+            with Raw(server, None) as newcomer:
+                return newcomer.call("PING")[1] == "OK"
+
+        _until(has_place)
+        for stranger in deaf:
+            stranger.socket.close()
+
+
+def test_a_slow_reader_that_reads_is_not_cut_off():
+    with running_server(overrides={"limits": {"unsent_timeout_seconds": 0.5}}) as server:
+        with Raw(server) as slow:
+            slow.ok("CREATE", "jobs")
+            for _ in range(7):
+                slow.push("jobs", b"x" * (2 << 20))
+            slow.send(("PULL", 1, "jobs", 7))
+            received = 0
+            while received < 14 << 20:
+                received += len(slow.socket.recv(256 << 10))
+                time.sleep(0.03)  # about 8 MiB a second
+        assert "cut off" not in server.stderr
+
+
+def test_headers_have_an_entry_for_each_message(raw, jobs):
+    assert raw.error("PUSH", jobs, 2, join_bodies("ab"), {"headers": []})[0] == "BAD_HEADERS"
+    raw.ok("PUSH", jobs, 2, join_bodies("ab"), {"headers": {}})
+    assert len(raw.ok("PULL", jobs, 2)) == 2
+
+
+def test_who_becomes_somebody_else_waits_no_more(server, raw, jobs):
+    with Raw(server, "agent") as changing:
+        changing.send(("PULL", 9, jobs, 1, {"wait": 60}))
+        _until(lambda: raw.ok("INFO", jobs)[0]["waiting"] == 1)
+        changing.ok("AUTH", {"user": "user", "password": PASSWORD})
+        raw.push(jobs, "a")
+        assert changing.read() == (9, "OK", (), ())
+    assert raw.pull(jobs) == [b"\xa1a"]
+
+
+def test_many_small_messages_fit_into_a_frame(raw, jobs):
+    for start in range(0, 16_384, 1024):
+        body = b"x" * 1021
+        raw.send(*[("PUSH", start + n, jobs, 1, join_bodies([body])) for n in range(1, 1025)])
+        for _ in range(1024):
+            assert raw.read()[1] == "OK"
+    raw.send(("PULL", 1, jobs, 16_384))
+    reply = raw.read()
+    assert len(FrameWriter().encode(reply)) - 5 <= limits.MAX_FRAME_BYTES
+
+
+def test_costly_requests_of_one_client_do_not_hold_up_another(server, raw, jobs):
+    for start in range(0, 200_000, 10_000):
+        raw.send(*[("PUSH", start + n, jobs, 1, b"\xa1x") for n in range(1, 10_001)])
+        for _ in range(10_000):
+            raw.read()
+    with Raw(server, "user") as costly:
+        costly.send(*[("PEEK", n, jobs, 1, {"skip": 199_999}) for n in range(1, 200)])
+        assert costly.read()[0] == 1
+        raw.ok("PING")
+        # Were they one turn, all answers would be there before the PING's.
+        early = costly._reader.feed(costly.socket.recv(1 << 20, socket.MSG_DONTWAIT) or b"")
+        costly._frames += early
+        assert len(costly._frames) < 190
+        assert [costly.read()[0] for _ in range(198)] == list(range(2, 200))
+
+
 # Stopping
+
+
+def test_stopping_lets_a_client_read_what_was_sent_also_after_another_has_left():
+    with running_server() as server:
+        with Raw(server) as first:
+            first.ok("CREATE", "jobs")
+        with Raw(server) as reader:
+            for _ in range(2):
+                reader.push("jobs", b"x" * (7 << 20))
+            reader.send(("PULL", 1, "jobs", 2))
+            _until(lambda: _unread(reader) > 100_000)
+            server.process.send_signal(signal.SIGTERM)
+            reply = reader.read()
+            assert sum(map(len, reply[3])) > 14 << 20
+            assert reader.read()[:3] == (0, "ERR", "SHUTTING_DOWN")
+        assert server.process.wait(10) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -562,6 +671,10 @@ def _start_beside(server, overrides):
 
 
 # Helpers
+
+
+def _unread(connection):
+    return len(connection.socket.recv(1 << 20, socket.MSG_PEEK))
 
 
 def _until(condition, seconds=10.0):

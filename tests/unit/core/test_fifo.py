@@ -58,7 +58,7 @@ def test_taking_from_nothing_gives_nothing():
 
 
 @pytest.mark.parametrize(
-    ("room", "expected"), [(0, "a"), (1, "a"), (2, "a"), (3, "a"), (4, "ab"), (6, "abc")]
+    ("room", "expected"), [(0, "a"), (7, "a"), (8, "a"), (9, "ab"), (10, "ab"), (11, "abc")]
 )
 def test_room_bounds_a_batch_but_never_below_one_message(room, expected):
     fifo = filled("abcd")
@@ -67,15 +67,57 @@ def test_room_bounds_a_batch_but_never_below_one_message(room, expected):
 
 def test_room_cuts_between_packs_too():
     fifo = filled("a", "bcd")
-    assert bodies_of(fifo.take(4, 4)) == pieces("a", "b")
-    assert bodies_of(fifo.take(4, 2)) == pieces("c")
-    assert bodies_of(fifo.take(4, 2)) == pieces("d")
+    assert bodies_of(fifo.take(4, 14)) == pieces("a", "b")
+    assert bodies_of(fifo.take(4, 7)) == pieces("c")
+    assert bodies_of(fifo.take(4, 7)) == pieces("d")
 
 
 def test_room_that_ends_at_a_packs_edge_takes_no_piece_of_the_next():
     fifo = filled("ab", "cd")
-    batch = fifo.take(4, 4)
+    batch = fifo.take(4, 15)
     assert (batch.count, len(batch.packs)) == (2, 1)
+
+
+def test_room_counts_what_each_pack_costs_in_a_reply():
+    fifo = filled(*["a"] * 100)
+    batch = fifo.take(100, 70)
+    assert batch.count == 10
+
+
+def test_taking_looks_at_the_headers_of_what_it_may_take_alone():
+    fifo = Fifo()
+    for _ in range(1000):
+        fifo.append(pack_of("x"), 1, ((0, 1, {"n": 1}, 4),), 0)
+    runs = fifo._header_runs
+
+    class Counting(type(runs)):
+        steps = 0
+
+        def __iter__(self):
+            for run in super().__iter__():
+                Counting.steps += 1
+                yield run
+
+    fifo._header_runs = Counting(runs)
+    fifo.take(2, ANY_SIZE)
+    fifo.peek(1, 2, ANY_SIZE)
+    assert Counting.steps < 20
+
+
+def test_marks_go_with_their_messages():
+    fifo = Fifo()
+    for number in range(1000):
+        fifo.append(pack_of("x"), 1, (), 1000 * number)
+        fifo.take(1, ANY_SIZE)
+    assert len(fifo._marks) <= 2
+
+
+def test_the_same_pack_twice_is_exported_whole_the_second_time():
+    fifo, pack = Fifo(), pack_of("a", "b")
+    for _ in range(2):
+        fifo.append(pack, 2, (), 0)
+    fifo.take(1, ANY_SIZE)
+    assert [entry[:3] for entry in fifo.export()] == [(2, 1, pack_of("b")), (3, 2, pack)]
 
 
 def test_headers_are_a_column_with_none_for_those_that_have_none():

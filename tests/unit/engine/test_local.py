@@ -82,8 +82,8 @@ def test_a_wait_is_served_by_a_push(engine, ended):
 
 def test_a_wait_ends_when_its_time_has_run_out_and_not_before(engine, clock, ended):
     engine.wait("jobs", 1, 1.5, ended.append)
-    assert engine.next_deadline_ms() == 2500
-    for ms, expected in ((2499, []), (2500, [NO_MESSAGES]), (9999, [NO_MESSAGES])):
+    assert engine.next_deadline_ms() == 2501
+    for ms, expected in ((2500, []), (2501, [NO_MESSAGES]), (9999, [NO_MESSAGES])):
         clock.ms = ms
         engine.begin_turn()
         engine.expire()

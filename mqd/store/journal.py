@@ -1,0 +1,449 @@
+r"""The journal: records go in, and come to be on the disk.
+
+    event loop                                writer thread
+    append(record) ... append(record)
+    commit(level) -> lsn  -- queue of loads -> write -> sync -> on_progress()
+         \__ or, while the writer has nothing to do and the load is small:
+              written here and now, and only the sync is left to the writer
+
+What is committed while the writer is busy gathers in one load, so that a busy server
+writes and syncs hundreds of commits at a time. A sync happens when a commit asks for
+one, and otherwise `sync_interval_seconds` after the oldest write that waits for one.
+When nothing has come for a moment after a sync, an empty batch is written, so that the
+disk itself says up to where everything was promised.
+
+A full disk: the next segment's space is reserved before the present one is full. Where
+that fails, `has_room` says no to what takes space, while records that free space still
+have what is left of the present segment; the reservation is tried again by itself. What
+was committed nevertheless waits; nothing is lost, and nothing promised.
+
+A write or sync that fails is the end: `failure` is set, nothing is written or synced any
+more, and `on_progress` is called a last time. A second sync would say yes to what the
+first one has lost.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from mqd.store.errors import JournalFailed
+from mqd.store.recordlog import BATCH_BYTES, RecordEncoder
+from mqd.store.segments import Load
+from mqwire.levels import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mqd.core.records import Record
+    from mqd.store.segments import SegmentWriter
+
+SYNC_INTERVAL_SECONDS: Final = 1.0
+MARKER_SECONDS: Final = 0.005
+RETRY_SECONDS: Final = 1.0
+INLINE_BYTES: Final = 64 * 1024
+"""Loads up to this size may be written by the one who commits."""
+
+MERGE_BYTES: Final = 1024 * 1024
+"""A load that is as large as this takes no further commits."""
+
+_NEVER: Final = float("inf")
+
+
+class Figures:
+    """What the writer has done so far; read from any thread."""
+
+    __slots__ = ("batches", "sync_seconds", "sync_seconds_max", "syncs", "written_bytes")
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self.written_bytes = 0
+        self.syncs = 0
+        self.sync_seconds = 0.0
+        self.sync_seconds_max = 0.0
+
+
+class Journal:
+    """Records on their way to the disk. Used from one thread, with a writer of its own.
+
+    Args:
+        writer: an open segment, as `mqd.store.recovery.recover` gives it.
+        on_progress: called from the writer thread whenever `written_lsn`, `synced_lsn`,
+            `segment_number` or `failure` has moved there. It must not raise or block.
+        sync_interval_seconds: how long a write waits for a sync that nobody asks for.
+        marker_seconds: how long nothing must have come before the empty batch.
+        retry_seconds: how often a full disk is asked again.
+    """
+
+    def __init__(
+        self,
+        writer: SegmentWriter,
+        on_progress: Callable[[], None],
+        *,
+        sync_interval_seconds: float = SYNC_INTERVAL_SECONDS,
+        marker_seconds: float = MARKER_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        self.failure: JournalFailed | None = None
+        """Why nothing is written any more; None while all is well."""
+        self.figures = Figures()
+        self._writer = writer
+        self._on_progress = on_progress
+        self._sync_interval_seconds = sync_interval_seconds
+        self._marker_seconds = marker_seconds
+        self._retry_seconds = retry_seconds
+        self._encoder = RecordEncoder()
+        self.append: Callable[[Record], None] = self._encoder.add
+        """Take a record to the pending ones; `commit` hands these on."""
+        # What follows is shared with the writer thread, under the lock.
+        self._lock = threading.Lock()
+        self._queue: deque[Load] = deque()
+        self._next_lsn = writer.written_lsn + 1
+        self._sync_wanted_lsn = 0
+        self._in_hand_bytes = 0  # taken off the queue, perhaps not written yet
+        self._unsealed_number = 0  # segments before this one are to be sealed
+        self._is_closing = False
+        self._is_busy = True  # the writer has work in hand, or looks for some
+        self._is_asleep = False
+        self._wakes_at = _NEVER
+        self._bell = threading.Lock()  # released to wake the writer
+        self._bell.acquire()
+        # What follows is the writer's own, or written while it has nothing to do.
+        self._data_lsn = writer.written_lsn  # the last batch that is not an empty one
+        self._marked_lsn = 0  # the highest synced_upto that was written
+        self._unsynced_since = _NEVER
+        self._marker_at = time.monotonic() + marker_seconds
+        self._retry_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="mqd-journal", daemon=True)
+        self._thread.start()
+
+    @property
+    def written_lsn(self) -> int:
+        """All records up to this lsn are in the kernel: they survive the end of the process."""
+        return self._writer.written_lsn
+
+    @property
+    def synced_lsn(self) -> int:
+        """All records up to this lsn are on the disk: they survive loss of power."""
+        return self._writer.synced_lsn
+
+    @property
+    def segment_number(self) -> int:
+        """The segment that is written; all before it are sealed."""
+        return self._writer.number
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the disk has refused to reserve space, and has not given it since."""
+        return self._writer.is_full
+
+    @property
+    def backlog_bytes(self) -> int:
+        """How much has been committed and waits for the writer."""
+        with self._lock:
+            return self._waiting_bytes()
+
+    def commit(self, level: Level = Level.SYNCED) -> int:
+        """Hand the pending records on; called once at the end of a turn of the event loop.
+
+        Args:
+            level: the highest level that one of the replies of this turn waits for.
+
+        Returns:
+            The lsn that `written_lsn` or `synced_lsn` will have reached when the pending
+            records, and all before them, have reached that level.
+
+        Raises:
+            JournalFailed: nothing is written any more.
+
+        Durability: none by itself; small loads are mostly written when it returns.
+        """
+        if self.failure is not None:
+            raise self.failure
+        encoder = self._encoder
+        with self._lock:
+            if not encoder.is_empty:
+                self._hand_on(*encoder.take())
+            lsn = self._next_lsn - 1
+            if level is Level.SYNCED and lsn > self._sync_wanted_lsn:
+                self._sync_wanted_lsn = lsn
+                if lsn > self._writer.synced_lsn:
+                    self._wake()
+        return lsn
+
+    def has_room(self, size_bytes: int, *, is_freeing: bool = False) -> bool:
+        """Tell whether a record may be committed, as far as space on the disk goes.
+
+        Args:
+            size_bytes: about how large it is.
+            is_freeing: whether it makes the state smaller (PULL, PURGE, DELETE): such
+                records may use what is kept for them.
+        """
+        writer = self._writer
+        if not writer.is_full:
+            return True
+        with self._lock:
+            waiting_bytes = self._waiting_bytes() + self._encoder.size_bytes + 4 * BATCH_BYTES
+            if not is_freeing:
+                waiting_bytes += writer.reserve_bytes
+            return waiting_bytes + size_bytes <= writer.room_bytes
+
+    def seal(self) -> int:
+        """Have the present segment closed and the next one begun.
+
+        Returns:
+            The number of the first segment that is not sealed, once `segment_number` has
+            reached it; `on_progress` tells when. On a full disk that may take its time.
+        """
+        with self._lock:
+            writer = self._writer
+            is_empty = not self._queue and writer.written_lsn < writer.first_lsn
+            if is_empty and not self._is_busy:
+                return writer.number
+            self._unsealed_number = writer.number + 1
+            self._wake()
+            return self._unsealed_number
+
+    def close(self) -> None:
+        """Write and sync everything that was committed or is pending; blocks for that long.
+
+        Raises:
+            JournalFailed: not everything is on the disk.
+        """
+        with self._lock:
+            if self.failure is None and not self._encoder.is_empty:
+                self._hand_on(*self._encoder.take())
+            self._is_closing = True
+            self._wake()
+        self._thread.join()
+        if self.failure is not None:
+            raise self.failure
+
+    def _waiting_bytes(self) -> int:
+        return self._in_hand_bytes + sum(load.size_bytes for load in self._queue)
+
+    def _hand_on(self, parts: list[bytes], size_bytes: int) -> None:
+        """Write a payload here, or give it to the writer. Under the lock."""
+        queue = self._queue
+        if queue and queue[-1].size_bytes < MERGE_BYTES:
+            load = queue[-1]
+            load.parts += parts
+            load.size_bytes += size_bytes
+            return
+        load = Load(self._next_lsn, parts, size_bytes)
+        self._next_lsn += 1
+        if (
+            not self._is_busy
+            and not queue
+            and self._unsealed_number <= self._writer.number
+            and load.size_bytes <= INLINE_BYTES
+            and self._writer.fits(load.size_bytes)
+        ):
+            self._write_inline(load)
+        else:
+            queue.append(load)
+            self._wake()
+
+    def _write_inline(self, load: Load) -> None:
+        try:
+            self._writer.write((load,))
+        except OSError as error:
+            self._fail(error)
+            raise self._failed() from error
+        self._note_written((load,))
+        if self._unsynced_since + self._sync_interval_seconds < self._wakes_at:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Wake the writer if it sleeps. Under the lock."""
+        if self._is_asleep:
+            self._is_asleep = False
+            self._bell.release()
+
+    def _note_written(self, loads: tuple[Load, ...]) -> None:
+        """Keep books about loads that were written just now."""
+        if not loads:
+            return
+        figures = self.figures
+        for load in loads:
+            figures.batches += 1
+            figures.written_bytes += load.size_bytes
+            if load.parts:
+                self._data_lsn = load.lsn
+        self._marked_lsn = self._writer.synced_lsn
+        if self._unsynced_since == _NEVER:
+            self._unsynced_since = time.monotonic()
+
+    def _fail(self, error: BaseException) -> None:
+        """Note the end. Nothing may be written or synced after it."""
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        self.failure = JournalFailed(
+            f"the journal cannot be written: {reason}; the server stops, since it cannot keep "
+            "promises any more: mend the disk and start it again",
+            getattr(error, "filename", None),
+        )
+        self.failure.__cause__ = error
+        self._wake()
+
+    def _failed(self) -> JournalFailed:
+        assert self.failure is not None
+        return self.failure
+
+    # The writer thread
+
+    def _run(self) -> None:
+        try:
+            while self._sleep():
+                is_closing = self._is_closing  # if so, nothing is added to the queue any more
+                self._work()
+                if is_closing:
+                    self._finish()
+                    break
+        except BaseException as error:  # noqa: BLE001  whatever it was, promises have to end
+            with self._lock:
+                self._fail(error)
+        finally:
+            with self._lock:
+                self._is_busy = True  # for ever: nobody writes in place
+            self._writer.abandon()
+            self._on_progress()
+
+    def _sleep(self) -> bool:
+        """Wait until there is something to do; False if the journal has failed."""
+        with self._lock:
+            wakes_at = self._next_work_at()
+            is_idle = wakes_at > 0 and not self._is_closing and self.failure is None
+            if is_idle:
+                self._wakes_at = wakes_at
+                self._is_busy = False
+                self._is_asleep = True
+        if is_idle:
+            self._wait(wakes_at)
+        with self._lock:
+            self._is_busy = True
+            self._wakes_at = 0.0
+        return self.failure is None
+
+    def _wait(self, wakes_at: float) -> None:
+        if wakes_at == _NEVER:
+            self._bell.acquire()
+            return
+        delay = max(0.0, wakes_at - time.monotonic())
+        if self._bell.acquire(timeout=min(delay, threading.TIMEOUT_MAX)):
+            return
+        with self._lock:
+            is_ringing = not self._is_asleep
+            self._is_asleep = False
+        if is_ringing:  # somebody was quicker than the lock
+            self._bell.acquire()
+
+    def _next_work_at(self) -> float:
+        """Tell when there is something to do, on the monotonic clock; 0 for now."""
+        writer = self._writer
+        may_reserve = self._may_reserve()
+        if self._can_write() or (self._wants_seal() and may_reserve):
+            return 0.0
+        if not writer.has_spare and may_reserve:
+            return 0.0
+        if self._sync_wanted_lsn > writer.synced_lsn and writer.written_lsn > writer.synced_lsn:
+            return 0.0
+        wakes_at = self._retry_at if writer.is_full else _NEVER
+        if writer.written_lsn > writer.synced_lsn:
+            wakes_at = min(wakes_at, self._unsynced_since + self._sync_interval_seconds)
+        if self._needs_marker():
+            wakes_at = min(wakes_at, self._marker_at)
+        return wakes_at
+
+    def _needs_marker(self) -> bool:
+        return self._marked_lsn < self._data_lsn <= self._writer.synced_lsn
+
+    def _work(self) -> None:
+        """Write what waits, sync if that is due, and say so; then look ahead."""
+        before = self._standing()
+        now = time.monotonic()
+        self._write_queue()
+        self._sync_if_due(now)
+        if self._standing() != before:
+            self._on_progress()
+        if not self._writer.has_spare and self._may_reserve():
+            self._reserve()
+        if self._needs_marker() and self._marker_at <= now:
+            self._mark()
+
+    def _standing(self) -> tuple[int, int, int]:
+        writer = self._writer
+        return (writer.written_lsn, writer.synced_lsn, writer.number)
+
+    def _can_write(self) -> bool:
+        """Whether the first that waits can be written or tried. Under the lock."""
+        queue = self._queue
+        return bool(queue) and (self._may_reserve() or self._writer.fits(queue[0].size_bytes))
+
+    def _wants_seal(self) -> bool:
+        return self._unsealed_number > self._writer.number
+
+    def _may_reserve(self) -> bool:
+        return not self._writer.is_full or self._retry_at <= time.monotonic()
+
+    def _reserve(self) -> None:
+        if not self._writer.prepare_spare():
+            self._retry_at = time.monotonic() + self._retry_seconds
+
+    def _write_queue(self) -> None:
+        with self._lock:
+            loads = tuple(self._queue) if self._can_write() else ()
+            if loads:
+                self._queue.clear()
+                self._in_hand_bytes = sum(load.size_bytes for load in loads)
+        done = self._writer.write(loads)
+        self._note_written(loads[:done])
+        with self._lock:
+            self._in_hand_bytes = 0
+            self._queue.extendleft(reversed(loads[done:]))
+        is_full = done < len(loads)
+        if not is_full and self._wants_seal() and self._may_reserve():
+            is_full = not self._writer.rotate()
+        if is_full:
+            self._retry_at = time.monotonic() + self._retry_seconds
+
+    def _sync_if_due(self, now: float) -> None:
+        writer = self._writer
+        if writer.written_lsn == writer.synced_lsn:
+            self._unsynced_since = _NEVER
+            return
+        is_late = self._unsynced_since + self._sync_interval_seconds <= now
+        if not is_late and self._sync_wanted_lsn <= writer.synced_lsn:
+            return
+        started = time.monotonic()
+        writer.sync()
+        ended = time.monotonic()
+        self._unsynced_since = _NEVER
+        self._marker_at = ended + self._marker_seconds
+        figures = self.figures
+        figures.syncs += 1
+        figures.sync_seconds += ended - started
+        figures.sync_seconds_max = max(figures.sync_seconds_max, ended - started)
+
+    def _mark(self) -> None:
+        """Write the empty batch, unless there is something else to write."""
+        with self._lock:
+            if self._queue or not self._writer.fits(BATCH_BYTES):
+                self._marked_lsn = self._data_lsn  # the next batch or segment will say it
+                return
+            load = Load(self._next_lsn, [], 0)
+            self._next_lsn += 1
+        self._writer.write((load,))
+        self._note_written((load,))
+
+    def _finish(self) -> None:
+        """Bring all to an end."""
+        with self._lock:
+            waiting = len(self._queue)
+        if waiting:
+            raise OSError(None, f"the disk is full, and {waiting} batches were not written")
+        self._writer.sync()
+        if self._data_lsn > self._marked_lsn and self._writer.fits(BATCH_BYTES):
+            self._mark()
+        self._writer.finish()

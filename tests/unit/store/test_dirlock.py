@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mqd.store.dirlock import FOLD_LOCK_NAME, DirectoryLock
+from mqd.store.errors import DirectoryLocked, DirectoryUnusable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOLDER = """
+import sys
+from mqd.store.dirlock import DirectoryLock
+lock = DirectoryLock(sys.argv[1])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_one_at_a_time_and_it_says_who(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdin is not None
+        assert holder.stdout.readline() == b"held\n"
+        before = (tmp_path / "lock").read_bytes()
+        with pytest.raises(DirectoryLocked, match=f"process {holder.pid} holds") as caught:
+            DirectoryLock(str(tmp_path))
+        assert caught.value.path == f"{tmp_path}/lock"
+        assert (tmp_path / "lock").read_bytes() == before
+        holder.kill()
+        holder.stdin.close()
+        holder.wait()
+    with DirectoryLock(str(tmp_path)):
+        assert (tmp_path / "lock").read_bytes() == b"%d\n" % os.getpid()
+        assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o600
+
+
+def test_an_unrelated_close_does_not_drop_it(tmp_path: Path) -> None:
+    lock = DirectoryLock(str(tmp_path))
+    (tmp_path / "lock").read_bytes()
+    with pytest.raises(DirectoryLocked):
+        DirectoryLock(str(tmp_path))
+    other = DirectoryLock(str(tmp_path), FOLD_LOCK_NAME)
+    other.release()
+    lock.release()
+    lock.release()
+    DirectoryLock(str(tmp_path)).release()
+
+
+def test_it_does_not_follow_links_and_says_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DirectoryUnusable, match="cannot be opened"):
+        DirectoryLock(str(tmp_path))
+    assert not (tmp_path / "elsewhere").exists()
+    with pytest.raises(DirectoryUnusable, match="cannot be opened"):
+        DirectoryLock(str(tmp_path / "missing"))

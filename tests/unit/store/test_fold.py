@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from crash.crash_files import MemoryFiles
+from crash.history import DIRECTORY, Driver, Model, reopen, view
+from mqd.core import records
+from mqd.store import fold as fold_module
+from mqd.store.dirlock import FOLD_LOCK_NAME, DirectoryLock
+from mqd.store.errors import JournalDamaged, SnapshotDamaged, SnapshotRefused
+from mqd.store.files import OsFiles
+from mqd.store.fold import fold, main
+from mqd.store.segments import segment_name
+from mqd.store.snapshot import snapshot_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def make(files: Any = None) -> Driver:
+    driver = Driver(files or MemoryFiles(), Model())
+    driver.do(driver.broker.plan_create("a", None, None, 1))
+    driver.do(driver.push("a", "one", "two", "three"))
+    driver.do((records.PULL, 1, 1))
+    return driver
+
+
+def test_fold_upon_fold() -> None:
+    driver = make()
+    for number in range(1, 4):
+        driver.do(driver.push("a", "x"))
+        folded = fold(driver.files, DIRECTORY, driver.seal())
+        assert folded.snapshot == number
+        assert folded.removed >= 1
+        names = [name for name in driver.files.names(DIRECTORY) if name != "spare.mqj"]
+        assert names == [segment_name(driver.journal.segment_number), snapshot_name(number)]
+    driver.journal.close()
+    assert reopen(driver.files).state == view(driver.broker)
+
+
+def test_serving_goes_on_meanwhile() -> None:
+    driver = make()
+    number = driver.seal()
+    driver.do(driver.push("a", "after the seal"))
+    driver.seal()
+    driver.do(driver.push("a", "after another"))
+    fold(driver.files, DIRECTORY, number)
+    driver.journal.close()
+    assert reopen(driver.files).state == view(driver.broker)
+
+
+def test_an_accepted_tail_of_a_killed_server_is_folded_once() -> None:
+    driver = make()
+    again = Driver(driver.files, driver.model)  # the first one was killed, so to speak
+    number = again.seal()
+    again.do(again.push("a", "y"))
+    fold(again.files, DIRECTORY, again.seal())
+    assert number < again.journal.segment_number
+    again.journal.close()
+    assert reopen(again.files).state == view(again.broker)
+    driver.journal._writer.finish = lambda: None  # its files are not its own any more
+    driver.journal.close()
+
+
+def test_refusals_change_nothing() -> None:
+    driver = make()
+    driver.seal()
+    driver.journal.close()
+    files = driver.files
+    before = files.content()
+    for number, kind in ((9, SnapshotRefused), (1, SnapshotRefused)):
+        with pytest.raises(kind):
+            fold(files, DIRECTORY, number)
+    assert files.content() == before
+    data = bytearray(before[segment_name(1)])
+    data[70] ^= 1
+    spoilt = {**before, segment_name(1): bytes(data)}
+    damaged = MemoryFiles(spoilt)
+    with pytest.raises(JournalDamaged):
+        fold(damaged, DIRECTORY, 2)
+    assert damaged.content() == spoilt
+    missing = MemoryFiles({name: each for name, each in before.items() if "0001" not in name})
+    with pytest.raises(JournalDamaged, match="missing"):
+        fold(missing, DIRECTORY, 2)
+
+
+def test_a_damaged_last_snapshot_is_not_folded_upon() -> None:
+    driver = make()
+    driver.fold()
+    driver.do(driver.push("a", "x"))
+    number = driver.seal()
+    driver.journal.close()
+    content = driver.files.content()
+    data = bytearray(content[snapshot_name(1)])
+    data[-1] ^= 1
+    files = MemoryFiles({**content, snapshot_name(1): bytes(data)})
+    with pytest.raises(SnapshotDamaged):
+        fold(files, DIRECTORY, number)
+    assert segment_name(2) in files.content()
+
+
+def run_main(*arguments: str) -> tuple[int, dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "mqd.store.fold", *arguments], capture_output=True, check=False
+    )
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_as_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / DIRECTORY).mkdir()
+    driver = make(OsFiles())
+    number = driver.seal()
+    directory = str(tmp_path / DIRECTORY)
+    monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
+    (tmp_path / DIRECTORY / "snapshot-0000000001.tmp").write_bytes(b"left by one that was killed")
+    code, said = run_main(directory, "--before", str(number))
+    assert code == 0
+    assert said["snapshot"] == 1
+    assert said["records"] >= 3
+    assert {"bytes", "seconds", "read_bytes", "removed", "covered_lsn"} <= set(said)
+    code, said = run_main(directory, "--before", str(number))
+    assert (code, sorted(said)) == (6, ["error", "path"])
+    driver.journal.close()
+    assert reopen(OsFiles()).state == view(driver.broker)
+
+
+def test_exit_codes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fold_module.gc, "disable", lambda: None)
+    arguments = [str(tmp_path), "--before", "2", "--nice", "0"]
+    with DirectoryLock(str(tmp_path), FOLD_LOCK_NAME):
+        assert main(arguments) == 3
+    assert main(arguments) == 4
+    assert main([str(tmp_path / "missing"), "--before", "2", "--nice", "0"]) == 5
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device", "file")
+
+    monkeypatch.setattr(fold_module, "fold", fail)
+    assert main(arguments) == 5
+    lines = capsys.readouterr().out.splitlines()
+    assert all(set(json.loads(line)) == {"error", "path"} for line in lines)
+    with pytest.raises(SystemExit) as caught:
+        main([str(tmp_path)])
+    assert caught.value.code == 2

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import errno
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from crash.crash_files import MemoryFiles
+from crash.history import DIRECTORY, Driver, Model, new_broker, reopen, view
+from mqd.core import records
+from mqd.store.errors import JournalFailed
+from mqd.store.reading import BatchReader
+from mqd.store.recordlog import BATCH_BYTES, SEGMENT_MAGIC
+from mqd.store.segments import segment_name
+from mqwire.levels import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class GatedFiles(MemoryFiles):
+    """Syncs wait until they are let through; space may run out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.syncs = 0
+        self.writers: list[str] = []
+        self.is_full = False
+
+    def sync_data(self, handle: int) -> None:  # noqa: ARG002  the interface's
+        self.gate.wait(30)
+        self.syncs += 1
+
+    def write(self, handle: int, offset: int, parts: Sequence[bytes]) -> None:
+        self.writers.append(threading.current_thread().name)
+        data = self.handles[handle].data
+        size = sum(map(len, parts))
+        assert not self.is_full or offset + size <= len(data), "written where nothing was reserved"
+        super().write(handle, offset, parts)
+
+    def allocate(self, handle: int, size_bytes: int) -> None:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "full")
+        super().allocate(handle, size_bytes)
+
+
+def make(**options: Any) -> tuple[GatedFiles, Driver]:
+    files = GatedFiles()
+    driver = Driver(files, Model(), **{"marker_seconds": 3600.0, **options})
+    driver.do(driver.broker.plan_create("a", None, None, 1))
+    settle(driver)
+    return files, driver
+
+
+def settle(driver: Driver) -> None:
+    journal = driver.journal
+    driver.wait(lambda: journal._is_asleep and (journal._writer.has_spare or journal.is_full))
+
+
+def batches(files: MemoryFiles, number: int) -> list[int]:
+    reader = BatchReader(files, f"{DIRECTORY}/{segment_name(number)}", SEGMENT_MAGIC)
+    found = [len(payload) for run in reader.runs() for payload in run.payloads]
+    reader.close()
+    return found
+
+
+def test_a_small_commit_is_written_at_once_by_the_caller() -> None:
+    files, driver = make()
+    driver.journal.append((records.PURGE, 1))
+    lsn = driver.journal.commit(Level.WRITTEN)
+    assert driver.journal.written_lsn == lsn == 2
+    assert driver.journal.synced_lsn == 1
+    assert files.writers[-1] == threading.current_thread().name
+    driver.journal.close()
+
+
+def test_a_large_commit_is_left_to_the_writer() -> None:
+    files, driver = make()
+    driver.do(driver.push("a", bytes(100_000)), level=Level.WRITTEN)
+    assert files.writers[-1] == "mqd-journal"
+    driver.journal.close()
+
+
+def test_what_comes_during_a_sync_is_one_batch() -> None:
+    files, driver = make()
+    journal = driver.journal
+    files.gate.clear()
+    journal.append((records.PURGE, 1))
+    first = journal.commit()
+    driver.wait(lambda: journal._is_busy)
+    lsns = set()
+    for _ in range(50):
+        journal.append((records.PURGE, 1))
+        lsns.add(journal.commit())
+    assert lsns == {first + 1}
+    assert journal.backlog_bytes == BATCH_BYTES + 50 * 3
+    assert journal.synced_lsn == first - 1, "nothing is promised before the sync has returned"
+    before = files.syncs
+    files.gate.set()
+    driver.wait(lambda: journal.synced_lsn >= first + 1)
+    assert files.syncs == before + 2
+    journal.close()
+    assert batches(files, 1)[1:3] == [3, 150]
+
+
+def test_progress_is_told() -> None:
+    files = GatedFiles()
+    told = threading.Event()
+    driver = Driver(files, Model())
+    driver.journal._on_progress = told.set
+    driver.journal.append((records.PURGE, 1))
+    driver.journal.commit()
+    assert told.wait(30)
+    driver.journal.close()
+
+
+def test_a_commit_without_records_waits_for_those_before() -> None:
+    _, driver = make()
+    journal = driver.journal
+    lsn = driver.do(driver.push("a", "x"), level=Level.WRITTEN)
+    assert journal.synced_lsn < lsn
+    assert journal.commit(Level.WRITTEN) == lsn
+    assert journal.commit() == lsn
+    driver.wait(lambda: journal.synced_lsn == lsn)
+    assert journal.commit() == lsn
+    journal.close()
+
+
+def test_nothing_is_synced_unless_asked_but_within_the_interval() -> None:
+    files, driver = make()
+    before = files.syncs
+    driver.do(driver.push("a", "x"), level=Level.WRITTEN)
+    settle(driver)
+    assert files.syncs == before
+    driver.journal.close()
+    files, driver = make(sync_interval_seconds=0.01)
+    lsn = driver.do(driver.push("a", "x"), level=Level.WRITTEN)
+    driver.wait(lambda: driver.journal.synced_lsn >= lsn)
+    driver.journal.close()
+
+
+def test_an_idle_journal_says_on_the_disk_what_it_has_promised() -> None:
+    files, driver = make(marker_seconds=0.001)
+    journal = driver.journal
+    lsn = driver.do(driver.push("a", "x"))
+    driver.wait(lambda: journal.written_lsn == lsn + 1)
+    reader = BatchReader(files, f"{DIRECTORY}/{segment_name(1)}", SEGMENT_MAGIC)
+    runs = list(reader.runs())
+    reader.close()
+    assert runs[-1].synced_upto == lsn
+    assert runs[-1].payloads[-1] == b""
+    settle(driver)
+    assert journal.written_lsn == lsn + 1, "one empty batch is enough"
+    journal.close()
+
+
+def test_segments_follow_each_other() -> None:
+    files, driver = make()
+    for _ in range(30):
+        driver.do(driver.push("a", bytes(90)), level=Level.WRITTEN)
+    assert driver.journal.segment_number >= 4
+    driver.journal.close()
+    names = [name for name in files.content() if name.startswith("segment")]
+    assert len(names) == driver.journal.segment_number
+    assert "spare.mqj" not in files.content()
+    assert all(len(files.content()[name]) <= 1000 for name in names)
+    assert reopen(files).state == view(driver.broker)
+
+
+def test_a_batch_larger_than_a_segment() -> None:
+    files, driver = make()
+    driver.do(driver.push("a", bytes(5000)))
+    driver.do(driver.push("a", bytes(200_000)), (records.PULL, 1, 1))
+    driver.journal.close()
+    assert reopen(files).state == view(driver.broker)
+
+
+def test_sealing() -> None:
+    files, driver = make()
+    journal = driver.journal
+    number = journal.seal()
+    assert number == 2
+    driver.wait(lambda: journal.segment_number >= number)
+    settle(driver)
+    assert journal.synced_lsn == journal.written_lsn
+    assert journal.seal() == 2, "a segment without batches needs no sealing"
+    driver.do(driver.push("a", "x"))
+    assert driver.seal() == 3
+    assert len(files.content()[segment_name(1)]) < 1000, "unused space is given back"
+    journal.close()
+
+
+def test_a_full_disk_refuses_what_takes_space_and_nothing_else() -> None:
+    files, driver = make(retry_seconds=0.001)
+    journal = driver.journal
+    assert journal.has_room(10**9)
+    files.is_full = True
+    driver.do(driver.push("a", bytes(600)))
+    driver.do(driver.push("a", bytes(300)))
+    driver.wait(lambda: journal.is_full)
+    assert journal.segment_number == 2
+    pushed = 0
+    while journal.has_room(BATCH_BYTES + 100):
+        driver.do(driver.push("a", bytes(60)))
+        pushed += 1
+    assert pushed >= 1
+    freed = 0
+    while journal.has_room(BATCH_BYTES + 4, is_freeing=True):
+        driver.do((records.PULL, 1, 1) if freed == 0 else (records.PURGE, 1))
+        freed += 1
+    assert freed >= 2
+    assert journal.failure is None
+    files.is_full = False
+    driver.wait(lambda: not journal.is_full)
+    assert journal.has_room(10**6)
+    driver.do(driver.push("a", bytes(600)))
+    journal.close()
+    assert reopen(files).state == view(driver.broker)
+
+
+def test_what_was_committed_on_a_full_disk_waits_for_space() -> None:
+    files, driver = make(retry_seconds=0.001)
+    journal = driver.journal
+    files.is_full = True
+    driver.do(driver.push("a", bytes(800)))
+    record = driver.push("a", bytes(900))
+    driver.broker.apply(record)
+    journal.append(record)
+    second = driver.push("a", bytes(700))
+    driver.broker.apply(second)
+    journal.append(second)
+    lsn = journal.commit()
+    driver.wait(lambda: journal.is_full)
+    assert journal.synced_lsn < lsn
+    number = journal.seal()
+    files.is_full = False
+    driver.wait(lambda: journal.synced_lsn >= lsn and journal.segment_number >= number)
+    journal.close()
+    assert reopen(files).state == view(driver.broker)
+
+
+def test_closing_on_a_full_disk_says_what_was_not_written() -> None:
+    files, driver = make(retry_seconds=3600.0)
+    files.is_full = True
+    driver.do(driver.push("a", bytes(800)))
+    driver.journal.append(driver.push("a", bytes(2000)))
+    driver.journal.commit()
+    with pytest.raises(JournalFailed, match="not written"):
+        driver.journal.close()
+
+
+def test_closing_writes_and_syncs_what_is_pending() -> None:
+    files, driver = make()
+    record = driver.push("a", "last")
+    driver.journal.append(record)
+    driver.broker.apply(record)
+    driver.journal.close()
+    driver.journal.close()
+    assert files.handles == {}, "a file was left open"
+    assert reopen(files).state == view(driver.broker)
+
+
+def test_commits_from_a_busy_thread_arrive_in_order() -> None:
+    files, driver = make(sync_interval_seconds=0.001, marker_seconds=0.0001)
+    levels = (Level.WRITTEN, Level.SYNCED, Level.ACCEPTED)
+    for number in range(3000):
+        record = driver.push("a", str(number))
+        driver.broker.apply(record)
+        driver.journal.append(record)
+        driver.journal.commit(levels[number % 3])
+        if number % 500 == 0:
+            driver.journal.seal()
+    driver.journal.close()
+    assert driver.journal.failure is None
+    broker = new_broker()
+    assert reopen(files).state == view(driver.broker) != view(broker)
+
+
+def test_figures() -> None:
+    _, driver = make()
+    driver.do(driver.push("a", "x"))
+    driver.journal.close()
+    figures = driver.journal.figures
+    assert figures.batches >= 2
+    assert figures.syncs >= 2
+    assert figures.written_bytes > 2 * BATCH_BYTES
+    assert figures.sync_seconds_max <= figures.sync_seconds
