@@ -6,6 +6,9 @@ A file is a stream of frames (`mqwire.frames`), so any msgpack reader can walk i
     [wall_time_ns, connection_id, direction, source, destination,    a record for
      user, frames]                                                   each read or write
 
+`started_at_ns` is when the server began to log. All files of one run of a server have the
+same, and only within a run do connections' numbers stand for the same connections.
+
 `frames` is one binary that holds whole frames as they were on the wire, prefixes
 included, one or more. It is the record's last element, so a writer puts a few
 bytes in front of frames that it has in hand anyway and copies nothing:
@@ -14,6 +17,23 @@ bytes in front of frames that it has in hand anyway and copies nothing:
     | 0xCE | length | 0x97 | 0xCF | time    | id, direction, source | 0xC6 | size | frames |
     | 1 B  | 4 B    | 1 B  | 1 B  | 8 B     | destination, user     | 1 B  | 4 B  |        |
     +------+--------+------+------+---------+-----------------------+------+------+--------+
+
+**Gaps.** Where records are missing because they could not be written, there is a record
+with the direction "gap", connection 0 and no addresses, whose one frame is
+`[0, "GAP", {"records": count, "bytes": size, "since_ns": time, "reason": text}]`:
+so many records and bytes are missing, the first of them from that time. It is formed as
+every other record, so readers that know no gaps show it as a frame of the server's own.
+
+**Bodies.** A server that is told to log no bodies (`frame_log.level: headers`) puts a map
+in the place of each pack: `{"bytes": size, "blake2b": hash}`. The hash is BLAKE2b with a
+digest of 16 bytes over the pack, in hexadecimal (`b2sum -l 128`), so the same message
+pushed and pulled by itself has the same hash, and so has a pack that travels whole. A hash
+for each body would cost more than handling it. Headers, names and counts stay. Whoever can
+guess a body can confirm the guess by its hash.
+
+**Names.** Files are numbered from 1 and no number is used again: `frames-000001.mqlog`, or
+`frames-000001.jsonl` where a line of JSON for each frame is written instead
+(`mqwire.framelog_entries`). `.gz` follows once a closed file has been compressed.
 
 What it is not: opening, rotating or removing files, filters, and text for people.
 A log is read long after it was written, also after a crash, and holds whatever
@@ -41,6 +61,13 @@ IN: Final = "in"
 """Direction: from a client to the server."""
 OUT: Final = "out"
 """Direction: from the server to a client."""
+GAP: Final = "gap"
+"""Direction of the record that stands where others are missing."""
+
+BINARY: Final = "binary"
+"""Format of a file: the records that this module describes."""
+JSONL: Final = "jsonl"
+"""Format of a file: a line of JSON for each frame."""
 
 MAX_FRAMES_BYTES: Final = 1024 * MIB
 """Most that one record may hold; a writer that has more cuts it between frames. Four
@@ -56,7 +83,18 @@ _UINT_64: Final = 0xCF
 _BIN_32: Final = 0xC6
 _pack_start: Final = struct.Struct(">BIBBQ").pack
 _pack_size: Final = struct.Struct(">BI").pack
-_is_file_name: Final = re.compile(r"frames-([0-9]{6,18})\.mqlog").fullmatch
+_is_file_name: Final = re.compile(r"frames-([0-9]{6,18})\.(mqlog|jsonl)(\.gz)?").fullmatch
+_SUFFIXES: Final = {BINARY: "mqlog", JSONL: "jsonl"}
+_FORMATS: Final = {suffix: form for form, suffix in _SUFFIXES.items()}
+
+
+class FileName(NamedTuple):
+    """What the name of a log's file says."""
+
+    number: int
+    form: str
+    """`BINARY` or `JSONL`."""
+    is_compressed: bool
 
 
 class Header(NamedTuple):
@@ -64,7 +102,7 @@ class Header(NamedTuple):
 
     format_version: int
     started_at_ns: int
-    """Nanoseconds since 1970-01-01 UTC."""
+    """When the server began to log, in nanoseconds since 1970-01-01 UTC."""
     server_version: str
 
 
@@ -75,7 +113,7 @@ class Record(NamedTuple):
     """Nanoseconds since 1970-01-01 UTC."""
     connection_id: int
     direction: str
-    """`IN` or `OUT`."""
+    """`IN`, `OUT` or `GAP`."""
     source: str
     destination: str
     user: str
@@ -95,25 +133,40 @@ class LoggedFrame(NamedTuple):
     """Why it is not; empty if it is."""
 
 
-# Writing
+class Gap(NamedTuple):
+    """Records that are missing in a row."""
+
+    records: int
+    size_bytes: int
+    since_ns: int
+    """When the first of them was lost, in nanoseconds since 1970-01-01 UTC."""
+    reason: str
 
 
-def file_name(number: int) -> str:
+# Names
+
+
+def file_name(number: int, form: str = BINARY) -> str:
     """Return the name of a log's file; numbers count up from 1 and are never used again."""
-    return f"frames-{number:06d}.mqlog"
+    return f"frames-{number:06d}.{_SUFFIXES[form]}"
 
 
-def file_number(name: str) -> int | None:
-    """Return the number in a file's name, or None for a name of any other form."""
+def parse_file_name(name: str) -> FileName | None:
+    """Return what a file's name says, or None for a name of any other form."""
     match = _is_file_name(name)
-    return None if match is None else int(match[1])
+    if match is None:
+        return None
+    return FileName(int(match[1]), _FORMATS[match[2]], match[3] is not None)
+
+
+# Writing
 
 
 def encode_header(started_at_ns: int, server_version: str) -> bytes:
     """Return the frame that every file starts with, prefix included.
 
     Args:
-        started_at_ns: nanoseconds since 1970-01-01 UTC.
+        started_at_ns: when the server began to log, nanoseconds since 1970-01-01 UTC.
         server_version: version of the server that writes.
     """
     return FrameWriter().encode([MAGIC, FORMAT_VERSION, started_at_ns, server_version])
@@ -127,7 +180,7 @@ class RecordEncoder:
 
     Args:
         connection_id: number of the connection, not negative.
-        direction: `IN` or `OUT`.
+        direction: `IN` or `OUT`, or `GAP` for `encode_gap`.
         source: address that the frames came from.
         destination: address that they went to.
         user: who the connection acts as; empty before AUTH.
@@ -138,7 +191,7 @@ class RecordEncoder:
     def __init__(
         self, connection_id: int, direction: str, source: str, destination: str, user: str = ""
     ) -> None:
-        assert direction in (IN, OUT)
+        assert direction in (IN, OUT, GAP)
         packer = msgpack.Packer(autoreset=False)
         for value in (connection_id, direction, source, destination, user):
             packer.pack(value)
@@ -156,6 +209,18 @@ class RecordEncoder:
         length = self._extra_bytes + frames_bytes
         start = _pack_start(PREFIX_BYTE, length, _ARRAY_OF_7, _UINT_64, wall_time_ns)
         return start + self._shared + _pack_size(_BIN_32, frames_bytes)
+
+
+def encode_gap(wall_time_ns: int, gap: Gap) -> bytes:
+    """Return a whole record that stands where others are missing.
+
+    Args:
+        wall_time_ns: when writing went on.
+        gap: what is missing.
+    """
+    names = ("records", "bytes", "since_ns", "reason")
+    frame = FrameWriter().encode([0, "GAP", dict(zip(names, gap, strict=True))])
+    return RecordEncoder(0, GAP, "", "").head(wall_time_ns, len(frame)) + frame
 
 
 # Reading
@@ -209,6 +274,15 @@ class LogReader:
                 self.error = _NOT_A_LOG
         return records
 
+    def forget_leftover(self) -> None:
+        """Go back to `offset`: what is fed next stands there in the file.
+
+        For a file that grows: the end of a record that a failing disk has cut off is
+        written over, so half a record is not worth keeping.
+        """
+        self._fed_bytes = self.offset
+        self._reader = FrameReader(MAX_RECORD_BYTES)
+
     def _read_header(self, frame: Frame) -> None:
         if len(frame) < 2 or frame[0] != MAGIC:
             self.error = _NOT_A_LOG
@@ -246,7 +320,7 @@ class FrameSplitter:
             if prefix[0] != PREFIX_BYTE or len(prefix) < PREFIX_BYTES or end > len(frames):
                 yield LoggedFrame(frames[start:], None, "it is not a whole frame")
                 return
-            yield self._decode(frames[start:end], is_reply=record.direction == OUT)
+            yield self._decode(frames[start:end], is_reply=record.direction != IN)
             start = end
 
     def _decode(self, raw: bytes, *, is_reply: bool) -> LoggedFrame:

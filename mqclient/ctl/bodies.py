@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from mqclient.ctl import exits
 from mqclient.ctl.exits import Failure
-from mqclient.ctl.output import to_json
+from mqwire.json_text import to_json
 from mqwire.limits import HARD_MAX_FRAME_BYTES, MIB
 
 if TYPE_CHECKING:

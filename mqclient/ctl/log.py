@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -13,9 +14,18 @@ from mqclient.ctl import exits, output
 from mqclient.ctl.session import Session, global_options, pass_session
 from mqclient.ctl.values import moment, number
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mqclient.ctl.log_decoding import Shown
+
+POLL_SECONDS: Final = 0.2
+"""How long --follow waits before it looks again."""
+
 
 @click.command(short_help="Print a server's frame log.")
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is logged from now on.")
 @click.option("--queue", metavar="NAME", help="Requests that name this queue, and their replies.")
 @click.option("--verb", metavar="VERB", help="Requests with this verb, and their replies.")
 @click.option("--user", metavar="NAME", help="Frames of connections that act as this user.")
@@ -31,34 +41,55 @@ from mqclient.ctl.values import moment, number
 )
 @global_options
 @pass_session
-def log(session: Session, /, paths: tuple[Path, ...], width: int, **wanted: Any) -> None:
+def log(
+    session: Session, /, paths: tuple[Path, ...], width: int, *, follow: bool, **wanted: Any
+) -> None:
     """Print a server's frame log: every request (>>) and reply (<<), a line each.
 
-    PATH is a directory of logs or a file of one; without any, ~/.mqd/data/frames. No
-    server is needed. A line has the time, the connection, source and destination, the
-    user, the verb or OK or ERR, the request's id, and the rest of the frame. With --json
-    each frame is an object with all of it, whole.
+    PATH is a directory of logs or a file of one, compressed or not; without any,
+    ~/.mqd/data/frames. No server is needed. A line has the time, the connection, source
+    and destination, the user, the verb or OK or ERR, the request's id, the rest of the
+    frame, and after a reply what it answers and how long that took. With --json each
+    frame is an object with all of it, whole.
+
+    --follow prints what is there and waits for more, over the ends of files; with
+    --since 0s only what comes. Where records are missing, a line says so whatever is
+    looked for.
     """
-    from mqclient.ctl.log_files import Filter, LogFile, find_files
-    from mqclient.ctl.log_view import to_line, to_object
+    from mqclient.ctl.log_files import LogSource
+    from mqclient.ctl.log_filter import Filter
 
     if wanted["verb"] is not None:
         wanted["verb"] = wanted["verb"].upper()
     chosen = Filter(**wanted)
-    is_sound = True
-    is_terminal = output.stdout_is_terminal()
-    for path in find_files(paths):
-        reader = LogFile(path)
-        for entry in reader.entries():
-            if not chosen.accepts(entry):
-                continue
-            text = to_object(entry) if session.is_json else to_line(entry, width)
-            if session.is_json and is_terminal:
-                text = output.escape_json(text)
-            output.write_bytes(text.encode("utf-8", "backslashreplace") + b"\n")
-        is_sound = reader.report() and is_sound
-    if not is_sound:
+    source = LogSource(paths, wanted["since"])
+    text_of = _printer(width, is_json=session.is_json)
+    for shown in source.follow(_pause) if follow else source.read():
+        if chosen.accepts(shown.entry):
+            output.write_bytes(text_of(shown).encode("utf-8", "backslashreplace") + b"\n")
+    if not source.is_sound:
         raise click.exceptions.Exit(exits.INTERNAL)
+
+
+def _printer(width: int, *, is_json: bool) -> Callable[[Shown], str]:
+    """Return what makes a line of an entry."""
+    from mqclient.ctl.log_view import to_line
+    from mqwire.framelog_entries import to_json_line
+
+    is_terminal = output.stdout_is_terminal()
+
+    def text_of(shown: Shown) -> str:
+        if not is_json:
+            return to_line(shown.entry, width)
+        text = to_json_line(shown.entry) if shown.json_line is None else shown.json_line
+        return output.escape_json(text) if is_terminal else text
+
+    return text_of
+
+
+def _pause() -> None:
+    output.flush()
+    time.sleep(POLL_SECONDS)
 
 
 COMMANDS = (log,)

@@ -21,6 +21,7 @@ from mqclient.ctl.session import (
     queue_argument,
 )
 from mqclient.ctl.values import number, seconds
+from mqwire.json_text import to_json
 from mqwire.limits import MAX_QUEUE_MESSAGES, MAX_WAIT_SECONDS, MIB
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Printer:
 
 def _as_json(message: Message) -> str:
     """Return a message as one JSON object; a body that is JSON stands in it as it came."""
-    rest = output.to_json(
+    rest = to_json(
         {"id": message.id, "queue": message.queue, "headers": dict(message.headers or {})}
     )
     return f'{rest[:-1]}, "body": {bodies.to_document(message.raw)}}}'

@@ -73,7 +73,7 @@ class Seconds:
     @property
     def takes(self) -> str:
         """What is taken."""
-        return f"a number of seconds above 0 and up to {self.high:g}"
+        return f"a number of seconds above 0 and up to {self.high:.15g}"
 
     def read(self, path: str, value: Any) -> float:
         """Return the seconds as a float; infinity and not-a-number are refused."""
@@ -82,6 +82,19 @@ class Seconds:
         if not is_number or not 0 < value <= self.high:
             raise refusal(path, value, self.takes)
         return float(value)
+
+
+@dataclass(frozen=True)
+class Boolean:
+    """Yes or no."""
+
+    takes: str = "true or false"
+
+    def read(self, path: str, value: Any) -> bool:
+        """Return the boolean; numbers and words are none."""
+        if type(value) is not bool:
+            raise refusal(path, value, self.takes)
+        return value
 
 
 @dataclass(frozen=True)

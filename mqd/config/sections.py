@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from mqd.config.kinds import Choice, Integer, Seconds, Text
+from mqd.config.kinds import Boolean, Choice, Integer, Seconds, Text
 from mqd.config.printing import yaml_text
 from mqd.config.problems import ConfigError, Problem
 from mqd.config.users import UserEntry, Users
 from mqwire import limits
 from mqwire.address import DEFAULT_ADDRESS_FILE
+from mqwire.framelog import BINARY, JSONL
 from mqwire.levels import Level
 
 if TYPE_CHECKING:
@@ -184,13 +185,48 @@ class FrameLogConfig(Section):
 
     level: str = _key(
         "full",
-        Choice(("full", "off")),
-        "full records every frame whole, credentials removed; off records nothing.",
+        Choice(("full", "headers", "off")),
+        "full records every frame whole, credentials removed; headers puts size and hash in "
+        "the place of bodies; off records nothing.",
     )
     path: str | None = _path(
         None,
         "Directory of the frame log.",
         null="the directory frames inside storage.path",
+    )
+    format: str = _key(
+        BINARY,
+        Choice((BINARY, JSONL)),
+        "binary records frames as they are on the wire; jsonl writes a line of JSON for each "
+        "frame, the same as mqctl log --json, which makes some tens of thousands of frames a "
+        "second, and clients wait where more come. mqctl log reads both.",
+    )
+    compress: bool = _key(
+        True,
+        Boolean(),
+        "Whether closed files are compressed with gzip, by another process of low priority.",
+    )
+    max_file_bytes: int = _key(
+        256 * limits.MIB,
+        Integer(4 * limits.KIB, 2**40, "bytes"),
+        "A file that has so much is closed and the next one begun. One read or write of a "
+        "connection is never cut, so a file may be larger by what has gathered.",
+    )
+    max_file_seconds: float = _key(
+        float(_DAY_SECONDS),
+        Seconds(366 * _DAY_SECONDS),
+        "A file that is so old is closed and the next one begun, unless it is empty.",
+    )
+    max_total_bytes: int = _key(
+        10 * 1024 * limits.MIB,
+        Integer(4 * limits.KIB, 2**50, "bytes"),
+        "Most that all files have together on disk, the present one counted as full; the "
+        "oldest are removed. At least max_file_bytes.",
+    )
+    max_age_seconds: float = _key(
+        30.0 * _DAY_SECONDS,
+        Seconds(36_600 * _DAY_SECONDS),
+        "A file that was closed so long ago is removed.",
     )
 
 
@@ -286,6 +322,13 @@ class Config:
                 f"limits.max_frame_bytes at {self.limits.max_frame_bytes} it takes at most {most}"
             )
             raise ConfigError([Problem("limits.max_body_bytes", sentence)])
+        log = self.frame_log
+        if log.max_total_bytes < log.max_file_bytes:
+            sentence = (
+                f"{log.max_total_bytes} bytes of files cannot hold one file: with "
+                f"frame_log.max_file_bytes at {log.max_file_bytes} it takes at least that"
+            )
+            raise ConfigError([Problem("frame_log.max_total_bytes", sentence)])
 
     @property
     def storage_path(self) -> Path:
@@ -330,7 +373,7 @@ def _expanded(path: str, text: str) -> Path:
     if expanded.startswith("~"):
         sentence = f"the home directory of '{text}' cannot be told; give the path without ~"
         raise ConfigError([Problem(path, sentence)])
-    return Path(expanded)
+    return Path(expanded).absolute()
 
 
 SECTIONS: Final[dict[str, type[Section]]] = {

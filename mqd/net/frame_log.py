@@ -4,25 +4,28 @@ Theory of operation. The log is a tap on the streams: one record for each read
 and each write of a connection, holding the frames as they were on the wire. The
 event loop only puts a few bytes before them and keeps both in a list; the list
 goes to a writer thread every `FLUSH_SECONDS`, or as soon as it is large, and the
-thread writes it with `writev`, which needs no copy and no interpreter lock.
+thread (`mqd.net.frame_log_writer`) writes it with `writev`, which needs no copy and no
+interpreter lock. Another thread (`mqd.net.frame_log_keeper`) compresses and removes files.
 
 A disk that is slow slows the clients down: past `MAX_BACKLOG_BYTES` the log is *behind*,
 sessions stop reading, and go on when it has caught up. A disk that fails does not stop
 the server: what could not be written is cut off at the last whole record, counted as
-lost, reported once, and reported again when writing works. A disk that takes nothing at
-all for `STALL_SECONDS` counts as failing.
+lost, reported once, and reported again when writing works, in the log itself, too. A disk
+that takes nothing at all for `STALL_SECONDS` counts as failing.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import time
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Final, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from mqwire.framelog import encode_header, file_name, file_number
+from mqd.config import FrameLogConfig
+from mqd.net.frame_log_format import new_format
+from mqd.net.frame_log_keeper import Keeper
+from mqd.net.frame_log_writer import Load, Writer, joined
+from mqwire.framelog import Gap
 
 FLUSH_SECONDS: Final = 0.05
 """How long a record may stay in the event loop's hands."""
@@ -41,33 +44,62 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_IOV_MAX: Final = 512
 _logger = logging.getLogger("mqd.frame_log")
 
 
-class _Load(NamedTuple):
-    """What goes to the writer in one piece: whole records."""
+@dataclass(frozen=True)
+class FrameLogStats:
+    """How a frame log does.
 
-    parts: list[bytes]
-    size_bytes: int
-    records: int
+    Args:
+        path: the file that is written.
+        file_bytes: its size.
+        written_bytes: what this run of the server has written to all files.
+        lost_records: how many are missing in them, and will be.
+        behind_bytes: what waits to be written.
+        is_failing: whether the last that was tried could not be written.
+    """
+
+    path: Path
+    file_bytes: int
+    written_bytes: int
+    lost_records: int
+    behind_bytes: int
+    is_failing: bool
+
+
+def steady_clock() -> Callable[[], int]:
+    """Return a clock of nanoseconds since 1970-01-01 UTC that nobody sets."""
+    offset_ns = time.time_ns() - time.monotonic_ns()
+    return lambda: time.monotonic_ns() + offset_ns
 
 
 class FrameLog:
-    """Writes records into a new file of a directory. Used from one event loop.
+    """Writes records into new files of a directory. Used from one event loop.
 
     Args:
         directory: made if it is missing, for its owner only.
-        server_version: goes into the file's header.
+        server_version: goes into the files' headers.
         loop: the event loop that records come from.
+        config: what is logged, how, and how much of it is kept; its level is not off.
+        now_ns: the time; it never goes back.
 
     Raises:
         OSError: the directory or file cannot be made.
     """
 
     def __init__(
-        self, directory: Path, server_version: str, loop: asyncio.AbstractEventLoop
+        self,
+        directory: Path,
+        server_version: str,
+        loop: asyncio.AbstractEventLoop,
+        config: FrameLogConfig | None = None,
+        now_ns: Callable[[], int] | None = None,
     ) -> None:
+        config = FrameLogConfig() if config is None else config
+        self.has_bodies = config.level == "full"
+        """Whether bodies are logged."""
+        self._now_ns = steady_clock() if now_ns is None else now_ns
         self._loop = loop
         self._parts: list[bytes] = []
         self._part_bytes = 0
@@ -76,17 +108,35 @@ class FrameLog:
         self._timer: asyncio.TimerHandle | None = None
         self._is_stalled = False
         self._waiting: list[Callable[[], None]] = []
-        self._writer = _Writer(directory, server_version, self._wake_from_thread)
+        self._gap: Gap | None = None
+        self._dropped_records = 0
+        form = new_format(config.format, self._now_ns(), server_version)
+        self._writer = Writer(directory, config, form, self._now_ns, self._wake_from_thread)
+        self._keeper = Keeper(directory, config, self._now_ns, lambda: self._writer.file.number)
+        self._writer.on_new_file = self._keeper.wake
+        self._keeper.start()
 
     @property
     def path(self) -> Path:
         """The file that is written."""
-        return self._writer.path
+        return self._writer.file.path
 
     @property
     def lost_records(self) -> int:
         """How many records are missing: dropped for want of room or refused by the disk."""
-        return self._writer.lost_records
+        return self._dropped_records + self._writer.lost_records
+
+    def stats(self) -> FrameLogStats:
+        """Return how the log does at this moment."""
+        writer = self._writer
+        return FrameLogStats(
+            path=writer.file.path,
+            file_bytes=writer.file.size_bytes,
+            written_bytes=writer.written_bytes,
+            lost_records=self.lost_records,
+            behind_bytes=self._part_bytes + self._handed_bytes - writer.done_bytes,
+            is_failing=writer.is_failing or self._is_stalled,
+        )
 
     def append(self, head: bytes, frames: list[bytes], size_bytes: int) -> None:
         """Log one record.
@@ -114,13 +164,23 @@ class FrameLog:
             self._timer = None
         if not self._records:
             return
-        load = _Load(self._parts, self._part_bytes, self._records)
         if self._is_stalled:
-            self._writer.lose(load.records, "the disk takes nothing")
+            self._drop(self._records, self._part_bytes)
         else:
-            self._handed_bytes += load.size_bytes
-            self._writer.loads.put(load)
+            self._hand_over(Load(self._parts, self._part_bytes, self._records))
         self._parts, self._part_bytes, self._records = [], 0, 0
+
+    def _hand_over(self, load: Load) -> None:
+        self._handed_bytes += load.size_bytes
+        self._writer.loads.put(load)
+
+    def _drop(self, records: int, size_bytes: int) -> None:
+        """Count records that the writer does not get."""
+        reason = "the disk takes nothing"
+        if self._gap is None:
+            _logger.error("the frame log loses records from now on: %s (%s)", reason, self.path)
+        self._dropped_records += records
+        self._gap = joined(self._gap, Gap(records, size_bytes, self._now_ns(), reason))
 
     @property
     def is_behind(self) -> bool:
@@ -143,6 +203,7 @@ class FrameLog:
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []
         self._is_stalled = False
+        self._hand_over_gap()
         for callback in waiting:
             callback()
 
@@ -154,84 +215,15 @@ class FrameLog:
             self._wake()
             self._is_stalled = True
 
+    def _hand_over_gap(self) -> None:
+        """Have it written, after all that was handed over, how many records were dropped."""
+        if self._gap is not None:
+            self._hand_over(Load([], 0, 0, self._gap))
+            self._gap = None
+
     def close(self) -> None:
         """Write what is left and stop the writer; blocks for that long."""
         self.flush()
-        self._writer.close()
-
-
-class _Writer:
-    """The thread that writes, and its file."""
-
-    def __init__(self, directory: Path, server_version: str, notify: Callable[[], None]) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        numbers = (file_number(entry.name) for entry in directory.iterdir())
-        number = max((n for n in numbers if n is not None), default=0) + 1
-        self.path = directory / file_name(number)
-        self.loads: SimpleQueue[_Load | None] = SimpleQueue()
-        self.done_bytes = 0
-        self.notice_at_bytes: int | None = None
-        """When this much is done, somebody wants to know."""
-        self._notify = notify
-        self.lost_records = 0
-        self._lost_since_report = 0
-        self._lock = threading.Lock()
-        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        self._good_bytes = os.write(self._file, encode_header(time.time_ns(), server_version))
-        self._thread = threading.Thread(target=self._run, name="mqd-frame-log", daemon=True)
-        self._thread.start()
-
-    def lose(self, records: int, reason: str) -> None:
-        """Count records that will not be written; the first of a row is reported."""
-        with self._lock:
-            is_first = not self._lost_since_report
-            self._lost_since_report += records
-            self.lost_records += records
-        if is_first:
-            _logger.error("the frame log loses records from now on: %s (%s)", reason, self.path)
-
-    def close(self) -> None:
-        """Stop the thread when it has written everything, and close the file."""
-        self.loads.put(None)
-        self._thread.join()
-        os.close(self._file)
-
-    def _run(self) -> None:
-        while (load := self.loads.get()) is not None:
-            try:
-                self._write(load.parts)
-            except OSError as error:
-                self.lose(load.records, error.strerror or str(error))
-                self._cut_back()
-            else:
-                self._good_bytes += load.size_bytes
-                self._report_recovery()
-            self.done_bytes += load.size_bytes
-            if self.notice_at_bytes is not None and self.done_bytes >= self.notice_at_bytes:
-                self.notice_at_bytes = None
-                self._notify()
-
-    def _write(self, parts: list[bytes]) -> None:
-        """Write all parts; a write may take only some of what it is given."""
-        for start in range(0, len(parts), _IOV_MAX):
-            chunk: list[bytes | memoryview] = list(parts[start : start + _IOV_MAX])
-            while chunk:
-                written = os.writev(self._file, chunk)
-                while chunk and written >= len(chunk[0]):
-                    written -= len(chunk.pop(0))
-                if written:
-                    chunk[0] = memoryview(chunk[0])[written:]
-
-    def _cut_back(self) -> None:
-        """Cut half a record off the end, so that the next one can be read."""
-        try:
-            os.ftruncate(self._file, self._good_bytes)
-            os.lseek(self._file, self._good_bytes, os.SEEK_SET)
-        except OSError:
-            _logger.exception("the frame log cannot be cut back to its last whole record")
-
-    def _report_recovery(self) -> None:
-        with self._lock:
-            lost, self._lost_since_report = self._lost_since_report, 0
-        if lost:
-            _logger.warning("the frame log is written again; %d records are missing in it", lost)
+        self._hand_over_gap()
+        self._writer.close(STALL_SECONDS)
+        self._keeper.close()

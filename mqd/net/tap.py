@@ -11,16 +11,20 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from mqwire.framelog import IN, OUT, RecordEncoder
-from mqwire.frames import Frame, FrameWriter
-from mqwire.limits import MAX_TEXT_CHARS
+from mqwire.framelog_bodies import without_bodies
+from mqwire.frames import Frame, FrameReader, FrameWriter
+from mqwire.limits import HARD_MAX_FRAME_BYTES, MAX_TEXT_CHARS
 from mqwire.verbs import VERBS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mqd.net.frame_log import FrameLog
 
 HIDDEN: Final = "(hidden)"
 NOT_LOGGED: Final = "(not logged before AUTH)"
 
+_BIN_MARKS: Final = (0xC4, 0xC5, 0xC6)
 _wall_time_ns = time.time_ns
 
 
@@ -91,6 +95,40 @@ class Tap:
         number, peer, local = self._identity
         self._in = RecordEncoder(number, IN, peer, local, user)
         self._out = RecordEncoder(number, OUT, local, peer, user)
+
+
+class BodilessTap(Tap):
+    """Logs what one connection receives and sends, without bodies: all is encoded anew."""
+
+    def __init__(self, log: FrameLog, connection_id: int, peer: str, local: str) -> None:
+        super().__init__(log, connection_id, peer, local)
+        self._encode = FrameWriter().encode
+        self._reader = FrameReader(HARD_MAX_FRAME_BYTES)
+
+    def received(self, _data: bytes, frames: list[Frame], _leftover_bytes: int) -> None:
+        """Log the frames that were whole with what was read."""
+        if not frames:
+            return
+        shown: Iterable[Frame] = map(without_bodies, frames)
+        if not self._is_trusted or any(map(_names_auth, frames)):
+            shown = (redact(frame, is_trusted=self._is_trusted) for frame in shown)
+        parts = list(map(self._encode, shown))
+        self._append(self._in, parts, sum(map(len, parts)))
+
+    def sent(self, data: bytes) -> None:
+        """Log what was written: whole frames."""
+        # Where none of the bytes is there that binary begins with, there is no pack.
+        if any(map(data.__contains__, _BIN_MARKS)):
+            parts = [self._encode(without_bodies(frame)) for frame in self._reader.feed(data)]
+        else:
+            parts = [data]
+        self._append(self._out, parts, sum(map(len, parts)))
+
+
+def new_tap(log: FrameLog, connection_id: int, peer: str, local: str) -> Tap:
+    """Return a tap on a connection that logs as much as `log` is to hold."""
+    kind = Tap if log.has_bodies else BodilessTap
+    return kind(log, connection_id, peer, local)
 
 
 def redact(frame: Frame, *, is_trusted: bool) -> Frame:

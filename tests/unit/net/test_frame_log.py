@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gzip
 import logging
 import os
 import threading
 
 import pytest
 
+from mqd.config import FrameLogConfig
 from mqd.net import frame_log as module
 from mqd.net.frame_log import FrameLog
 from mqwire.framelog import LogReader, RecordEncoder
@@ -65,7 +67,7 @@ async def test_each_log_has_a_file_of_its_own_with_the_next_number(tmp_path):
 
 async def test_a_write_that_takes_a_part_is_gone_on_with(tmp_path, monkeypatch):
     writev = os.writev
-    monkeypatch.setattr(module.os, "writev", lambda fd, parts: writev(fd, [bytes(parts[0])[:5]]))
+    monkeypatch.setattr(os, "writev", lambda fd, parts: writev(fd, [bytes(parts[0])[:5]]))
     log = FrameLog(tmp_path, "test", asyncio.get_running_loop())
     for number in range(20):
         append(log, number)
@@ -85,7 +87,7 @@ async def test_a_disk_that_fails_costs_whole_records_which_are_counted(
             raise OSError(errno.ENOSPC, "No space left on device")
         return writev(fd, parts)
 
-    monkeypatch.setattr(module.os, "writev", write_some)
+    monkeypatch.setattr(os, "writev", write_some)
     log = FrameLog(tmp_path, "test", asyncio.get_running_loop())
     for number, full in ((1, False), (2, True), (3, True), (4, False)):
         is_full.set() if full else is_full.clear()
@@ -96,7 +98,7 @@ async def test_a_disk_that_fails_costs_whole_records_which_are_counted(
             await asyncio.sleep(0.001)
     assert log.lost_records == 2
     log.close()
-    assert numbers_in(log.path) == [1, 4]
+    assert numbers_in(log.path) == [1, 0, 4]  # 0 is the gap
     reports = [record.getMessage() for record in caplog.records]
     assert len(reports) == 2
     assert "No space left" in reports[0]
@@ -110,9 +112,9 @@ async def test_a_slow_disk_makes_callers_wait_and_loses_nothing(tmp_path, monkey
         may_write.wait()
         return writev(fd, parts)
 
-    monkeypatch.setattr(module.os, "writev", wait_and_write)
-    monkeypatch.setattr(module, "MAX_BACKLOG_BYTES", 1000)
     log = FrameLog(tmp_path, "test", asyncio.get_running_loop())
+    monkeypatch.setattr(os, "writev", wait_and_write)
+    monkeypatch.setattr(module, "MAX_BACKLOG_BYTES", 1000)
     count = 0
     while not log.is_behind:
         count += 1
@@ -144,10 +146,10 @@ async def test_a_disk_that_takes_nothing_at_all_does_not_stop_serving(
         may_write.wait()
         return writev(fd, parts)
 
-    monkeypatch.setattr(module.os, "writev", hang)
+    log = FrameLog(tmp_path, "test", asyncio.get_running_loop())
+    monkeypatch.setattr(os, "writev", hang)
     monkeypatch.setattr(module, "MAX_BACKLOG_BYTES", 200)
     monkeypatch.setattr(module, "STALL_SECONDS", 0.05)
-    log = FrameLog(tmp_path, "test", asyncio.get_running_loop())
     kept = 0
     while not log.is_behind:
         kept += 1
@@ -165,5 +167,54 @@ async def test_a_disk_that_takes_nothing_at_all_does_not_stop_serving(
         await asyncio.sleep(0.001)
     append(log, 100)
     log.close()
-    assert numbers_in(log.path) == [*range(1, kept + 1), 100]
+    assert numbers_in(log.path) == [*range(1, kept + 1), 0, 100]
     assert "takes nothing" in caplog.text
+
+
+async def test_stats(tmp_path):
+    log = FrameLog(tmp_path, "test", asyncio.get_running_loop())
+    empty_bytes = log.path.stat().st_size
+    append(log, 1)
+    before = log.stats()
+    assert (before.file_bytes, before.written_bytes) == (empty_bytes, empty_bytes)
+    assert before.behind_bytes > 6
+    log.close()
+    after = log.stats()
+    assert after.path == log.path
+    assert after.file_bytes == after.written_bytes == log.path.stat().st_size
+    assert (after.behind_bytes, after.lost_records, after.is_failing) == (0, 0, False)
+
+
+async def test_a_directory_keeps_its_bounds_by_itself(tmp_path):
+    for number in (1, 2):
+        (tmp_path / f"frames-{number:06d}.mqlog").write_bytes(bytes(50_000))
+    config = FrameLogConfig(max_file_bytes=4096, max_total_bytes=60_000)
+    log = FrameLog(tmp_path, "test", asyncio.get_running_loop(), config)
+    assert log.has_bodies
+    for number in range(200):
+        append(log, number)
+        log.flush()
+    while log.stats().behind_bytes or any(
+        path.suffix != ".gz" for path in tmp_path.iterdir() if path != log.path
+    ):
+        await asyncio.sleep(0.005)
+    log.close()
+    oldest, *packed, last = sorted(tmp_path.iterdir())
+    assert (oldest.name, last, len(packed)) == ("frames-000002.mqlog.gz", log.path, 1)
+    pieces = [gzip.decompress(path.read_bytes()) for path in packed] + [last.read_bytes()]
+    records = [record for piece in pieces for record in LogReader().feed(piece)]
+    assert [record.connection_id for record in records] == list(range(200))
+
+
+async def test_a_level_without_bodies(tmp_path):
+    config = FrameLogConfig(level="headers")
+    log = FrameLog(tmp_path, "test", asyncio.get_running_loop(), config)
+    assert not log.has_bodies
+    log.close()
+
+
+def test_the_clock_tells_the_time():
+    import time
+
+    now_ns = module.steady_clock()
+    assert abs(now_ns() - time.time_ns()) < 10**9

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from mqd.net.tap import HIDDEN, NOT_LOGGED, Tap, redact
+from mqd.net.tap import HIDDEN, NOT_LOGGED, BodilessTap, Tap, new_tap, redact
 from mqwire.framelog import FrameSplitter, LogReader, encode_header
+from mqwire.framelog_bodies import body_mark
 from mqwire.frames import FrameReader, FrameWriter
 
 
 class MemoryLog:
-    def __init__(self):
+    def __init__(self, *, has_bodies=True):
+        self.has_bodies = has_bodies
         self.data = encode_header(1, "test")
 
     def append(self, head, frames, size_bytes):
@@ -35,6 +37,12 @@ def log():
 @pytest.fixture
 def tap(log):
     return Tap(log, 7, "1.2.3.4:5", "6.7.8.9:7500")
+
+
+@pytest.fixture
+def bodiless(log):
+    log.has_bodies = False
+    return new_tap(log, 7, "1.2.3.4:5", "6.7.8.9:7500")
 
 
 def encode(*frames):
@@ -75,7 +83,9 @@ def test_a_record_says_who_and_where(log, tap):
 
 @pytest.mark.parametrize("sizes", [(1 << 20,), (1,), (5, 31)])
 @pytest.mark.parametrize("is_known", [True, False])
-def test_no_secret_is_logged(log, tap, sizes, is_known):
+@pytest.mark.parametrize("kind", [Tap, BodilessTap])
+def test_no_secret_is_logged(log, sizes, is_known, kind):
+    tap = kind(log, 7, "1.2.3.4:5", "6.7.8.9:7500")
     if is_known:
         tap.identify("ada")
     frames = [
@@ -103,7 +113,9 @@ def test_no_secret_is_logged(log, tap, sizes, is_known):
     assert logged[0] == ("PING", 1)
 
 
-def test_before_auth_only_verbs_and_ids_are_logged(log, tap):
+@pytest.mark.parametrize("kind", [Tap, BodilessTap])
+def test_before_auth_only_verbs_and_ids_are_logged(log, kind):
+    tap = kind(log, 7, "1.2.3.4:5", "6.7.8.9:7500")
     frames = [
         ("auth", 1, "s3cret"),
         ("PUSH", 2, "s3cret"),
@@ -133,3 +145,36 @@ def test_a_body_that_names_the_verb_is_logged_as_it_came(log, tap):
 def test_redact_leaves_what_is_no_secret():
     frame = ("PUSH", 1, "jobs", 1, b"\xa1x")
     assert redact(frame, is_trusted=True) is frame
+
+
+# Without bodies
+
+
+def test_the_log_decides_which_tap_it_is(log):
+    assert type(new_tap(log, 1, "a", "b")) is Tap
+    log.has_bodies = False
+    assert type(new_tap(log, 1, "a", "b")) is BodilessTap
+
+
+@pytest.mark.parametrize("sizes", [(1 << 20,), (1,), (3, 50), (17,), (27, 4, 90)])
+def test_requests_are_logged_without_bodies_however_they_arrive(log, bodiless, sizes):
+    bodiless.identify("ada")
+    feed(bodiless, encode(*REQUESTS, ("PULL", 99, "jobs", 1)), sizes)
+    mark = body_mark(b"\xa3abc")
+    expected = [(*request[:4], mark) for request in REQUESTS]
+    assert log.frames() == [*expected, ("PULL", 99, "jobs", 1)]
+    assert b"abc" not in log.data
+    assert {record.user for record in log.records()} == {"ada"}
+
+
+def test_replies_are_logged_without_bodies(log, bodiless):
+    pack = b"\xa3abc"
+    bodiless.sent(encode((1, "OK", (1, 1), (pack,)), (2, "OK", 1, "accepted")))
+    bodiless.sent(encode((3, "OK")))
+    assert log.frames() == [
+        (1, "OK", (1, 1), (body_mark(pack),)),
+        (2, "OK", 1, "accepted"),
+        (3, "OK"),
+    ]
+    assert [record.direction for record in log.records()] == ["out", "out"]
+    assert b"abc" not in log.data

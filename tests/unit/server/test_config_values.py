@@ -22,7 +22,7 @@ from mqd.config import (
     UserEntry,
     load,
 )
-from mqd.config.kinds import Choice, Integer, Seconds, Text
+from mqd.config.kinds import Boolean, Choice, Integer, Seconds, Text
 from mqd.config.problems import quoted, shown, suggestion, type_words
 from mqd.config.users import MAX_USERS, Users
 from mqd.core.access import Role
@@ -188,7 +188,9 @@ def test_defaults_that_others_rely_on():
     assert (config.queues.max_messages, config.queues.max_bytes) == (1_000_000, 2**30)
     assert config.queues.max_queues == 10_000
     assert config.storage == StorageConfig("~/.mqd/data", "accepted", 60.0)
-    assert config.frame_log == FrameLogConfig("full", None)
+    assert config.frame_log == FrameLogConfig(
+        "full", None, "binary", True, 2**28, 86_400.0, 10 * 2**30, 30 * 86_400.0
+    )
     assert (config.auth.users, config.auth.timeout_seconds) == ((), 10.0)
     assert config.limits == LimitsConfig(
         16_000, limits.MAX_FRAME_BYTES, limits.MAX_BODY_BYTES, 1024, 2**20, 60.0, 256
@@ -211,6 +213,13 @@ def test_a_section_checks_itself_and_tells_everything():
         "server.loop",
     ]
     assert isinstance(caught.value, ValueError)
+
+
+def test_booleans_are_true_and_false_alone():
+    assert Boolean().read("a.b", value=True) is True
+    for value in (1, "true", None):
+        sentence = sentence_of(Boolean().read, "a.b", value)
+        assert sentence.endswith("it takes true or false")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "fe80::1%eth0", "login-1.hpc.example", "::"])
@@ -240,6 +249,13 @@ def test_a_body_and_its_headers_fit_into_a_frame():
     Config(limits=LimitsConfig(max_frame_bytes=frame, max_body_bytes=frame - OVERHEAD))
     with pytest.raises(ConfigError, match="it takes at most 16384"):
         Config(limits=LimitsConfig(max_frame_bytes=frame, max_body_bytes=frame - OVERHEAD + 1))
+
+
+def test_the_frame_log_has_room_for_a_file():
+    sizes = {"max_file_bytes": 5000, "max_total_bytes": 5000}
+    assert Config(frame_log=FrameLogConfig(**sizes)).frame_log.max_total_bytes == 5000
+    with pytest.raises(ConfigError, match=r"frame_log\.max_total_bytes: 5000 bytes of files"):
+        Config(frame_log=FrameLogConfig(**{**sizes, "max_file_bytes": 5001}))
 
 
 def test_the_largest_frame_takes_the_largest_body():

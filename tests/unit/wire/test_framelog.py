@@ -11,17 +11,23 @@ from hypothesis import strategies as st
 
 from mqwire import framelog
 from mqwire.framelog import (
+    BINARY,
+    GAP,
     IN,
+    JSONL,
     MAX_FRAMES_BYTES,
     OUT,
+    FileName,
     FrameSplitter,
+    Gap,
     Header,
     LogReader,
     Record,
     RecordEncoder,
+    encode_gap,
     encode_header,
     file_name,
-    file_number,
+    parse_file_name,
 )
 from mqwire.frames import FrameWriter, prefix
 from mqwire.limits import MAX_CONTAINER_ENTRIES
@@ -48,20 +54,32 @@ def split(frames: bytes, direction: str = IN) -> list[framelog.LoggedFrame]:
 
 
 @pytest.mark.parametrize("number", [1, 42, 999_999, 1_000_000])
-def test_file_names_count(number):
-    assert file_number(file_name(number)) == number
+@pytest.mark.parametrize("form", [BINARY, JSONL])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_file_names_count(number, form, suffix):
+    name = file_name(number, form) + suffix
+    assert parse_file_name(name) == FileName(number, form, suffix == ".gz")
 
 
 def test_the_form_of_a_file_name():
     assert file_name(1) == "frames-000001.mqlog"
+    assert file_name(1, JSONL) == "frames-000001.jsonl"
 
 
 @pytest.mark.parametrize(
     "name",
-    ["frames-1.mqlog", "frames-000001.mqlog.gz", "frames--00001.mqlog", "xframes-000001.mqlog"],
+    [
+        "frames-1.mqlog",
+        "frames-000001.mqlog.gz.part",
+        "frames-000001.mqlog.xz",
+        "frames-000001.log",
+        "frames--00001.mqlog",
+        "xframes-000001.mqlog",
+        "frames-000001.mqlog\n",
+    ],
 )
-def test_other_names_have_no_number(name):
-    assert file_number(name) is None
+def test_other_names_are_no_logs(name):
+    assert parse_file_name(name) is None
 
 
 # Writing and reading
@@ -152,6 +170,31 @@ def test_and_no_more():
 def test_there_are_two_directions():
     with pytest.raises(AssertionError):
         RecordEncoder(3, "up", CLIENT, SERVER)
+
+
+def test_a_gap_is_a_record_as_every_other():
+    gap = Gap(17, 1234, 5, "No space left on device")
+    reader = LogReader()
+    [record] = reader.feed(a_log(encode_gap(9, gap)))
+    assert record[:6] == (9, 0, GAP, "", "", "")
+    [logged] = FrameSplitter().split(record)
+    facts = {"records": 17, "bytes": 1234, "since_ns": 5, "reason": "No space left on device"}
+    assert logged.frame == (0, "GAP", facts)
+
+
+def test_half_a_record_may_be_written_over():
+    first, second, third = (a_record(encode(["PING", number])) for number in (1, 2, 3))
+    reader = LogReader()
+    assert len(reader.feed(a_log(first) + second[:20])) == 1
+    offset = reader.offset
+    reader.forget_leftover()
+    assert (reader.offset, reader.leftover_bytes) == (offset, 0)
+    [record] = reader.feed(third)
+    assert record.frames == encode(["PING", 3])
+    assert reader.offset == offset + len(third)
+    reader.forget_leftover()
+    assert len(reader.feed(second)) == 1
+    assert reader.error is None
 
 
 # Damage
