@@ -243,10 +243,12 @@ def test_drips_do_not_stretch_a_time_out(server: FakeServer, client: mqclient.Cl
     assert 0.25 < time.monotonic() - started_at < 2
 
 
-def test_no_thread_is_started(server: FakeServer, client: mqclient.Client):
-    client.ping()
-    threads = {thread.name for thread in threading.enumerate()}
-    assert not [name for name in threads if "mq" in name.lower()]
+def test_no_thread_is_started(server: FakeServer):
+    before = set(threading.enumerate())
+    with mqclient.Client(server.url) as client:
+        client.ping()
+        started = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not [name for name in started if "mq" in name.lower()]
 
 
 def test_a_connection_that_is_replaced_is_closed(server: FakeServer):

@@ -220,3 +220,18 @@ def test_a_begun_pack_is_not_copied_for_each_pull():
     pack = fifo._packs[0]
     fifo.take(1, ANY_SIZE)
     assert fifo._packs[0] is pack
+
+
+def test_an_export_tells_when_each_pack_was_put_in():
+    fifo = Fifo()
+    for number in range(5):
+        fifo.append(pack_of("x"), 1, ((0, 1, {"n": number}, 4),), 1000 * number)
+    fifo.take(1, ANY_SIZE)
+    exported = list(fifo.export())
+    assert [entry[4] for entry in exported] == [1000, 2000, 3000, 4000]
+    rebuilt = Fifo()
+    rebuilt.restart(fifo.first_id)
+    for first_id, count, pack, headers, now_ms in exported:
+        assert rebuilt.append(pack, count, headers, now_ms) == first_id
+    assert rebuilt.oldest_ms() == fifo.oldest_ms()
+    assert rebuilt.take(9, ANY_SIZE) == fifo.take(9, ANY_SIZE)

@@ -305,6 +305,13 @@ class CountingUnpacker:
         return self._unpack()
 
 
+class TestKeys:
+    def test_a_key_that_is_no_string_is_refused(self):
+        reader = servers_reader()
+        error = broken(reader, framed(b"\x93\xa1P\x01\x81\xc4\x01k\x01"))
+        assert "no string" in error.message
+
+
 class TestPieces:
     @pytest.mark.parametrize("piece_bytes", [1, 7, 4096])
     def test_the_parser_is_not_asked_before_a_frame_is_whole(self, piece_bytes, monkeypatch):
