@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from pathlib import Path
@@ -44,7 +45,7 @@ def idle(connections: int, round_trips: int) -> None:
 
 def _machine() -> str:
     """Say what the figures were measured on."""
-    cores = len(__import__("os").sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0))
     return f"mqd {mqwire.__version__}, Python {platform.python_version()}, {cores} cores, loopback"
 
 

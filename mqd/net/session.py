@@ -116,7 +116,7 @@ class Session(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on: the client has read again."""
         self._is_unread = False
-        if self._unread_deadline is not None:
+        if self._unread_deadline is not None and not self._is_closing:
             self._unread_deadline.cancel()
         self.engine.begin_turn()
         self._go_on()
@@ -389,6 +389,8 @@ class Session(asyncio.Protocol):
 
     def _watch_reader(self, seconds: float) -> None:
         """Cut the client off unless it reads some of what was sent to it within `seconds`."""
+        if self._unread_deadline is not None:
+            self._unread_deadline.cancel()
         unsent_bytes = self._transport.get_write_buffer_size()
         self._unread_deadline = self._server.loop.call_later(
             seconds, self._judge_reader, seconds, unsent_bytes
