@@ -1,9 +1,12 @@
 """The composition root: config in, a serving process, an exit code out. Floor 4.
 
-Order of starting: address file looked at, frame log, sockets, address file written, the
-line that says so. Order of stopping: no new connections, the clients are told, the
-address file goes, the frame log is written out. A second signal does not hurry it:
-stopping is bounded by `mqd.net.server.CLOSE_SECONDS`.
+Order of starting: the data directory locked and its state recovered, address file looked
+at, journal, frame log, sockets, address file written, the line that says so. Order of
+stopping: no new connections, the clients are told, the address file goes, a last snapshot,
+the journal synced, the frame log written out. A second signal hurries it: the snapshot is
+left out. All else is bounded by `mqd.net.server.CLOSE_SECONDS`.
+
+A server whose journal cannot be written ends at once and answers nothing more.
 """
 
 from __future__ import annotations
@@ -11,34 +14,42 @@ from __future__ import annotations
 import asyncio
 import getpass
 import logging
+import os
 import signal
 import sys
-from contextlib import ExitStack
+import threading
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mqd.address_file import AddressFile, make_private_directory, own_address
-from mqd.clock import Clock
+from mqd.address_file import AddressFile, own_address
 from mqd.config import ConfigError, Problem
 from mqd.core.access import Role
-from mqd.core.broker import Bounds
+from mqd.engine.durable import Durable
 from mqd.engine.local import LocalEngine
 from mqd.net.authenticator import Authenticator
 from mqd.net.frame_log import FrameLog
 from mqd.net.server import Server, Services
 from mqd.passwords import PasswordChecker, Tokens, User, new_token
+from mqd.state import open_state
 from mqwire import __version__
 from mqwire.address import is_loopback
+from mqwire.levels import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mqd.config import Config
     from mqd.engine.base import Engine
+    from mqd.state import State
 
 _logger = logging.getLogger("mqd")
 
 EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+
+FAILED_SECONDS: Final = 0.8
+"""How long a server whose journal has failed may take to end."""
 
 
 def serve(config: Config, *, dev: bool) -> int:
@@ -55,22 +66,25 @@ def serve(config: Config, *, dev: bool) -> int:
         AddressFileError: another server uses the address file, or it cannot be written.
         ConfigError: the event loop that is asked for is not there.
         OSError: an address, a directory or a file cannot be had.
+        StorageError: the data directory cannot be used, or not any more.
     """
     logging.basicConfig(
         level=config.server.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    make_loop = _loop_factory(config.server.loop)
     address_file = None
     if config.address_file_path is not None:
         address_file = AddressFile(config.address_file_path)
         stale = address_file.check_free()
         if stale is not None:
             _logger.warning("%s", stale)
-    loop = _loop_factory(config.server.loop)()
+    state = open_state(config)
+    loop = make_loop()
     try:
         asyncio.set_event_loop(loop)
-        loop.run_until_complete(_Process(config, address_file, is_dev=dev).run())
+        loop.run_until_complete(_Process(config, state, address_file, is_dev=dev).run())
     finally:
         asyncio.set_event_loop(None)
         loop.close()
@@ -97,49 +111,58 @@ class _Process:
     """One run of the server."""
 
     config: Config
+    state: State
     address_file: AddressFile | None
     is_dev: bool
 
     async def run(self) -> None:
-        """Start, wait for a signal, stop."""
-        with ExitStack() as stack:
+        """Start, wait for a signal or for a failure, stop."""
+        hurry = asyncio.Event()
+        stop = _stop_event(hurry)
+        async with AsyncExitStack() as stack:
             tokens, checker = Tokens(), PasswordChecker()
             stack.callback(checker.close)
-            server = self._make_server(stack, tokens, checker)
-            stop = _stop_event()
+            server = self._make_server(stack, tokens, checker, hurry)
             urls = await server.start()
             try:
                 self._announce(stack, urls, tokens)
-                await stop.wait()
+                await _first_of(stop, server.failed)
+                if server.failed.is_set():
+                    self._end_soon(server.engine.failure)
                 _logger.info("stopping")
             finally:
                 await server.stop()
                 self._tell_loss(server.engine)
         _logger.info("stopped")
 
-    def _make_server(self, stack: ExitStack, tokens: Tokens, checker: PasswordChecker) -> Server:
-        config = self.config
-        try:
-            make_private_directory(config.storage_path)
-        except OSError as error:
-            sentence = f"{config.storage_path} cannot be made ({error.strerror})"
-            advice = "give another directory with --data-dir"
-            raise ConfigError([Problem("storage.path", f"{sentence}: {advice}")]) from error
+    def _make_server(
+        self,
+        stack: AsyncExitStack,
+        tokens: Tokens,
+        checker: PasswordChecker,
+        hurry: asyncio.Event,
+    ) -> Server:
+        config, state = self.config, self.state
+        loop = asyncio.get_running_loop()
         frame_log = None
         if config.frame_log.level != "off":
-            directory = config.frame_log_path
-            loop = asyncio.get_running_loop()
-            frame_log = FrameLog(directory, __version__, loop, config.frame_log)
+            frame_log = FrameLog(config.frame_log_path, __version__, loop, config.frame_log)
             stack.callback(frame_log.close)
-        queues = config.queues
-        bounds = Bounds(queues.max_messages, queues.max_bytes, queues.max_queues)
-        clock = Clock()
-        engine = LocalEngine(bounds, clock.now_ms, config.limits.max_frame_bytes)
+        if isinstance(state.storage, Durable):
+            state.storage.start(loop)
+            stack.push_async_callback(state.storage.stop, hurry)
+        engine = LocalEngine(
+            state.broker,
+            state.storage,
+            state.clock.now_ms,
+            max_frame_bytes=config.limits.max_frame_bytes,
+            level=LEVELS[config.storage.durability],
+        )
         authenticator = Authenticator(config.auth.users_by_name, checker, tokens)
-        services = Services(engine, clock, authenticator.authenticate, frame_log)
+        services = Services(engine, state.clock, authenticator.authenticate, frame_log)
         return Server(config, services)
 
-    def _announce(self, stack: ExitStack, urls: list[str], tokens: Tokens) -> None:
+    def _announce(self, stack: AsyncExitStack, urls: list[str], tokens: Tokens) -> None:
         """Write the address file and say that the server serves."""
         if self.address_file is not None:
             token = new_token()
@@ -149,19 +172,29 @@ class _Process:
             _logger.info("clients of this user find the server by %s", self.address_file.path)
         self._warn()
         _logger.info(
-            "mqd %s serves at %s; state is kept in memory, frames are logged to %s%s",
+            "mqd %s serves at %s; state is kept in %s, frames are logged to %s%s",
             __version__,
             ", ".join(urls),
+            self.config.storage_path if self.config.storage.journal else "memory alone",
             "nowhere" if self.config.frame_log.level == "off" else self.config.frame_log_path,
             "; --dev: passwords are well known" if self.is_dev else "",
         )
 
+    def _end_soon(self, failure: Exception | None) -> None:
+        """Say why it ends, and make sure that it does, whatever else hangs on that disk."""
+        _logger.critical("%s", failure)
+        watchdog = threading.Timer(FAILED_SECONDS, os._exit, (EXIT_FAILED,))
+        watchdog.daemon = True
+        watchdog.start()
+
     def _tell_loss(self, engine: Engine) -> None:
         """Say what ends with the process."""
+        if self.config.storage.journal:
+            return
         left = [info for info in engine.infos("*") if info["ready"]]
         if left:
             _logger.warning(
-                "%d messages in %d queues are gone: this version keeps its state in memory",
+                "%d messages in %d queues are gone: storage.journal is false",
                 sum(info["ready"] for info in left),
                 len(left),
             )
@@ -187,10 +220,25 @@ def _owner_name() -> str:
         return "owner"
 
 
-def _stop_event() -> asyncio.Event:
-    """Return an event that SIGTERM, SIGINT and SIGHUP (a closed terminal) set."""
+def _stop_event(hurry: asyncio.Event) -> asyncio.Event:
+    """Return an event that SIGTERM, SIGINT and SIGHUP (a closed terminal) set.
+
+    The second of them sets `hurry`.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        (hurry if stop.is_set() else stop).set()
+
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, on_signal)
     return stop
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    """Wait until one of the events is set."""
+    tasks = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()

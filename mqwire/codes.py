@@ -63,6 +63,10 @@ class Code(Enum):
     QUEUE_EXISTS = Meaning("a queue of this name exists", 409)
     QUEUE_FULL = Meaning("the push would take the queue past its bounds", 507, False, True)
     TOO_MANY_QUEUES = Meaning("the server holds as many queues as it may", 507, False, True)
+    STORAGE_FULL = Meaning("the server's disk has no room for it", 507, False, True)
+    NO_JOURNAL = Meaning("the server keeps its state in memory alone", 409)
+    SNAPSHOT_FAILED = Meaning("no snapshot could be made", 503, False, True)
+    NO_BACKUP = Meaning("the connection holds no backup", 409)
     INTERNAL = Meaning("the server failed while handling the request", 500)
 
     @property

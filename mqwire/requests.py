@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mqwire.codes import Code
 from mqwire.errors import RequestError, StreamError
+from mqwire.levels import LEVELS
 from mqwire.limits import MAX_REQUEST_ID
 from mqwire.names import check_name, check_pattern
 from mqwire.verbs import VERBS, Field, Kind, Verb
@@ -108,6 +109,8 @@ def _check_value(verb: str, field: Field, value: Any) -> None:
         check_pattern(value)
     elif field.kind is Kind.TEXT and len(value) > field.high:
         raise _out_of_range(verb, field, len(value))
+    elif field.kind is Kind.LEVEL and value not in LEVELS:
+        raise _no_level(verb, field, value)
 
 
 def _wrong_arity(verb: Verb, length: int) -> RequestError:
@@ -139,6 +142,15 @@ def _out_of_range(verb: str, field: Field, value: float) -> RequestError:
         code,
         f"{verb}: {what} must be from {field.low} to {field.high}, not {value}",
         {"verb": verb, "field": field.name, "low": field.low, "high": field.high, "got": value},
+    )
+
+
+def _no_level(verb: str, field: Field, value: str) -> RequestError:
+    known = ", ".join(LEVELS)
+    return RequestError(
+        Code.OUT_OF_RANGE,
+        f"{verb}: {field.name} must be one of {known}, not {_shown(value)}",
+        {"verb": verb, "field": field.name, "expected": list(LEVELS), "got": _cut(value)},
     )
 
 

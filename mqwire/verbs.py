@@ -22,6 +22,7 @@ class Kind(Enum):
     COUNT = ("an unsigned integer", (int,))
     SECONDS = ("a number of seconds", (int, float))
     FLAG = ("a boolean", (bool,))
+    LEVEL = ("a durability level (a string)", (str,))
     PACK = ("a pack (binary)", (bytes,))
     MAP = ("a map", (dict,))
     HEADERS = ("a map of headers, or an array with a map or nil for each message", (dict, tuple))
@@ -76,6 +77,7 @@ def _options(*fields: Field) -> dict[str, Field]:
 
 _QUEUE = Field("queue", Kind.NAME)
 _MAX = Field("max", Kind.COUNT, 1, limits.MAX_MESSAGES_PER_FRAME)
+_DURABILITY = Field("durability", Kind.LEVEL)
 
 _ALL = (
     Verb(
@@ -94,6 +96,7 @@ _ALL = (
         _options(
             Field("max_messages", Kind.COUNT, 1, limits.MAX_QUEUE_MESSAGES),
             Field("max_bytes", Kind.COUNT, 1, limits.MAX_QUEUE_BYTES),
+            _DURABILITY,
             Field("if_missing", Kind.FLAG),
         ),
     ),
@@ -114,13 +117,14 @@ _ALL = (
         ),
         _options(
             Field("headers", Kind.HEADERS),
+            _DURABILITY,
         ),
     ),
     Verb(
         "PULL",
         "remove the oldest messages and return them",
         (_QUEUE, _MAX),
-        _options(Field("wait", Kind.SECONDS, 0, limits.MAX_WAIT_SECONDS)),
+        _options(Field("wait", Kind.SECONDS, 0, limits.MAX_WAIT_SECONDS), _DURABILITY),
     ),
     Verb(
         "WAKE",
@@ -135,6 +139,13 @@ _ALL = (
     ),
     Verb("PURGE", "remove all messages of a queue", (_QUEUE,)),
     Verb("PING", "ask whether the server answers"),
+    Verb("STATS", "show the server's figures"),
+    Verb("SNAPSHOT", "make a snapshot of the state now"),
+    Verb(
+        "BACKUP",
+        "make a snapshot and hold it, or return a piece of the one that is held",
+        (Field("offset", Kind.COUNT, 0, limits.MAX_REQUEST_ID, is_required=False),),
+    ),
 )
 
 VERBS: dict[str, Verb] = {verb.name: verb for verb in _ALL}

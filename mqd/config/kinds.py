@@ -7,13 +7,10 @@ form in which the configuration holds it, so that 10 and 10.0 seconds are the sa
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from mqd.config.problems import ConfigError, Problem, refusal
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from mqd.config.problems import refusal
 
 
 class Kind(Protocol):
@@ -141,12 +138,9 @@ class Choice:
 
     Args:
         words: those that are taken.
-        reserved: words that mean something and are not taken, each with the sentence
-            that says why.
     """
 
     words: tuple[str, ...]
-    reserved: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def takes(self) -> str:
@@ -155,10 +149,6 @@ class Choice:
 
     def read(self, path: str, value: Any) -> str:
         """Return the word."""
-        if isinstance(value, str):
-            if value in self.words:
-                return value
-            if value in self.reserved:
-                sentence = f"{value} cannot be chosen: {self.reserved[value]}"
-                raise ConfigError([Problem(path, sentence)])
+        if isinstance(value, str) and value in self.words:
+            return value
         raise refusal(path, value, self.takes)

@@ -20,7 +20,7 @@ from mqd.config.users import UserEntry, Users
 from mqwire import limits
 from mqwire.address import DEFAULT_ADDRESS_FILE
 from mqwire.framelog import BINARY, JSONL
-from mqwire.levels import Level
+from mqwire.levels import LEVELS, Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 _BODY_OVERHEAD_BYTES: Final = limits.MAX_HEADERS_BYTES + limits.FRAME_OVERHEAD_BYTES
 _DAY_SECONDS: Final = 86_400
-_IN_MEMORY: Final = (
-    f"this version keeps its state in memory, so {Level.ACCEPTED.word} is all that it can promise"
-)
 
 
 @dataclass(frozen=True)
@@ -161,19 +158,37 @@ class StorageConfig(Section):
         flag="--data-dir",
     )
     durability: str = _key(
-        Level.ACCEPTED.word,
-        Choice(
-            (Level.ACCEPTED.word,),
-            {Level.WRITTEN.word: _IN_MEMORY, Level.SYNCED.word: _IN_MEMORY},
-        ),
-        "What has happened to a change when its OK leaves the server. This version keeps its "
-        "state in memory: accepted means that the change is there, and that it ends with the "
-        "process. written and synced are words reserved for a journal on disk, and are refused.",
+        Level.SYNCED.word,
+        Choice(tuple(LEVELS)),
+        "What has happened to a change when its OK leaves the server, where neither the request "
+        "nor the queue says otherwise. synced: it is on the disk and survives loss of power; "
+        "written: it is in the kernel and survives the death of the server; accepted: it is in "
+        "memory, and on the disk within about a second.",
+    )
+    journal: bool = _key(
+        True,
+        Boolean(),
+        "Whether the state is kept on disk at all. false keeps it in memory alone: everything "
+        "ends with the process, and every reply says accepted.",
+    )
+    segment_bytes: int = _key(
+        64 * limits.MIB,
+        Integer(64 * limits.KIB, 4096 * limits.MIB, "bytes"),
+        "Space that is reserved for a file of the journal, and for the next one ahead of it.",
     )
     snapshot_interval_seconds: float = _key(
         60.0,
         Seconds(_DAY_SECONDS),
-        "Reserved for snapshots of the state; without effect in this version.",
+        "How often a snapshot of the state takes the place of the journal before it, if "
+        "anything has changed. Another process makes it; a journal that grows past the state "
+        "is dealt with earlier.",
+    )
+    allow_network_filesystem: bool = _key(
+        False,
+        Boolean(),
+        "Whether the data directory may lie on NFS, Lustre and the like, where locks and syncs "
+        "may not mean what they say: two servers may use one directory, and what is promised "
+        "may be lost.",
     )
 
 

@@ -47,12 +47,15 @@ _ROLES_BY_VERB: Final[dict[str, frozenset[Role]]] = {
     "LIST": _EVERYONE,
     "INFO": _EVERYONE,
     "PEEK": _EVERYONE,
+    "STATS": _EVERYONE,
     "PUSH": _WORKERS,
     "PULL": _WORKERS,
     "WAKE": _WORKERS,
     "CREATE": _ADMINS,
     "DELETE": _ADMINS,
     "PURGE": _ADMINS,
+    "SNAPSHOT": _ADMINS,
+    "BACKUP": _ADMINS,
 }
 
 ALLOWED: Final[dict[Role, frozenset[str]]] = {

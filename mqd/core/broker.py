@@ -10,7 +10,7 @@ work as taking them; applying the PULL record of that many does the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mqd.core import records
 from mqd.core.errors import over_cap, queue_exists, queue_not_found, too_many_queues
@@ -19,7 +19,7 @@ from mqd.core.queue import Queue, Waiter
 from mqwire.names import matches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from mqd.core.records import Record
 
@@ -51,6 +51,8 @@ class Broker:
         self._by_name: dict[str, Queue] = {}
         self._by_uid: dict[int, Queue] = {}
         self._last_uid = 0
+        self.clock_ms = 0
+        """When the newest record was made; time goes on from there after a restart."""
         self._appliers: dict[int, Callable[..., int]] = {
             records.CREATE: self._apply_create,
             records.DELETE: self._apply_delete,
@@ -58,7 +60,7 @@ class Broker:
             records.PULL: self._apply_pull,
             records.PURGE: self._apply_purge,
             records.RESTORE: self._apply_restore,
-            records.LAST_UID: self._apply_last_uid,
+            records.COUNTERS: self._apply_counters,
         }
 
     def __len__(self) -> int:
@@ -84,15 +86,13 @@ class Broker:
             if matches(pattern, name):
                 yield self._by_name[name]
 
-    def plan_create(
-        self, name: str, max_messages: int | None, max_bytes: int | None, now_ms: int
-    ) -> Record:
+    def plan_create(self, name: str, options: Mapping[str, Any], now_ms: int) -> Record:
         """Plan a new queue.
 
         Args:
             name: checked against the rule for names already.
-            max_messages: the queue's bound, or None for the server's.
-            max_bytes: the same in bytes.
+            options: those of CREATE that describe the queue, each of its type and within
+                the bounds of the protocol; a bound that is left out is the server's.
             now_ms: when.
 
         Raises:
@@ -103,13 +103,11 @@ class Broker:
             raise queue_exists(name)
         if len(self._by_name) >= bounds.max_queues:
             raise too_many_queues(bounds.max_queues)
-        messages = bounds.max_messages if max_messages is None else max_messages
-        size_bytes = bounds.max_bytes if max_bytes is None else max_bytes
-        if messages > bounds.max_messages:
-            raise over_cap("max_messages", bounds.max_messages, messages)
-        if size_bytes > bounds.max_bytes:
-            raise over_cap("max_bytes", bounds.max_bytes, size_bytes)
-        return (records.CREATE, self._last_uid + 1, name, messages, size_bytes, now_ms)
+        caps = {"max_messages": bounds.max_messages, "max_bytes": bounds.max_bytes}
+        for option, cap in caps.items():
+            if options.get(option, cap) > cap:
+                raise over_cap(option, cap, options[option])
+        return (records.CREATE, self._last_uid + 1, name, {**caps, **options}, now_ms)
 
     def plan_delete(self, name: str) -> Record:
         """Plan to delete a queue with its messages; QUEUE_NOT_FOUND if there is none."""
@@ -183,8 +181,7 @@ class Broker:
                 records.RESTORE,
                 uid,
                 queue.name,
-                queue.max_messages,
-                queue.max_bytes,
+                queue.options,
                 queue.created_ms,
                 fifo.first_id,
                 queue.pulled,
@@ -192,36 +189,34 @@ class Broker:
             )
             for first_id, count, pack, headers, now_ms in fifo.export():
                 yield (records.PUSH, uid, first_id, count, pack, headers, now_ms)
-        yield (records.LAST_UID, self._last_uid)
+        yield (records.COUNTERS, self._last_uid, self.clock_ms)
 
-    def _apply_create(
-        self, uid: int, name: str, max_messages: int, max_bytes: int, now_ms: int
-    ) -> int:
-        queue = Queue(uid, name, max_messages, max_bytes, now_ms)
-        self._by_name[name] = self._by_uid[uid] = queue
+    def _apply_create(self, uid: int, name: str, options: dict[str, Any], now_ms: int) -> int:
+        self._by_name[name] = self._by_uid[uid] = Queue(uid, name, options, now_ms)
         self._last_uid = uid
+        self.clock_ms = now_ms
         return uid
 
-    def _apply_restore(  # noqa: PLR0913, PLR0917  a record's fields
+    def _apply_restore(
         self,
         uid: int,
         name: str,
-        max_messages: int,
-        max_bytes: int,
+        options: dict[str, Any],
         created_ms: int,
         first_id: int,
         pulled: int,
         purged: int,
     ) -> int:
-        self._apply_create(uid, name, max_messages, max_bytes, created_ms)
+        self._apply_create(uid, name, options, created_ms)
         queue = self._by_uid[uid]
         queue.fifo.restart(first_id)
         queue.pulled, queue.purged = pulled, purged
         queue.pushed = pulled + purged
         return uid
 
-    def _apply_last_uid(self, uid: int) -> int:
+    def _apply_counters(self, uid: int, now_ms: int) -> int:
         self._last_uid = uid
+        self.clock_ms = now_ms
         return uid
 
     def _apply_delete(self, uid: int) -> int:
@@ -240,6 +235,7 @@ class Broker:
     ) -> int:
         queue = self._by_uid[uid]
         queue.pushed += count
+        self.clock_ms = now_ms
         assigned = queue.fifo.append(pack, count, headers, now_ms)
         assert assigned == first_id, "a record belongs to the state that it was planned on"
         return first_id

@@ -7,6 +7,7 @@ from typing import Any
 
 from mqd.core.errors import queue_full
 from mqd.core.fifo import Batch, Fifo
+from mqwire.levels import LEVELS, Level
 
 
 class Waiter:
@@ -28,14 +29,23 @@ class Queue:
     """One queue. Its persistent part changes through records only, see `mqd.core.broker`.
 
     `pushed == pulled + purged + fifo.count` holds after every record.
+
+    Args:
+        uid: its number, never used twice.
+        name: what clients call it.
+        options: as they are on record: `max_messages`, `max_bytes`, and `durability` (a
+            level's word) where the queue has a level of its own.
+        created_ms: when it was created.
     """
 
     __slots__ = (
         "created_ms",
         "fifo",
+        "level",
         "max_bytes",
         "max_messages",
         "name",
+        "options",
         "pulled",
         "purged",
         "pushed",
@@ -43,13 +53,14 @@ class Queue:
         "waiters",
     )
 
-    def __init__(
-        self, uid: int, name: str, max_messages: int, max_bytes: int, created_ms: int
-    ) -> None:
+    def __init__(self, uid: int, name: str, options: dict[str, Any], created_ms: int) -> None:
         self.uid = uid
         self.name = name
-        self.max_messages = max_messages
-        self.max_bytes = max_bytes
+        self.options = options
+        self.max_messages: int = options["max_messages"]
+        self.max_bytes: int = options["max_bytes"]
+        word = options.get("durability")
+        self.level: Level | None = None if word is None else LEVELS[word]
         self.created_ms = created_ms
         self.pushed = self.pulled = self.purged = 0
         self.fifo = Fifo()
@@ -86,6 +97,6 @@ class Queue:
             "pulled": self.pulled,
             "purged": self.purged,
             "waiting": len(self.waiters),
-            "options": {"max_messages": self.max_messages, "max_bytes": self.max_bytes},
+            "options": dict(self.options),
             "created_at": self.created_ms / 1000,
         }

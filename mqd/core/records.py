@@ -3,18 +3,19 @@
 A record is a plain tuple, its kind first, so that making one costs next to
 nothing and msgpack can hold it as it is:
 
-    (CREATE, uid, name, max_messages, max_bytes, now_ms)
+    (CREATE, uid, name, options, now_ms)
     (DELETE, uid)
     (PUSH,   uid, first_id, count, pack, headers, now_ms)
     (PULL,   uid, count)            the oldest `count` messages leave
     (PURGE,  uid)
-    (RESTORE, uid, name, max_messages, max_bytes, created_ms, first_id, pulled, purged)
+    (RESTORE, uid, name, options, created_ms, first_id, pulled, purged)
                                     a queue as it was, its messages to follow as PUSHes
-    (LAST_UID, uid)                 numbers up to this one have been used
+    (COUNTERS, uid, now_ms)         numbers up to this one have been used, and it was so late
 
 `uid` numbers queues over the whole life of the server and is never used twice,
 so a record can never meet another queue that happens to have the same name.
-`headers` is a tuple of header runs, see `mqd.core.fifo`.
+`headers` is a tuple of header runs, see `mqd.core.fifo`. `options` is a map, see
+`mqd.core.queue.Queue`.
 """
 
 from __future__ import annotations
@@ -29,4 +30,4 @@ PUSH: Final = 3
 PULL: Final = 4
 PURGE: Final = 5
 RESTORE: Final = 6
-LAST_UID: Final = 7
+COUNTERS: Final = 7

@@ -6,14 +6,22 @@ carried out and its result returned at once, or refused with a `CodedError`; onl
 a pull on an empty queue may wait, and then its `Wait` is told later. Nothing in
 an engine awaits between judging a command and carrying it out, so there are no
 locks.
+
+What a command has changed is on its way to the disk when the turn has ended
+(`end_turn`). Whoever holds results keeps them back until `has_reached` says yes to
+what `needs` has said of them after that; `on_progress` is called when it is worth
+asking again. An engine that has failed keeps no promises: `failure` tells why, and
+nothing may leave any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from mqwire.errors import CodedError
+from mqwire.levels import Level
 
 Results: TypeAlias = tuple[Any, ...]
 """What stands behind "OK" in a reply, in the form of PROTOCOL.md."""
@@ -24,7 +32,32 @@ NO_MESSAGES: Results = ((), ())
 HeaderRuns: TypeAlias = tuple[tuple[int, int, dict[str, Any], int], ...]
 """Runs `(offset, count, headers, encoded bytes of one message's headers)`, by offset."""
 
-OnEnd: TypeAlias = Callable[[Results | CodedError], None]
+OnEnd: TypeAlias = Callable[[Results | CodedError, Level], None]
+"""Takes what a wait has ended with, and the level that it is to reach before it leaves."""
+
+Needs: TypeAlias = tuple[int, int]
+"""How far the engine's records must have been written, and synced."""
+
+NEEDS_NOTHING: Needs = (0, 0)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot that was made.
+
+    Args:
+        number: counts up from 1.
+        records: how many are in it.
+        size_bytes: of its file.
+        seconds: how long it took.
+        path: its file; it may go when the next one is there.
+    """
+
+    number: int
+    records: int
+    size_bytes: int
+    seconds: float
+    path: str
 
 
 class Wait(Protocol):
@@ -36,23 +69,62 @@ class Wait(Protocol):
 
 
 class Engine(Protocol):
-    """Carries commands out. Names have been checked; numbers are within their bounds."""
+    """Carries commands out. Names have been checked; numbers are within their bounds.
 
-    durability: str
-    """The level that a reply has reached when it is returned, see `mqwire.levels`."""
+    A command that takes a `level` goes by the queue's where it is None, and returns with
+    its result the level that this is to reach before it leaves.
+    """
+
+    level: Level
+    """The level of commands and queues that name none."""
+
+    pushed: int
+    """Messages that were pushed since the start."""
+
+    pulled: int
+    """Messages that were pulled since the start."""
+
+    on_progress: Callable[[], None]
+    """Called in the event loop when records have come further, or the engine has failed."""
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why nothing can be promised any more; None while all is well."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much is on its way to the disk that clients have to wait."""
 
     def begin_turn(self) -> None:
         """Read the clock for the requests that follow."""
 
-    def create(
-        self, name: str, max_messages: int | None, max_bytes: int | None, *, if_missing: bool
-    ) -> dict[str, Any]:
-        """Create a queue and return its info. QUEUE_EXISTS, TOO_MANY_QUEUES, OUT_OF_RANGE."""
+    def end_turn(self, level: Level) -> None:
+        """Hand on what the turn has changed; `level` is the highest that is waited for."""
 
-    def delete(self, name: str) -> int:
+    def needs(self, level: Level, *, shows_messages: bool) -> Needs:
+        """Tell what the results of the turn that has ended rest on.
+
+        Args:
+            level: the highest of theirs.
+            shows_messages: whether there are messages among them: their push has to have
+                reached its own level, too.
+        """
+
+    def has_reached(self, needs: Needs) -> bool:
+        """Tell whether results that need this may leave."""
+
+    def create(
+        self, name: str, options: Mapping[str, Any], *, if_missing: bool
+    ) -> tuple[dict[str, Any], Level]:
+        """Create a queue and return its info.
+
+        QUEUE_EXISTS, TOO_MANY_QUEUES, OUT_OF_RANGE, NO_JOURNAL, STORAGE_FULL.
+        """
+
+    def delete(self, name: str) -> tuple[int, Level]:
         """Delete a queue; those who wait get QUEUE_NOT_FOUND. Returns messages removed."""
 
-    def purge(self, name: str) -> int:
+    def purge(self, name: str) -> tuple[int, Level]:
         """Remove the messages of a queue. Returns how many."""
 
     def info(self, name: str) -> dict[str, Any]:
@@ -61,13 +133,23 @@ class Engine(Protocol):
     def infos(self, pattern: str) -> list[dict[str, Any]]:
         """Describe the queues whose names fit, sorted by name."""
 
-    def push(self, name: str, count: int, pack: bytes, headers: HeaderRuns) -> int:
-        """Append messages and serve those who wait. Returns the first id. QUEUE_FULL."""
+    def push(
+        self, name: str, count: int, pack: bytes, headers: HeaderRuns, level: Level | None
+    ) -> tuple[int, Level]:
+        """Append messages and serve those who wait. Returns the first id.
 
-    def pull(self, name: str, most: int) -> Results:
-        """Remove the oldest messages and return them, or `NO_MESSAGES`."""
+        QUEUE_FULL, NO_JOURNAL, STORAGE_FULL.
+        """
 
-    def wait(self, name: str, most: int, seconds: float, on_end: OnEnd) -> Wait:
+    def pull(self, name: str, most: int, level: Level | None) -> tuple[Results, Level]:
+        """Remove the oldest messages and return them, or `NO_MESSAGES`.
+
+        NO_JOURNAL, STORAGE_FULL.
+        """
+
+    def wait(
+        self, name: str, most: int, seconds: float, level: Level | None, on_end: OnEnd
+    ) -> Wait:
         """Wait for messages of a queue that is empty now; `on_end` is called once."""
 
     def wake(self, wait: Wait) -> bool:
@@ -78,6 +160,16 @@ class Engine(Protocol):
 
     def peek(self, name: str, skip: int, most: int) -> Results:
         """Return messages without removing them."""
+
+    async def snapshot(self) -> Snapshot:
+        """Make a snapshot of the state, all that was done before included.
+
+        Raises:
+            CodedError: NO_JOURNAL or SNAPSHOT_FAILED.
+        """
+
+    def stats(self) -> dict[str, Any]:
+        """Return the engine's parts of STATS: `queues`, `journal`, `snapshot`, `recovery`."""
 
     def next_deadline_ms(self) -> int | None:
         """When `expire` has to be called next, on the engine's clock; None for never."""

@@ -19,9 +19,10 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mqd.config import FrameLogConfig
+from mqd.net.frame_log_files import stored_files
 from mqd.net.frame_log_format import new_format
 from mqd.net.frame_log_keeper import Keeper
 from mqd.net.frame_log_writer import Load, Writer, joined
@@ -99,6 +100,8 @@ class FrameLog:
         config = FrameLogConfig() if config is None else config
         self.has_bodies = config.level == "full"
         """Whether bodies are logged."""
+        self._directory = directory
+        self._level = config.level
         self._now_ns = steady_clock() if now_ns is None else now_ns
         self._loop = loop
         self._parts: list[bytes] = []
@@ -137,6 +140,23 @@ class FrameLog:
             behind_bytes=self._part_bytes + self._handed_bytes - writer.done_bytes,
             is_failing=writer.is_failing or self._is_stalled,
         )
+
+    def figures(self) -> dict[str, Any]:
+        """Return the part `frame_log` of STATS."""
+        stats = self.stats()
+        try:
+            files = stored_files(self._directory)
+        except OSError:
+            files = []  # `is_failing` says that something is wrong with the disk
+        return {
+            "level": self._level,
+            "files": len(files),
+            "bytes": sum(file.size_bytes for file in files),
+            "backlog_bytes": stats.behind_bytes,
+            "lost_records": stats.lost_records,
+            "is_behind": self.is_behind,
+            "is_failing": stats.is_failing,
+        }
 
     def append(self, head: bytes, frames: list[bytes], size_bytes: int) -> None:
         """Log one record.

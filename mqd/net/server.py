@@ -12,6 +12,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from mqd.net.meters import Meters
 from mqd.net.session import CLOSE_SECONDS, Session
 from mqd.net.tap import new_tap
 from mqd.net.ticker import Ticker
@@ -19,6 +20,7 @@ from mqwire import PROTOCOL_VERSION, __version__
 from mqwire.codes import Code
 from mqwire.errors import StreamError
 from mqwire.frames import FrameWriter
+from mqwire.levels import Level
 from mqwire.limits import MAX_MESSAGES_PER_FRAME
 from mqwire.packs import PackChecker
 
@@ -76,9 +78,16 @@ class Server:
         self.pack_checker = PackChecker()
         self.unflushed: list[Session] = []
         """Sessions with replies that leave at the end of the turn."""
+        self.waiting: set[Session] = set()
+        """Sessions that wait for records to come further."""
+        self.failed = asyncio.Event()
+        """Set when the engine cannot keep promises any more: nothing is answered from then on."""
         self._config = config
         self._authenticate = services.authenticate
         self._frame_log = services.frame_log
+        self.engine.on_progress = self._progressed
+        engine = self.engine
+        self.meters = Meters(lambda: (engine.pushed, engine.pulled))
         self._ticker = Ticker(self.engine, self.loop, services.clock.now_ms, self.end_turn)
         self._sessions: set[Session] = set()
         self._all_gone = asyncio.Event()
@@ -113,6 +122,7 @@ class Server:
         except OSError:
             self.close_listeners()
             raise
+        self.meters.start(self.loop)
         for listening in listener.sockets:
             urls += _reachable_urls(listening.getsockname())
         return urls
@@ -121,6 +131,7 @@ class Server:
         """Stop listening, tell the clients, and close what they leave open."""
         self.close_listeners()
         self._ticker.stop()
+        self.meters.stop()
         going = StreamError(Code.SHUTTING_DOWN, "the server is stopping; try again when it is back")
         for session in list(self._sessions):
             session.break_off(going)
@@ -150,6 +161,7 @@ class Server:
             The client's address, and the tap for the frame log if there is one.
         """
         self._sessions.add(session)
+        self.meters.opened += 1
         peer = _address(transport.get_extra_info("peername"), session.number)
         local = _address(transport.get_extra_info("sockname"), 0)
         tap = None
@@ -169,6 +181,7 @@ class Server:
     def unregister(self, session: Session) -> None:
         """Let a session go."""
         self._sessions.discard(session)
+        self.waiting.discard(session)
         if not self._sessions:
             self._all_gone.set()
 
@@ -185,7 +198,7 @@ class Server:
             "server": "mqd",
             "version": __version__,
             "protocol": PROTOCOL_VERSION,
-            "durability": self.engine.durability,
+            "durability": self.engine.level.word,
             "limits": {
                 "max_frame_bytes": limits.max_frame_bytes,
                 "max_body_bytes": limits.max_body_bytes,
@@ -193,14 +206,62 @@ class Server:
             },
         }
 
+    def stats(self) -> dict[str, Any]:
+        """Return what STATS answers."""
+        meters = self.meters
+        parts = self.engine.stats()
+        recovery = parts["recovery"]
+        return {
+            "server": {
+                "version": __version__,
+                "started_at": meters.started_at,
+                "uptime_seconds": meters.uptime_seconds,
+                "epoch": recovery.pop("epoch") if recovery else 0,
+            },
+            "connections": {
+                "open": len(self._sessions),
+                "limit": self._max_connections,
+                "opened": meters.opened,
+                "refused": meters.refused,
+            },
+            "requests": {**meters.totals()._asdict(), "errors": meters.errors},
+            "rates": meters.rates(),
+            "frame_log": self._frame_log.figures() if self._frame_log is not None else None,
+            **parts,
+        }
+
     def end_turn(self) -> None:
-        """Send what the turn has brought about, and look when the next deadline is."""
+        """Hand on what the turn has changed, send what may leave, look at the next deadline."""
         unflushed = self.unflushed
+        level = Level.ACCEPTED
+        for session in unflushed:
+            level = max(level, session.outbox.level)
+        self.engine.end_turn(level)
+        if self.engine.failure is not None:
+            self._fail()
+            return
         while unflushed:
             unflushed.pop().flush()
         self._ticker.arm()
 
     # Inside
+
+    def _progressed(self) -> None:
+        """Records have come further: whoever has waited for that looks again."""
+        if self.engine.failure is not None:
+            self._fail()
+            return
+        waiting, self.waiting = self.waiting, set()
+        for session in waiting:
+            session.look_again()
+
+    def _fail(self) -> None:
+        """End every connection without a word: no OK may leave any more."""
+        if not self.failed.is_set():
+            self.failed.set()
+            self.close_listeners()
+            for session in list(self._sessions):
+                session.abort()
 
     def _new_session(self) -> Session:
         self._last_number += 1

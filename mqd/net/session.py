@@ -3,11 +3,12 @@
 Theory of operation. Bytes that come in become frames; each frame is answered at once,
 in order, and the replies of a read leave in one write. A session is *held* while frames
 must wait: while a password is checked, while the client does not read its replies, while
-the frame log is behind, and when it has used up its share of a turn. A held session reads
-nothing from its socket, so a client feels that in its own sending; nothing is dropped and
-nothing piles up.
+the frame log or the journal is behind, and when it has used up its share of a turn. A held
+session reads nothing from its socket, so a client feels that in its own sending; nothing is
+dropped and nothing piles up.
 
-All writing goes through `_flush`, all ending through `break_off` and `connection_lost`.
+All writing goes through `flush`, all ending through `break_off` and `connection_lost`. What
+rests on records that are still on their way to the disk waits in the outbox.
 """
 
 from __future__ import annotations
@@ -17,24 +18,32 @@ import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from mqd.engine.base import NO_MESSAGES
+from mqd.net.outbox import Outbox
 from mqd.net.verbs import HANDLERS_BY_ROLE, Reply, refuse
 from mqwire.codes import Code
 from mqwire.errors import CodedError, RequestError, StreamError
-from mqwire.frames import Frame, FrameReader, prefix
+from mqwire.framelog_bodies import without_bodies
+from mqwire.frames import Frame, FrameReader, FrameWriter, prefix
 from mqwire.limits import (
     MAX_CONTAINER_BYTES,
     MAX_FRAME_BYTES_BEFORE_AUTH,
     MAX_REQUEST_ID,
+    PREFIX_BYTES,
 )
 from mqwire.requests import check_envelope, check_request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from mqd.core.access import Role
     from mqd.engine.base import Results, Wait
+    from mqd.net.backups import Backup
     from mqd.net.frame_log import FrameLog
     from mqd.net.server import Server
     from mqd.net.tap import Tap
     from mqd.passwords import User
+    from mqwire.levels import Level
 
 _logger = logging.getLogger("mqd.session")
 
@@ -58,6 +67,8 @@ class Session(asyncio.Protocol):
         self.engine = server.engine
         self.check_pack = server.pack_checker.check
         self.max_body_bytes = server.limits.max_body_bytes
+        self.max_frame_bytes = server.limits.max_frame_bytes
+        self.server_stats = server.stats
         self.role: Role | None = None
         self.peer = ""
         self._server = server
@@ -65,18 +76,22 @@ class Session(asyncio.Protocol):
         self._reader = FrameReader(MAX_FRAME_BYTES_BEFORE_AUTH, MAX_CONTAINER_BYTES)
         self._handlers = HANDLERS_BY_ROLE[None]
         self._tap: Tap | None = None
-        self._out: list[bytes] = []
-        self._out_bytes = 0
+        self.outbox = Outbox(server.engine)
+        self.backup: Backup | None = None
+        """The backup that the client fetches."""
         self._backlog: list[Frame] = []
         self._waits: dict[int, Wait] = {}
+        self._tasks: dict[int, asyncio.Task[Results]] = {}
         self._auth_task: asyncio.Task[User] | None = None
         self._next_turn: asyncio.Handle | None = None
         self._is_held = False
         self._is_share_used = False
         self._is_unread = False
         self._is_log_behind = False
+        self._is_journal_behind = False
         self._is_closing = False
         self._has_failed_auth = False
+        self._auth_over: Callable[[], None] | None = None
         self._auth_deadline: asyncio.TimerHandle | None = None
         self._unread_deadline: asyncio.TimerHandle | None = None
 
@@ -93,6 +108,7 @@ class Session(asyncio.Protocol):
                 self._server.auth_timeout_seconds, self._auth_timed_out
             )
         else:
+            self._server.meters.refused += 1
             most = self._server.max_connections
             message = f"the server holds {most} connections, which is all it may; try again later"
             self.break_off(StreamError(Code.TOO_MANY_CONNECTIONS, message, {"limit": most}))
@@ -129,8 +145,10 @@ class Session(asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
         self._backlog.clear()
-        self._out.clear()
+        self.outbox.clear()
         self._forget_waits()
+        if self.backup is not None:
+            self.backup.close()
         self._server.unregister(self)
 
     # What verbs call
@@ -141,26 +159,40 @@ class Session(asyncio.Protocol):
         self._auth_task.add_done_callback(lambda task: self._authenticated(request_id, task))
         self._hold()
 
-    def wait(self, request_id: int, name: str, most: int, seconds: float) -> None:
+    def wait(
+        self, request_id: int, name: str, most: int, seconds: float, level: Level | None
+    ) -> None:
         """Let a pull wait for messages.
 
         Raises:
             RequestError: ID_IN_USE or TOO_MANY_WAITS.
         """
-        if request_id in self._waits:
-            raise RequestError(
-                Code.ID_IN_USE, f"request {request_id} still waits; number requests afresh"
-            )
-        limit = self._server.limits.max_waits_per_connection
-        if len(self._waits) >= limit:
-            raise RequestError(
-                Code.TOO_MANY_WAITS,
-                f"{limit} PULLs of this connection wait already; use more connections",
-                {"limit": limit},
-            )
+        self._check_may_wait(request_id)
         self._waits[request_id] = self.engine.wait(
-            name, most, seconds, lambda outcome: self._wait_over(request_id, outcome)
+            name,
+            most,
+            seconds,
+            level,
+            lambda outcome, reached: self._wait_over(request_id, outcome, reached),
         )
+
+    def answer_later(self, request_id: int, results: Coroutine[Any, Any, Results]) -> None:
+        """Answer with what a coroutine returns or raises, when that is there.
+
+        Raises:
+            RequestError: ID_IN_USE or TOO_MANY_WAITS.
+        """
+        try:
+            self._check_may_wait(request_id)
+        except RequestError:
+            results.close()
+            raise
+        task = self._tasks[request_id] = self._server.loop.create_task(results)
+        task.add_done_callback(lambda task: self._task_over(request_id, task))
+
+    def rest_on(self, level: Level) -> None:
+        """Hold the reply that follows, and its turn, back until its level is reached."""
+        self.outbox.level = max(self.outbox.level, level)
 
     def use_up_share(self) -> None:
         """Let others have their turn after this request, which is a costly one."""
@@ -174,29 +206,45 @@ class Session(asyncio.Protocol):
     # What the server calls
 
     def flush(self) -> None:
-        """Write the replies that have gathered, in one piece."""
-        if not self._out:
-            return
-        data = b"".join(self._out)
-        self._out.clear()
-        self._out_bytes = 0
-        if self._transport.is_closing():
-            return
-        if self._tap is not None:
-            self._tap.sent(data)
-            self._look_at_log(self._tap.log)
-        self._transport.write(data)
+        """Send what may leave; the engine's turn, if there was one, has ended."""
+        outbox = self.outbox
+        outbox.close_turn()
+        data, logged = outbox.take_ready()
+        if data and not self._transport.is_closing():
+            if self._tap is not None:
+                self._tap.sent(logged)
+                self._look_at_log(self._tap.log)
+            self._transport.write(data)
+        if not outbox.is_empty:
+            self._server.waiting.add(self)
+        elif self._is_closing:
+            self._transport.close()
+        if self._must_wait_for_disk():
+            self._server.waiting.add(self)
+            if not self._is_journal_behind:
+                self._is_journal_behind = True
+                self._hold()
+
+    def look_again(self) -> None:
+        """Records have come further: send what may leave now, and go on if that was it."""
+        self.flush()
+        if self._auth_over is not None and self.outbox.is_empty:
+            auth_over, self._auth_over = self._auth_over, None
+            auth_over()
+        elif self._is_journal_behind and not self._must_wait_for_disk():
+            self._is_journal_behind = False
+            self.engine.begin_turn()
+            self._go_on()
 
     def break_off(self, error: CodedError) -> None:
-        """Say why, with a frame of the server's own, and close."""
+        """Say why, with a frame of the server's own, and close when all has been sent."""
         if self._is_closing:
             return
         self._reply((0, "ERR", error.code.name, error.message, error.details))
         self._is_closing = True
         self._backlog.clear()
         self._forget_waits()  # nothing may be delivered to it any more
-        self.flush()
-        self._transport.close()
+        self._server.end_turn()
         self._watch_reader(CLOSE_SECONDS)
 
     def abort(self) -> None:
@@ -211,6 +259,7 @@ class Session(asyncio.Protocol):
             self._backlog += frames
             return
         answered = self._answer(frames) if frames else 0
+        self._server.meters.frames += answered
         if self._is_closing:
             return
         if answered < len(frames):
@@ -229,7 +278,8 @@ class Session(asyncio.Protocol):
         """
         handlers, limits = self._handlers, self._server.limits
         max_unsent, most = limits.max_unsent_bytes, limits.max_frames_per_turn
-        pack, out = self._server.pack, self._out
+        pack, outbox = self._server.pack, self.outbox
+        out = outbox.parts
         self._is_share_used = False
         ends_at = monotonic() + TURN_SECONDS
         for number, frame in enumerate(frames, 1):
@@ -249,24 +299,25 @@ class Session(asyncio.Protocol):
                         self._server.unflushed.append(self)
                     out.append(prefix(len(body)))
                     out.append(body)
-                    self._out_bytes += len(body)
-            if self._out_bytes > max_unsent:
-                self.flush()
-            is_over = number == most or (not number & 15 and monotonic() > ends_at)
+                    outbox.size_bytes += len(body) + PREFIX_BYTES
+            is_over = (
+                number == most
+                or outbox.size_bytes > max_unsent
+                or (not number & 15 and monotonic() > ends_at)
+            )
             if is_over or self._is_held or self._is_share_used or self._is_closing:
                 return number
         return len(frames)
 
     def _reply(self, reply: Reply) -> None:
         """Put a reply with those that leave at the end of the turn."""
-        body = self._server.pack(reply)
-        if not self._out:
+        if not self.outbox.parts:
             self._server.unflushed.append(self)
-        self._out += (prefix(len(body)), body)
-        self._out_bytes += len(body)
+        self.outbox.add(self._server.pack(reply))
 
     def _refuse(self, frame: Frame, error: CodedError) -> None:
         """Answer a request that cannot be carried out."""
+        self._server.meters.errors += 1
         if isinstance(error, StreamError):
             self.break_off(error)
         else:
@@ -289,16 +340,53 @@ class Session(asyncio.Protocol):
         message = "the server failed while handling the request; its log says more"
         self._reply((request_id, "ERR", Code.INTERNAL.name, message, {}))
 
-    def _wait_over(self, request_id: int, outcome: Results | CodedError) -> None:
+    def _wait_over(self, request_id: int, outcome: Results | CodedError, level: Level) -> None:
         self._waits.pop(request_id, None)
         if isinstance(outcome, CodedError):
             self._reply(_error_reply(request_id, outcome))
+            return
+        if outcome is not NO_MESSAGES:
+            self.outbox.shows_messages = True
+        self.rest_on(level)
+        self._reply((request_id, "OK", *outcome))
+
+    def _task_over(self, request_id: int, task: asyncio.Task[Results]) -> None:
+        self._tasks.pop(request_id, None)
+        if task.cancelled() or self._is_closing:
+            return
+        self.engine.begin_turn()
+        try:
+            results = task.result()
+        except CodedError as error:
+            self._reply(_error_reply(request_id, error))
+        except Exception as error:  # noqa: BLE001  as in _answer
+            self._fail(("", request_id), error)
         else:
-            self._reply((request_id, "OK", *outcome))
+            reply = (request_id, "OK", *results)
+            self._reply(reply)
+            if type(results[0]) is bytes:  # a piece of a backup
+                self.outbox.logged_as = FrameWriter().encode(without_bodies(reply))
+        self._server.end_turn()
+
+    def _check_may_wait(self, request_id: int) -> None:
+        if request_id in self._waits or request_id in self._tasks:
+            raise RequestError(
+                Code.ID_IN_USE, f"request {request_id} still waits; number requests afresh"
+            )
+        limit = self._server.limits.max_waits_per_connection
+        if len(self._waits) + len(self._tasks) >= limit:
+            raise RequestError(
+                Code.TOO_MANY_WAITS,
+                f"{limit} requests of this connection wait already; use more connections",
+                {"limit": limit},
+            )
 
     def _authenticated(self, request_id: int, task: asyncio.Task[User]) -> None:
         """Reply to AUTH and go on with what came after it."""
         if task.cancelled() or self._is_closing:
+            return
+        if not self.outbox.is_empty:  # replies to somebody who is not this user yet
+            self._auth_over = lambda: self._authenticated(request_id, task)
             return
         self._auth_task = None
         self.engine.begin_turn()
@@ -327,7 +415,7 @@ class Session(asyncio.Protocol):
         self._reader.max_frame_bytes = self._server.limits.max_frame_bytes
         if self._auth_deadline is not None:
             self._auth_deadline.cancel()
-        self.flush()
+        self._server.end_turn()
         if self._tap is not None:
             self._tap.identify(user.name)
 
@@ -336,6 +424,7 @@ class Session(asyncio.Protocol):
         return (
             self._is_unread
             or self._is_log_behind
+            or self._is_journal_behind
             or self._auth_task is not None
             or self._next_turn is not None
         )
@@ -347,6 +436,11 @@ class Session(asyncio.Protocol):
             self._hold()
             log.when_caught_up(self._log_caught_up)
 
+    def _must_wait_for_disk(self) -> bool:
+        """Tell whether too much of this session's, or of everybody's, waits for the disk."""
+        max_unsent = self._server.limits.max_unsent_bytes
+        return self.outbox.size_bytes > max_unsent or self.engine.is_behind
+
     def _wake_all(self) -> None:
         for wait in list(self._waits.values()):
             self.engine.wake(wait)
@@ -355,6 +449,8 @@ class Session(asyncio.Protocol):
         for wait in self._waits.values():
             self.engine.forget(wait)
         self._waits.clear()
+        for task in self._tasks.values():
+            task.cancel()
 
     def _hold(self) -> None:
         self._is_held = True

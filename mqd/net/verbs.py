@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mqd.core.access import ALLOWED, PUBLIC_VERBS, Role
 from mqd.engine.base import NO_MESSAGES
+from mqd.net.backups import begin_backup, describe, read_backup
 from mqd.net.headers import header_runs
 from mqwire import PROTOCOL_VERSION, SUPPORTED_VERSIONS
 from mqwire.codes import Code
 from mqwire.errors import RequestError
+from mqwire.levels import LEVELS, Level
 from mqwire.limits import MAX_MESSAGES_PER_FRAME, MAX_TEXT_CHARS
 from mqwire.packs import iter_sizes
 from mqwire.requests import check_envelope, check_request
@@ -23,8 +25,12 @@ from mqwire.requests import check_envelope, check_request
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mqd.engine.base import Results
     from mqd.net.session import Session
     from mqwire.frames import Frame
+
+_WORDS = tuple(level.word for level in Level)
+"""The levels' words by their numbers."""
 
 Reply: TypeAlias = tuple[Any, ...]
 Handler: TypeAlias = "Callable[[Session, int, Frame], Reply | None]"
@@ -74,25 +80,26 @@ def ping(_session: Session, request_id: int, frame: Frame) -> Reply:
 def create(session: Session, request_id: int, frame: Frame) -> Reply:
     """Create a queue."""
     (name,), options = check_request(frame)
-    info = session.engine.create(
-        name,
-        options.get("max_messages"),
-        options.get("max_bytes"),
-        if_missing=options.get("if_missing", False),
-    )
+    if_missing = options.pop("if_missing", False)
+    info, level = session.engine.create(name, options, if_missing=if_missing)
+    session.rest_on(level)
     return (request_id, "OK", info)
 
 
 def delete(session: Session, request_id: int, frame: Frame) -> Reply:
     """Delete a queue with its messages."""
     (name,), _ = check_request(frame)
-    return (request_id, "OK", session.engine.delete(name))
+    removed, level = session.engine.delete(name)
+    session.rest_on(level)
+    return (request_id, "OK", removed)
 
 
 def purge(session: Session, request_id: int, frame: Frame) -> Reply:
     """Remove all messages of a queue."""
     (name,), _ = check_request(frame)
-    return (request_id, "OK", session.engine.purge(name))
+    removed, level = session.engine.purge(name)
+    session.rest_on(level)
+    return (request_id, "OK", removed)
 
 
 def list_queues(session: Session, request_id: int, frame: Frame) -> Reply:
@@ -110,7 +117,7 @@ def info(session: Session, request_id: int, frame: Frame) -> Reply:
 
 def push(session: Session, request_id: int, frame: Frame) -> Reply:
     """Append messages to a queue, all or none."""
-    headers = None
+    headers = level = None
     if len(frame) == 5:
         _, _, name, count, pack = frame
         if (
@@ -123,12 +130,16 @@ def push(session: Session, request_id: int, frame: Frame) -> Reply:
     else:
         (name, count, pack), options = check_request(frame)
         headers = options.get("headers")
+        level = LEVELS.get(options.get("durability", ""))
     session.check_pack(pack, count)
     if len(pack) > session.max_body_bytes:
         _check_bodies(pack, session.max_body_bytes)
     runs = header_runs(headers, count) if headers is not None else ()
-    engine = session.engine
-    return (request_id, "OK", engine.push(name, count, pack, runs), engine.durability)
+    first_id, level = session.engine.push(name, count, pack, runs, level)
+    outbox = session.outbox
+    if level > outbox.level:  # noqa: PLR1730  half the time of max()
+        outbox.level = level
+    return (request_id, "OK", first_id, _WORDS[level])
 
 
 def _check_bodies(pack: bytes, limit: int) -> None:
@@ -144,7 +155,7 @@ def _check_bodies(pack: bytes, limit: int) -> None:
 
 def pull(session: Session, request_id: int, frame: Frame) -> Reply | None:
     """Remove the oldest messages and return them; wait for some if there are none."""
-    wait_seconds = 0.0
+    wait_seconds, level = 0.0, None
     if len(frame) == 4:
         _, _, name, most = frame
         if type(name) is not str or type(most) is not int or not 0 < most <= MAX_MESSAGES_PER_FRAME:
@@ -152,10 +163,17 @@ def pull(session: Session, request_id: int, frame: Frame) -> Reply | None:
     else:
         (name, most), options = check_request(frame)
         wait_seconds = options.get("wait", 0.0)
-    results = session.engine.pull(name, most)
-    if results is NO_MESSAGES and wait_seconds:
-        session.wait(request_id, name, most, wait_seconds)
-        return None
+        level = LEVELS.get(options.get("durability", ""))
+    results, reached = session.engine.pull(name, most, level)
+    if results is NO_MESSAGES:
+        if wait_seconds:
+            session.wait(request_id, name, most, wait_seconds, level)
+            return None
+    else:
+        outbox = session.outbox
+        outbox.shows_messages = True
+        if reached > outbox.level:  # noqa: PLR1730  as above
+            outbox.level = reached
     return (request_id, "OK", *results)
 
 
@@ -169,11 +187,37 @@ def peek(session: Session, request_id: int, frame: Frame) -> Reply:
     """Return messages without removing them."""
     (name, most), options = check_request(frame)
     session.use_up_share()
+    session.outbox.shows_messages = True
     return (request_id, "OK", *session.engine.peek(name, options.get("skip", 0), most))
+
+
+def stats(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Show the server's figures."""
+    check_request(frame)
+    session.use_up_share()
+    return (request_id, "OK", session.server_stats())
+
+
+def snapshot(session: Session, request_id: int, frame: Frame) -> None:
+    """Make a snapshot; the reply comes when it is there."""
+    check_request(frame)
+    session.answer_later(request_id, _snapshot(session))
+
+
+async def _snapshot(session: Session) -> Results:
+    return (describe(await session.engine.snapshot()),)
+
+
+def backup(session: Session, request_id: int, frame: Frame) -> None:
+    """Begin a backup, or return a piece of it."""
+    (offset,), _ = check_request(frame)
+    results = begin_backup(session) if offset is None else read_backup(session, offset)
+    session.answer_later(request_id, results)
 
 
 HANDLERS: dict[str, Handler] = {
     "AUTH": auth,
+    "BACKUP": backup,
     "CREATE": create,
     "DELETE": delete,
     "INFO": info,
@@ -183,6 +227,8 @@ HANDLERS: dict[str, Handler] = {
     "PULL": pull,
     "PURGE": purge,
     "PUSH": push,
+    "SNAPSHOT": snapshot,
+    "STATS": stats,
     "WAKE": wake,
 }
 

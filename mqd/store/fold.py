@@ -1,6 +1,6 @@
 """Fold: the last snapshot and the sealed segments after it become the next snapshot.
 
-    python -m mqd.store.fold DIRECTORY --before NUMBER
+    python -m mqd.store.fold DIRECTORY --before NUMBER [--until-eof]
 
 A process of its own, so that whoever serves never stops for it: it reads files that
 nobody writes any more, through the same scanner and the same `Broker.apply` as a start,
@@ -24,6 +24,7 @@ import gc
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -136,7 +137,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("directory")
     parser.add_argument("--before", type=int, required=True, metavar="NUMBER")
     parser.add_argument("--nice", type=int, default=NICENESS, metavar="N")
+    parser.add_argument("--until-eof", action="store_true")
     options = parser.parse_args(arguments)
+    if options.until_eof:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     os.nice(options.nice)
     gc.disable()  # nothing here is garbage before the end
     started = time.monotonic()
@@ -155,6 +159,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figures["seconds"] = round(time.monotonic() - started, 6)
     print(json.dumps(figures))  # noqa: T201  the result
     return 0
+
+
+def _end_with_input() -> None:
+    """End the process when standard input ends: nobody waits for the fold any more.
+
+    It may end at any moment: until the snapshot has its name there is none, and from then
+    on it is whole.
+    """
+    while os.read(sys.stdin.fileno(), 1024):  # not by sys.stdin: its lock would be held at exit
+        pass
+    os._exit(1)
 
 
 def _sweep(directory: str) -> None:

@@ -101,6 +101,7 @@ class Journal:
         self._lock = threading.Lock()
         self._queue: deque[Load] = deque()
         self._next_lsn = writer.written_lsn + 1
+        self._committed_bytes = 0
         self._sync_wanted_lsn = 0
         self._in_hand_bytes = 0  # taken off the queue, perhaps not written yet
         self._unsealed_number = 0  # segments before this one are to be sealed
@@ -140,10 +141,14 @@ class Journal:
         return self._writer.is_full
 
     @property
+    def data_lsn(self) -> int:
+        """The last batch that was written and holds records."""
+        return self._data_lsn
+
+    @property
     def backlog_bytes(self) -> int:
-        """How much has been committed and waits for the writer."""
-        with self._lock:
-            return self._waiting_bytes()
+        """How much has been committed and is not written yet."""
+        return self._committed_bytes - self.figures.written_bytes
 
     def commit(self, level: Level = Level.SYNCED) -> int:
         """Hand the pending records on; called once at the end of a turn of the event loop.
@@ -231,9 +236,9 @@ class Journal:
             load = queue[-1]
             load.parts += parts
             load.size_bytes += size_bytes
+            self._committed_bytes += size_bytes
             return
-        load = Load(self._next_lsn, parts, size_bytes)
-        self._next_lsn += 1
+        load = self._new_load(parts, size_bytes)
         if (
             not self._is_busy
             and not queue
@@ -245,6 +250,12 @@ class Journal:
         else:
             queue.append(load)
             self._wake()
+
+    def _new_load(self, parts: list[bytes], size_bytes: int) -> Load:
+        load = Load(self._next_lsn, parts, size_bytes)
+        self._next_lsn += 1
+        self._committed_bytes += load.size_bytes
+        return load
 
     def _write_inline(self, load: Load) -> None:
         try:
@@ -432,8 +443,7 @@ class Journal:
             if self._queue or not self._writer.fits(BATCH_BYTES):
                 self._marked_lsn = self._data_lsn  # the next batch or segment will say it
                 return
-            load = Load(self._next_lsn, [], 0)
-            self._next_lsn += 1
+            load = self._new_load([], 0)
         self._writer.write((load,))
         self._note_written((load,))
 

@@ -66,6 +66,8 @@ class Recovered:
     decision: Decision
     records: int = 0
     """How many were applied."""
+    journal_records: int = 0
+    """Those of them that came from segments, not from the snapshot."""
     read_bytes: int = 0
     cut_bytes: int = 0
     """Bytes that were never promised and are gone."""
@@ -302,6 +304,7 @@ def _go_on(files: Files, survey: Survey, replay: Replay, segment_bytes: int) -> 
         store_id=identity.store_id,
         decision=decision,
         records=replay.records,
+        journal_records=replay.records - (survey.snapshot.records if survey.snapshot else 0),
         read_bytes=replay.read_bytes,
         cut_bytes=replay.cut_bytes,
         snapshot_number=survey.snapshot.number if survey.snapshot else 0,

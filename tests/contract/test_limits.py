@@ -86,4 +86,5 @@ def test_the_verbs_bounds_are_these_limits():
         "wait": limits.MAX_WAIT_SECONDS,
         "request": limits.MAX_REQUEST_ID,
         "skip": limits.MAX_QUEUE_MESSAGES,
+        "offset": limits.MAX_REQUEST_ID,
     }

@@ -39,7 +39,7 @@ def small_directory(*, is_marked: bool) -> Directory:
     marker_seconds = 0.0 if is_marked else 3600.0
     driver = Driver(files, model, marker_seconds=marker_seconds)
     broker = driver.broker
-    driver.do(broker.plan_create("a", None, None, 1))
+    driver.do(broker.plan_create("a", {}, 1))
     for number in range(6):
         driver.do(driver.push("a", b"body %d" % number, "text", headers=((1, 1, {"k": 1}, 4),)))
     driver.fold()
@@ -172,7 +172,7 @@ def test_a_batch_that_somebody_has_pushed_is_a_body() -> None:
     journal = b"".join(first.content.values())
     files = MemoryFiles()
     driver = Driver(files, Model())
-    driver.do(driver.broker.plan_create("a", None, None, 1))
+    driver.do(driver.broker.plan_create("a", {}, 1))
     record: Record = driver.push("a", journal)
     lsn = driver.do(record, level=Level.WRITTEN)
     name = max(name for name in files.content() if segment_number(name))

@@ -99,7 +99,7 @@ def serve(files: FailingFiles, model: Model, drivers: list[Driver]) -> None:
         files.promise = driver.promise
         broker = driver.broker
         if "a" not in broker:
-            driver.do(broker.plan_create("a", None, None, 1))
+            driver.do(broker.plan_create("a", {}, 1))
         for number in range(4):
             driver.do(driver.push("a", b"%d" % number * 30), level=Level.WRITTEN)
         driver.do((records.PULL, 1, 3))
@@ -161,7 +161,7 @@ def _journal_at(kind: str) -> tuple[FailingFiles, Driver, Model]:
     model = Model()
     driver = Driver(files, model, marker_seconds=3600.0)
     files.promise = driver.promise
-    driver.do(driver.broker.plan_create("a", None, None, 1))
+    driver.do(driver.broker.plan_create("a", {}, 1))
     driver.wait(lambda: driver.journal._writer.has_spare and driver.journal._is_asleep)
     files.fail_at = files.count + {"write": 1, "sync_data": 2}[kind]
     return files, driver, model
@@ -189,7 +189,7 @@ def test_a_failed_fold_leaves_everything_in_place() -> None:
         files = FailingFiles(0, errno.EIO, is_for_ever=True)
         model = Model()
         driver = Driver(files, model)
-        driver.do(driver.broker.plan_create("a", None, None, 1))
+        driver.do(driver.broker.plan_create("a", {}, 1))
         driver.fold()
         driver.do(driver.push("a", "one", "two"))
         number = driver.seal()

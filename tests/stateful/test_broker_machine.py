@@ -109,7 +109,9 @@ class BrokerMachine(RuleBasedStateMachine):
             expected = Code.TOO_MANY_QUEUES
         elif (most or 0) > BOUNDS.max_messages or (size or 0) > BOUNDS.max_bytes:
             expected = Code.OUT_OF_RANGE
-        self.attempt(expected, self.broker.plan_create, name, most, size, self.now_ms)
+        options = {"max_messages": most, "max_bytes": size}
+        asked = {option: value for option, value in options.items() if value is not None}
+        self.attempt(expected, self.broker.plan_create, name, asked, self.now_ms)
         if expected is None:
             self.model[name] = ModelQueue(
                 most or BOUNDS.max_messages, size or BOUNDS.max_bytes, self.now_ms
@@ -237,10 +239,10 @@ class BrokerMachine(RuleBasedStateMachine):
     def export_and_import(self):
         """A snapshot takes the place of the history."""
         self.history = list(self.broker.export())
-        uid = self.broker.plan_create("new", None, None, 0)[1] if len(self.model) < 3 else None
+        uid = self.broker.plan_create("new", {}, 0)[1] if len(self.model) < 3 else None
         self.crash_and_recover()
         if uid is not None:
-            assert self.broker.plan_create("new", None, None, 0)[1] == uid
+            assert self.broker.plan_create("new", {}, 0)[1] == uid
 
     # Invariants
 

@@ -8,6 +8,7 @@ from mqd.core.errors import BrokerError
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.queue import Waiter
 from mqwire.codes import Code
+from mqwire.levels import Level
 from mqwire.packs import join_bodies
 
 BOUNDS = Bounds(max_messages=100, max_bytes=1000, max_queues=3)
@@ -16,7 +17,7 @@ BOUNDS = Bounds(max_messages=100, max_bytes=1000, max_queues=3)
 @pytest.fixture
 def broker():
     broker = Broker(BOUNDS)
-    broker.apply(broker.plan_create("jobs", None, None, 5000))
+    broker.apply(broker.plan_create("jobs", {}, 5000))
     return broker
 
 
@@ -63,11 +64,9 @@ def test_an_age_is_never_negative(broker):
 @pytest.mark.parametrize("option", ["max_messages", "max_bytes"])
 def test_a_queue_may_ask_for_the_cap_and_not_for_more(broker, option):
     cap = getattr(BOUNDS, option)
-    arguments = {"max_messages": None, "max_bytes": None, option: cap}
-    broker.plan_create("more", **arguments, now_ms=0)
-    arguments[option] = cap + 1
+    broker.plan_create("more", {option: cap}, 0)
     with pytest.raises(BrokerError) as caught:
-        broker.plan_create("more", **arguments, now_ms=0)
+        broker.plan_create("more", {option: cap + 1}, 0)
     assert caught.value.code is Code.OUT_OF_RANGE
     assert caught.value.details == {
         "verb": "CREATE",
@@ -79,18 +78,18 @@ def test_a_queue_may_ask_for_the_cap_and_not_for_more(broker, option):
 
 
 def test_creating_twice_is_refused(broker):
-    error = refusal(broker.plan_create, "jobs", None, None, 0)
+    error = refusal(broker.plan_create, "jobs", {}, 0)
     assert error.code is Code.QUEUE_EXISTS
     assert error.details == {"queue": "jobs"}
 
 
 def test_as_many_queues_as_allowed_and_not_one_more(broker):
     for name in ("b", "c"):
-        broker.apply(broker.plan_create(name, None, None, 0))
-    error = refusal(broker.plan_create, "d", None, None, 0)
+        broker.apply(broker.plan_create(name, {}, 0))
+    error = refusal(broker.plan_create, "d", {}, 0)
     assert error.code is Code.TOO_MANY_QUEUES
     broker.apply(broker.plan_delete("b"))
-    broker.apply(broker.plan_create("d", None, None, 0))
+    broker.apply(broker.plan_create("d", {}, 0))
     assert len(broker) == 3
 
 
@@ -111,7 +110,7 @@ def test_a_missing_queue_is_named(broker, plan):
 
 
 def test_a_queue_takes_messages_up_to_its_bound_and_not_one_more(broker):
-    broker.apply(broker.plan_create("small", 2, None, 0))
+    broker.apply(broker.plan_create("small", {"max_messages": 2}, 0))
     push(broker, "a", "b", name="small")
     error = refusal(broker.plan_push, "small", 1, join_bodies("c"), (), 0)
     assert error.code is Code.QUEUE_FULL
@@ -127,7 +126,7 @@ def test_a_queue_takes_messages_up_to_its_bound_and_not_one_more(broker):
 
 
 def test_a_queue_takes_bytes_up_to_its_bound_and_not_one_more(broker):
-    broker.apply(broker.plan_create("small", None, 10, 0))
+    broker.apply(broker.plan_create("small", {"max_bytes": 10}, 0))
     run = ((0, 2, {"n": 1}, 3),)
     assert broker.plan_push("small", 2, join_bodies("ab"), run, 0)  # 2 * 2 and 2 * 3 bytes
     error = refusal(broker.plan_push, "small", 2, join_bodies(["a", "bc"]), run, 0)
@@ -147,7 +146,7 @@ def test_a_plan_changes_nothing(broker):
     broker.plan_push("jobs", 1, join_bodies("b"), (), 0)
     broker.plan_purge("jobs")
     broker.plan_delete("jobs")
-    broker.plan_create("other", None, None, 0)
+    broker.plan_create("other", {}, 0)
     assert broker.queue("jobs").info(0) == before
     assert len(broker) == 1
 
@@ -157,7 +156,7 @@ def test_deleting_takes_the_messages_along_and_a_new_queue_starts_afresh(broker)
     uid = broker.queue("jobs").uid
     assert broker.apply(broker.plan_delete("jobs")) == 2
     assert "jobs" not in broker
-    broker.apply(broker.plan_create("jobs", None, None, 0))
+    broker.apply(broker.plan_create("jobs", {}, 0))
     queue = broker.queue("jobs")
     assert queue.uid > uid
     assert queue.fifo.count == 0
@@ -166,7 +165,7 @@ def test_deleting_takes_the_messages_along_and_a_new_queue_starts_afresh(broker)
 
 def test_queues_are_listed_by_name_and_pattern(broker):
     for name in ("a.2", "a.1"):
-        broker.apply(broker.plan_create(name, None, None, 0))
+        broker.apply(broker.plan_create(name, {}, 0))
     assert [queue.name for queue in broker.queues()] == ["a.1", "a.2", "jobs"]
     assert [queue.name for queue in broker.queues("a.*")] == ["a.1", "a.2"]
 
@@ -184,7 +183,7 @@ def test_waiters_are_served_in_the_order_of_their_coming(broker):
 
 
 def test_the_records_of_a_history_rebuild_the_broker(broker):
-    history = [(records.CREATE, 1, "jobs", 100, 1000, 5000)]
+    history = [(records.CREATE, 1, "jobs", {"max_messages": 100, "max_bytes": 1000}, 5000)]
 
     def do(record):
         history.append(record)
@@ -194,7 +193,7 @@ def test_the_records_of_a_history_rebuild_the_broker(broker):
     queue = broker.queue("jobs")
     taken = broker.take(queue, 2, ANY_SIZE)
     history.append((records.PULL, queue.uid, taken.count))
-    do(broker.plan_create("other", 5, 50, 7000))
+    do(broker.plan_create("other", {"max_messages": 5, "max_bytes": 50}, 7000))
     do(broker.plan_purge("jobs"))
     do(broker.plan_push("jobs", 1, join_bodies("d"), (), 7000))
     do(broker.plan_delete("other"))
@@ -203,4 +202,24 @@ def test_the_records_of_a_history_rebuild_the_broker(broker):
     rebuilt.apply_all(history)
     assert [q.info(9000) for q in rebuilt.queues()] == [q.info(9000) for q in broker.queues()]
     assert rebuilt.queue("jobs").fifo.take(9, ANY_SIZE) == queue.fifo.take(9, ANY_SIZE)
-    assert rebuilt.plan_create("new", 1, 1, 0)[1] == 3
+    assert rebuilt.plan_create("new", {}, 0)[1] == 3
+    assert rebuilt.clock_ms == broker.clock_ms == 7000
+
+
+def test_time_and_numbers_outlive_what_they_were_used_for(broker):
+    broker.apply(broker.plan_create("gone", {"durability": "written"}, 9000))
+    assert broker.queue("gone").level is Level.WRITTEN
+    broker.apply(broker.plan_delete("gone"))
+    rebuilt = Broker(BOUNDS)
+    rebuilt.apply_all(broker.export())
+    assert rebuilt.clock_ms == 9000
+    assert rebuilt.plan_create("new", {}, 0)[1] == 3
+
+
+def test_a_queues_own_level_outlives_it(broker):
+    broker.apply(broker.plan_create("own", {"durability": "accepted"}, 9000))
+    rebuilt = Broker(BOUNDS)
+    rebuilt.apply_all(broker.export())
+    assert rebuilt.queue("own").level is Level.ACCEPTED
+    assert rebuilt.queue("jobs").level is None
+    assert rebuilt.queue("own").info(0) == broker.queue("own").info(0)

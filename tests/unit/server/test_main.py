@@ -174,7 +174,7 @@ def test_printing_shows_what_is_in_force(served, monkeypatch):
 def test_all_problems_are_told_a_line_each(served, tmp_path, monkeypatch):
     path = tmp_path / "c.yaml"
     path.write_text("server: {prot: 1}")
-    monkeypatch.setenv("MQD_STORAGE__DURABILITY", "synced")
+    monkeypatch.setenv("MQD_STORAGE__DURABILITY", "safe")
     result = run("-c", str(path), "--port", "65536")
     assert result.exit_code == 2
     assert result.stdout == ""

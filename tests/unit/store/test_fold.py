@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def make(files: Any = None) -> Driver:
     driver = Driver(files or MemoryFiles(), Model())
-    driver.do(driver.broker.plan_create("a", None, None, 1))
+    driver.do(driver.broker.plan_create("a", {}, 1))
     driver.do(driver.push("a", "one", "two", "three"))
     driver.do((records.PULL, 1, 1))
     return driver

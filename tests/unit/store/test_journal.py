@@ -50,7 +50,7 @@ class GatedFiles(MemoryFiles):
 def make(**options: Any) -> tuple[GatedFiles, Driver]:
     files = GatedFiles()
     driver = Driver(files, Model(), **{"marker_seconds": 3600.0, **options})
-    driver.do(driver.broker.plan_create("a", None, None, 1))
+    driver.do(driver.broker.plan_create("a", {}, 1))
     settle(driver)
     return files, driver
 

@@ -29,7 +29,7 @@ ID = b"\x01\x02\x03\x04\x05\x06\x07\x08"
 HEADER = Header(7, 3, 2, b"storestr", ID)
 
 RECORDS = [
-    (records.CREATE, 1, "jobs", 10, 2**40, 1_700_000_000_000),
+    (records.CREATE, 1, "jobs", {"max_messages": 10, "max_bytes": 2**40}, 1_700_000_000_000),
     (records.PUSH, 1, 1, 2, b"\x01\xa1x", (), 5),
     (records.PUSH, 1, 3, 1, b"\xc0", ((0, 1, {"a": 1, "b": None, "c": b"x", "d": 1.5}, 20),), 6),
     (records.PUSH, 1, 4, 1, b"\xc6" + bytes(70_000), ((0, 1, {"k": "v"}, 5),), 7),

@@ -60,7 +60,7 @@ def content(*, folds: int, segments: int) -> tuple[Content, Driver]:
     """A directory that was closed well: so many snapshots were made, so many segments follow."""
     files = MemoryFiles()
     driver = Driver(files, Model())
-    driver.do(driver.broker.plan_create("a", None, None, 1))
+    driver.do(driver.broker.plan_create("a", {}, 1))
     kept: Content = {}
     for number in range(folds):
         driver.do(driver.push("a", f"folded {number}"))
@@ -229,7 +229,7 @@ def test_a_record_that_cannot_be_applied(payload: bytes) -> None:
 def test_the_accepted_tail_is_written_again_before_it_is_promised() -> None:
     files = MemoryFiles()
     driver = Driver(files, Model())
-    driver.do(driver.broker.plan_create("a", None, None, 1))
+    driver.do(driver.broker.plan_create("a", {}, 1))
     for number in range(4):
         driver.do(driver.push("a", str(number)), level=Level.WRITTEN)
     driver.journal._writer.finish = lambda: None  # another server has the directory now
@@ -244,7 +244,7 @@ def test_the_accepted_tail_is_written_again_before_it_is_promised() -> None:
 def test_a_torn_tail_and_reserved_space_are_given_back() -> None:
     files = MemoryFiles()
     driver = Driver(files, Model(), marker_seconds=3600.0)
-    driver.do(driver.broker.plan_create("a", None, None, 1))
+    driver.do(driver.broker.plan_create("a", {}, 1))
     data = files.content()[segment_name(1)]
     sound_bytes = len(data.rstrip(b"\0"))
     torn = data[:sound_bytes] + b"torn" + data[sound_bytes + 4 :]

@@ -23,6 +23,7 @@ FITTING = {
     Kind.COUNT: 1,
     Kind.SECONDS: 0.5,
     Kind.FLAG: True,
+    Kind.LEVEL: "synced",
     Kind.PACK: b"\x01",
     Kind.MAP: {},
     Kind.HEADERS: {},
@@ -46,6 +47,7 @@ FIELDS = [
     for verb in VERBS.values()
     for name in verb.options
 ]
+LEVEL_FIELDS = [field for field in FIELDS if field.id.endswith(".durability")]
 
 
 def fitting(verb):
@@ -144,6 +146,9 @@ class TestArity:
             (("PING", 1, 2, {}), '"PING", id, [options]'),
             (("INFO", 1), '"INFO", id, queue, [options]'),
             (("LIST", 1, "*", {}, {}), '"LIST", id, [pattern], [options]'),
+            (("STATS", 1, {}, {}), '"STATS", id, [options]'),
+            (("SNAPSHOT", 1, 5, {}), '"SNAPSHOT", id, [options]'),
+            (("BACKUP", 1, 0, {}, {}), '"BACKUP", id, [offset], [options]'),
             (("PULL", 1, "jobs"), '"PULL", id, queue, max, [options]'),
         ],
         ids=repr,
@@ -155,6 +160,8 @@ class TestArity:
 
     def test_what_was_left_out_is_none(self):
         assert check_request(("LIST", 1)) == ([None], {})
+        assert check_request(("BACKUP", 1)) == ([None], {})
+        assert check_request(("BACKUP", 1, 0)) == ([0], {})
 
     def test_arguments_and_options_come_apart(self):
         frame = ("PULL", 1, "jobs", 5, {"wait": 2})
@@ -168,6 +175,8 @@ class TestTypes:
     @pytest.mark.parametrize("word", OF_TYPE)
     def test_each_type_for_each_field(self, verb, place, word):
         field, value = field_at(verb, place), OF_TYPE[word]
+        if field.kind is Kind.LEVEL and word == "a string":
+            value = FITTING[Kind.LEVEL]  # the only kind for which a string has to be a word
         frame = frame_with(verb, place, value)
         if type(value) in field.kind.types or (word == "a map" and not field.is_required):
             check_request(frame)  # a map in the place of an argument left out is the options
@@ -274,6 +283,44 @@ class TestNames:
         assert check_request(("LIST", 1, pattern)) == ([pattern], {})
 
 
+class TestLevels:
+    def test_the_verbs_that_take_one(self):
+        assert all(field_at(*field.values).kind is Kind.LEVEL for field in LEVEL_FIELDS)
+        assert [field.id for field in LEVEL_FIELDS] == [
+            "CREATE.options.durability",
+            "PUSH.options.durability",
+            "PULL.options.durability",
+        ]
+
+    @pytest.mark.parametrize(("verb", "place"), LEVEL_FIELDS)
+    @pytest.mark.parametrize("level", ["accepted", "written", "synced"])
+    def test_every_level(self, verb, place, level):
+        assert check_request(frame_with(verb, place, level))[1] == {place: level}
+
+    @pytest.mark.parametrize(("verb", "place"), LEVEL_FIELDS)
+    @pytest.mark.parametrize("word", ["", "safe", "SYNCED", "synced ", "Level.SYNCED", "sync"])
+    def test_an_unknown_word_is_told_with_those_that_exist(self, verb, place, word):
+        error = refusal(frame_with(verb, place, word), Code.OUT_OF_RANGE)
+        assert error.details == {
+            "verb": verb.name,
+            "field": "durability",
+            "expected": ["accepted", "written", "synced"],
+            "got": word,
+        }
+        assert f"one of accepted, written, synced, not '{word}'" in error.message
+
+    @pytest.mark.parametrize("level", [None, True, 2, 2.0, b"synced", ("synced",), {}])
+    def test_a_level_is_a_word_and_no_number(self, level):
+        error = refusal(("PULL", 1, "jobs", 1, {"durability": level}), Code.WRONG_TYPE)
+        assert error.details["expected"] == "a durability level (a string)"
+
+    def test_a_long_word_is_cut_and_shown_in_ascii(self):
+        frame = ("CREATE", 1, "jobs", {"durability": "\u00e4\x1b" * 50_000})
+        error = refusal(frame, Code.OUT_OF_RANGE)
+        assert error.details["got"] == "\u00e4\x1b" * 32
+        assert len(error.message) < 1000
+
+
 class TestOptions:
     @pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.name)
     def test_an_unknown_option_is_refused_never_ignored(self, verb):
@@ -302,7 +349,12 @@ class TestOptions:
         assert len(error.message) < 1000
 
     def test_all_options_at_once(self):
-        options = {"max_messages": 1, "max_bytes": 2, "if_missing": False}
+        options = {
+            "max_messages": 1,
+            "max_bytes": 2,
+            "durability": "written",
+            "if_missing": False,
+        }
         assert check_request(("CREATE", 1, "jobs", options)) == (["jobs"], options)
 
 

@@ -10,6 +10,7 @@ from mqwire.verbs import VERBS, Field, Kind, Verb
 
 NAME = ("queue", Kind.NAME)
 MAX = ("max", Kind.COUNT, 1, 16_384)
+DURABILITY = ("durability", Kind.LEVEL)
 
 # verb: (arguments, options); (name, kind) or (name, kind, low, high); "?" marks what may be left out.
 EXPECTED = {
@@ -22,6 +23,7 @@ EXPECTED = {
         [
             ("max_messages", Kind.COUNT, 1, 2**40),
             ("max_bytes", Kind.COUNT, 1, 2**50),
+            DURABILITY,
             ("if_missing", Kind.FLAG),
         ],
     ),
@@ -30,13 +32,16 @@ EXPECTED = {
     "INFO": ([NAME], []),
     "PUSH": (
         [NAME, ("count", Kind.COUNT, 1, 16_384), ("pack", Kind.PACK)],
-        [("headers", Kind.HEADERS)],
+        [("headers", Kind.HEADERS), DURABILITY],
     ),
-    "PULL": ([NAME, MAX], [("wait", Kind.SECONDS, 0, 3600)]),
+    "PULL": ([NAME, MAX], [("wait", Kind.SECONDS, 0, 3600), DURABILITY]),
     "WAKE": ([("request", Kind.COUNT, 1, 2**53 - 1)], []),
     "PEEK": ([NAME, MAX], [("skip", Kind.COUNT, 0, 2**40)]),
     "PURGE": ([NAME], []),
     "PING": ([], []),
+    "STATS": ([], []),
+    "SNAPSHOT": ([], []),
+    "BACKUP": ([("offset?", Kind.COUNT, 0, 2**53 - 1)], []),
 }
 
 TYPES = {
@@ -46,6 +51,7 @@ TYPES = {
     Kind.COUNT: (int,),
     Kind.SECONDS: (int, float),
     Kind.FLAG: (bool,),
+    Kind.LEVEL: (str,),
     Kind.PACK: (bytes,),
     Kind.MAP: (dict,),
     Kind.HEADERS: (dict, tuple),
@@ -88,7 +94,14 @@ def test_a_kind_is_a_word_and_the_types_that_a_reader_gives(kind):
 
 @pytest.mark.parametrize(
     ("verb", "least", "most"),
-    [("PING", 2, 3), ("LIST", 2, 4), ("INFO", 3, 4), ("PUSH", 5, 6), ("AUTH", 3, 4)],
+    [
+        ("PING", 2, 3),
+        ("LIST", 2, 4),
+        ("INFO", 3, 4),
+        ("PUSH", 5, 6),
+        ("AUTH", 3, 4),
+        ("BACKUP", 2, 4),
+    ],
 )
 def test_how_long_a_frame_may_be(verb, least, most):
     assert (VERBS[verb].least_length, VERBS[verb].most_length) == (least, most)

@@ -1,0 +1,238 @@
+"""The state on disk: a data directory from its opening to its end.
+
+    Durable(...)      locks, recovery: blocks, before anything is served
+    start(loop)       the journal's writer thread, and snapshots from time to time
+    append, commit    records of a turn, see `mqd.engine.storage.Storage`
+    stop()            a last snapshot, then everything is written and synced
+
+What it is not: what records mean. See `mqd.core.broker`.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mqd.engine.snapshots import Schedule, Snapshotter
+from mqd.store import (
+    FOLD_LOCK_NAME,
+    SEGMENT_BYTES,
+    DirectoryLock,
+    DirectoryLocked,
+    Journal,
+    OsFiles,
+    recover,
+)
+from mqd.store.segments import segment_number
+from mqwire.levels import Level
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from mqd.core.broker import Broker
+    from mqd.core.records import Record
+    from mqd.engine.base import Snapshot
+    from mqd.store import Files, Recovered
+
+MAX_BACKLOG_BYTES: Final = 64 * 1024 * 1024
+"""How much may wait for the journal before clients are slowed down."""
+
+FOLD_PATIENCE_SECONDS: Final = 10.0
+"""How long a start waits for the fold of a server that was killed; it ends by itself."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a data directory is kept.
+
+    Args:
+        snapshot_interval_seconds: how often a snapshot is made, if anything has changed.
+        segment_bytes: how much space is reserved for a segment.
+    """
+
+    snapshot_interval_seconds: float = 60.0
+    segment_bytes: int = SEGMENT_BYTES
+
+
+class Durable:
+    """Keeps records in a data directory. See `mqd.engine.storage.Storage`.
+
+    Opening it recovers the state; that blocks for as long as it takes to read it.
+
+    Args:
+        directory: the data directory; must exist.
+        broker: empty; is given the state.
+        settings: see `Settings`.
+        files: the file operations; None for those of the operating system.
+
+    Raises:
+        DirectoryLocked: another server holds the directory; nothing was touched.
+        StorageError: the directory cannot be used; what is there is as it was.
+    """
+
+    highest_level = Level.SYNCED
+
+    def __init__(
+        self, directory: str, broker: Broker, settings: Settings, files: Files | None = None
+    ) -> None:
+        self.on_progress: Callable[[], None] = _nothing
+        self._directory = directory
+        self._broker = broker
+        self._settings = settings
+        self._journal: Journal
+        self._snapshotter: Snapshotter
+        with ExitStack() as stack:
+            self._lock = stack.enter_context(DirectoryLock(directory))
+            _await_fold(directory)
+            self.recovered: Recovered = recover(
+                OsFiles() if files is None else files,
+                directory,
+                broker.apply_all,
+                segment_bytes=settings.segment_bytes,
+            )
+            stack.pop_all()
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to take records. Called once, in the event loop."""
+
+        def on_progress() -> None:
+            loop.call_soon_threadsafe(self._progressed)
+
+        self._journal = Journal(self.recovered.writer, on_progress)
+        self.append: Callable[[Record], None] = self._journal.append
+        self.commit: Callable[[Level], int] = self._journal.commit
+        self.has_room = self._journal.has_room
+        settings = self._settings
+        self._snapshotter = Snapshotter(
+            self._directory,
+            self._journal,
+            self._live_bytes,
+            Schedule(settings.snapshot_interval_seconds, settings.segment_bytes),
+            is_stale=self.recovered.journal_records > 0,
+        )
+        self._snapshotter.start(loop)
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """Make a last snapshot, and write and sync everything.
+
+        Args:
+            hurry: ends the making of the snapshot when it is set.
+
+        Raises:
+            JournalFailed: not everything is on the disk.
+        """
+        try:
+            await self._snapshotter.stop(hurry)
+            self._journal.close()
+        finally:
+            self._lock.release()
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why nothing is kept any more; None while all is well."""
+        return self._journal.failure
+
+    @property
+    def is_full(self) -> bool:
+        """Whether `has_room` has to be asked."""
+        return self._journal.is_full
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits to be written that clients have to wait."""
+        return self._journal.backlog_bytes > MAX_BACKLOG_BYTES
+
+    @property
+    def written_lsn(self) -> int:
+        """All records up to this lsn survive the end of the process."""
+        return self._journal.written_lsn
+
+    @property
+    def synced_lsn(self) -> int:
+        """All records up to this lsn survive loss of power."""
+        return self._journal.synced_lsn
+
+    async def snapshot(self) -> Snapshot:
+        """Make a snapshot. CodedError: SNAPSHOT_FAILED."""
+        return await self._snapshotter.snapshot()
+
+    def stats(self) -> dict[str, Any]:
+        """Return the parts `journal`, `snapshot` and `recovery` of STATS."""
+        return {
+            "journal": self._journal_stats(),
+            "snapshot": self._snapshotter.stats(),
+            "recovery": self._recovery_stats(),
+        }
+
+    def _journal_stats(self) -> dict[str, Any]:
+        figures = self._journal.figures
+        segments, size_bytes = _disk_use(self._directory)
+        return {
+            "segments": segments,
+            "bytes": size_bytes,
+            "backlog_bytes": self._journal.backlog_bytes,
+            "written_bytes": figures.written_bytes,
+            "batches": figures.batches,
+            "syncs": figures.syncs,
+            "sync_seconds_mean": figures.sync_seconds / figures.syncs if figures.syncs else 0.0,
+            "sync_seconds_max": figures.sync_seconds_max,
+            "is_full": self._journal.is_full,
+        }
+
+    def _recovery_stats(self) -> dict[str, Any]:
+        recovered = self.recovered
+        return {
+            "seconds": recovered.seconds,
+            "records": recovered.records,
+            "read_bytes": recovered.read_bytes,
+            "cut_bytes": recovered.cut_bytes,
+            "snapshot": recovered.snapshot_number,
+            "decision": recovered.decision.reason,
+            "epoch": recovered.epoch,
+        }
+
+    def _progressed(self) -> None:
+        self._snapshotter.progressed()
+        self.on_progress()
+
+    def _live_bytes(self) -> int:
+        return sum(queue.fifo.size_bytes for queue in self._broker.queues())
+
+
+def _await_fold(directory: str) -> None:
+    """Wait for the fold of a server that was killed; it notices that, and ends."""
+    deadline = time.monotonic() + FOLD_PATIENCE_SECONDS
+    while _is_folded(directory) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    DirectoryLock(directory, FOLD_LOCK_NAME).release()
+
+
+def _is_folded(directory: str) -> bool:
+    """Tell whether a fold is under way."""
+    try:
+        DirectoryLock(directory, FOLD_LOCK_NAME).release()
+    except DirectoryLocked:
+        return True
+    return False
+
+
+def _disk_use(directory: str) -> tuple[int, int]:
+    """Return how many segments there are, and the bytes that all our files take on the disk."""
+    segments = size_bytes = 0
+    for path in Path(directory).iterdir():
+        if path.suffix not in (".mqj", ".mqs", ".tmp"):
+            continue
+        try:
+            size_bytes += path.stat().st_blocks * 512
+        except FileNotFoundError:
+            continue  # a fold has removed it meanwhile
+        segments += segment_number(path.name) is not None
+    return segments, size_bytes
+
+
+def _nothing() -> None:
+    """Stand in until somebody wants to know."""

@@ -1,0 +1,292 @@
+"""When snapshots are made, and by whom: folds in a process of their own.
+
+    due, or asked for --> seal the journal --> fold the sealed segments, in a child process
+                                               (mqd.store.fold) --> what came of it
+
+The serving loop only waits for it. A child that outlives the server ends by itself, since
+its standard input ends; a child that is killed leaves what the next one removes.
+
+A snapshot is due every so many seconds if anything has changed, and before that when the
+journal since the last one has grown past the state itself, or the state has shrunk far
+below the last one: so the disk holds a small multiple of what is alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from mqd.engine.base import Snapshot
+from mqd.store.snapshot import snapshot_name
+from mqwire.codes import Code
+from mqwire.errors import CodedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mqd.store import Journal
+
+_logger = logging.getLogger("mqd.snapshots")
+
+CHECK_SECONDS: Final = 1.0
+"""How often it is looked whether a snapshot is due."""
+
+LAST_SECONDS: Final = 30.0
+"""How long the snapshot of a clean stop may take; without it the next start reads more."""
+
+_NOTHING_TO_FOLD: Final = 6
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When a snapshot is due.
+
+    Args:
+        interval_seconds: since the last one, or the last attempt.
+        segment_bytes: how much the journal may grow in any case before it is due earlier.
+    """
+
+    interval_seconds: float
+    segment_bytes: int
+
+    def is_due(
+        self, elapsed_seconds: float, journal_bytes: int, live_bytes: int, last_bytes: int
+    ) -> bool:
+        """Judge.
+
+        Args:
+            elapsed_seconds: since the last snapshot was begun.
+            journal_bytes: written since then.
+            live_bytes: what the state holds now.
+            last_bytes: the size of the last snapshot.
+        """
+        if not journal_bytes:
+            return False
+        has_grown = journal_bytes > max(live_bytes, self.segment_bytes)
+        has_shrunk = last_bytes > 2 * live_bytes + self.segment_bytes
+        return elapsed_seconds >= self.interval_seconds or has_grown or has_shrunk
+
+
+class Snapshotter:
+    """Makes snapshots of one data directory.
+
+    Args:
+        directory: the data directory.
+        journal: the one that is written there.
+        live_bytes: tells how large the state is.
+        schedule: when they are due.
+        is_stale: whether the journal holds records already that no snapshot has.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        journal: Journal,
+        live_bytes: Callable[[], int],
+        schedule: Schedule,
+        *,
+        is_stale: bool,
+    ) -> None:
+        self._directory = directory
+        self._journal = journal
+        self._live_bytes = live_bytes
+        self._schedule = schedule
+        self._made = self._failed = 0
+        self._last: Snapshot | None = None
+        self._last_at = 0.0  # on the monotonic clock, as the next two
+        self._begun_at = time.monotonic()
+        self._not_before = 0.0
+        self._begin_lsn = journal.data_lsn
+        self._covered_lsn = 0 if is_stale else journal.data_lsn
+        self._covered_bytes = -1 if is_stale else 0
+        self._lock = asyncio.Lock()
+        self._moved = asyncio.Event()
+        self._next: asyncio.Task[Snapshot] | None = None  # asked for, not begun
+        self._making: asyncio.Task[Snapshot] | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to look whether one is due."""
+        self._watch = loop.create_task(self._run())
+
+    def progressed(self) -> None:
+        """Take note that the journal has come further."""
+        self._moved.set()
+
+    async def snapshot(self) -> Snapshot:
+        """Make one that holds everything that was committed before this call.
+
+        Those who ask before it is begun share it.
+
+        Raises:
+            CodedError: SNAPSHOT_FAILED; the data directory is as it was.
+        """
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._make())
+            self._next.add_done_callback(_look_at)
+        return await asyncio.shield(self._next)
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """Make a last one if anything has changed, and none after it.
+
+        Args:
+            hurry: when it is set nobody waits any more.
+        """
+        if self._watch is not None:
+            self._watch.cancel()
+        has_served = self._journal.data_lsn > self._begin_lsn
+        has_news = has_served and self._has_changed()
+        if has_news and self._journal.failure is None and not hurry.is_set():
+            last = asyncio.ensure_future(self.snapshot())
+            hurried = asyncio.ensure_future(hurry.wait())
+            await asyncio.wait(
+                {last, hurried}, timeout=LAST_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            hurried.cancel()
+            last.cancel()
+            with suppress(CodedError, asyncio.CancelledError):  # it is logged where it is made
+                await last
+        for task in (self._next, self._making):
+            if task is not None:
+                task.cancel()
+        async with self._lock:
+            pass  # a fold that was under way has ended
+
+    def stats(self) -> dict[str, Any]:
+        """Return the part `snapshot` of STATS."""
+        last = self._last
+        return {
+            "number": last.number if last else 0,
+            "records": last.records if last else 0,
+            "bytes": last.size_bytes if last else 0,
+            "seconds": last.seconds if last else 0.0,
+            "age_seconds": time.monotonic() - self._last_at if last else None,
+            "made": self._made,
+            "failed": self._failed,
+            "is_running": self._lock.locked(),
+        }
+
+    def _has_changed(self) -> bool:
+        return self._journal.data_lsn > self._covered_lsn
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(min(CHECK_SECONDS, self._schedule.interval_seconds))
+            if self._is_due():
+                with suppress(CodedError):  # it is logged where it is made
+                    await self.snapshot()
+
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        if not self._has_changed() or now < self._not_before:
+            return False
+        journal = self._journal
+        return journal.is_full or self._schedule.is_due(
+            now - self._begun_at,
+            journal.figures.written_bytes - self._covered_bytes,
+            self._live_bytes(),
+            self._last.size_bytes if self._last else 0,
+        )
+
+    async def _make(self) -> Snapshot:
+        async with self._lock:
+            self._making, self._next = self._next, None  # who asks from here on wants a later one
+            self._begun_at = started = time.monotonic()
+            covered_bytes = self._journal.figures.written_bytes
+            covered_lsn = self._journal.data_lsn
+            try:
+                figures = await self._fold(await self._sealed())
+            except (CodedError, OSError) as error:
+                raise self._note_failure(error) from error
+            self._covered_bytes, self._covered_lsn = covered_bytes, covered_lsn
+            if figures is None:  # the last one holds all there is
+                assert self._last is not None
+                return self._last
+            return self._note_success(figures, time.monotonic() - started)
+
+    def _note_failure(self, error: CodedError | OSError) -> CodedError:
+        self._failed += 1
+        self._not_before = time.monotonic() + self._schedule.interval_seconds
+        if isinstance(error, OSError):
+            error = _failed(f"the process that makes it cannot be started: {error.strerror}")
+        _logger.error("%s", error.message)
+        return error
+
+    def _note_success(self, figures: dict[str, Any], seconds: float) -> Snapshot:
+        number = figures["snapshot"]
+        path = f"{self._directory}/{snapshot_name(number)}"
+        self._last = Snapshot(number, figures["records"], figures["bytes"], seconds, path)
+        self._last_at = time.monotonic()
+        self._made += 1
+        _logger.info(
+            "snapshot %d: %d records, %d bytes, in %.2f s",
+            number,
+            figures["records"],
+            figures["bytes"],
+            seconds,
+        )
+        return self._last
+
+    async def _sealed(self) -> int:
+        """Have the journal begin a new segment, and return its number.
+
+        On a full disk there is no new one before a fold has made room: then what is sealed
+        already is folded.
+        """
+        journal = self._journal
+        number = journal.segment_number if journal.is_full else journal.seal()
+        while journal.segment_number < number:
+            if journal.failure is not None:
+                raise _failed("the journal cannot be written any more")
+            if journal.is_full:
+                return journal.segment_number
+            self._moved.clear()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._moved.wait(), CHECK_SECONDS)
+        return number
+
+    async def _fold(self, before: int) -> dict[str, Any] | None:
+        """Run a fold; None if there is nothing new and the last snapshot stands for it."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "mqd.store.fold", self._directory),
+            *("--before", str(before), "--until-eof"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            assert process.stdout is not None
+            output = await process.stdout.read()
+            code = await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if code == _NOTHING_TO_FOLD and self._last is not None:
+            return None
+        try:
+            figures: dict[str, Any] = json.loads(output)
+        except ValueError:
+            figures = {"error": f"its process ended with code {code}"}
+        if code:
+            raise _failed(figures.get("error", "its process has not said why"))
+        return figures
+
+
+def _failed(reason: str) -> CodedError:
+    return CodedError(
+        Code.SNAPSHOT_FAILED,
+        f"no snapshot was made: {reason}; the journal holds everything all the same",
+        {},
+    )
+
+
+def _look_at(task: asyncio.Task[Snapshot]) -> None:
+    """Take note of how a task has ended, also where nobody waits for it any more."""
+    if not task.cancelled():
+        task.exception()

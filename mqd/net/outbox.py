@@ -1,0 +1,96 @@
+"""What a session has to send: the replies of this turn, and those that wait for the journal.
+
+    add ... add          replies of the turn, and the level that each is to reach
+    close_turn()         the turn's records have their mark: its replies wait for that
+    take_ready()         what may leave now, in the order in which it came
+
+Nothing passes what came before it: the replies of a connection leave in one order, and a
+reply that needs nothing waits behind one that does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from mqwire.frames import prefix
+from mqwire.levels import Level
+from mqwire.limits import PREFIX_BYTES
+
+if TYPE_CHECKING:
+    from mqd.engine.base import Engine, Needs
+
+
+class Outbox:
+    """The output of one session, until it may leave.
+
+    Args:
+        engine: knows how far its records have come.
+    """
+
+    __slots__ = (
+        "_engine",
+        "_waiting",
+        "level",
+        "logged_as",
+        "parts",
+        "shows_messages",
+        "size_bytes",
+    )
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._waiting: deque[tuple[Needs, bytes, bytes]] = deque()
+        self.parts: list[bytes] = []
+        """The frames of this turn's replies, prefix and body in turn."""
+        self.level = Level.ACCEPTED
+        """The highest that one of these is to reach; raised by whoever adds one."""
+        self.shows_messages = False
+        """Whether there are messages in one of these."""
+        self.logged_as: bytes | None = None
+        """What the frame log is to hold in the place of this turn's replies; None for these."""
+        self.size_bytes = 0
+        """Everything that has not left, this turn's replies included."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything has left."""
+        return not self.parts and not self._waiting
+
+    def add(self, body: bytes) -> None:
+        """Put a reply to those of this turn; `level` and `shows_messages` are the caller's."""
+        self.parts += (prefix(len(body)), body)
+        self.size_bytes += len(body) + PREFIX_BYTES
+
+    def close_turn(self) -> None:
+        """Let the replies of this turn wait for what they rest on; the engine's turn is over."""
+        if not self.parts:
+            return
+        needs = self._engine.needs(self.level, shows_messages=self.shows_messages)
+        data = b"".join(self.parts)
+        self._waiting.append((needs, data, data if self.logged_as is None else self.logged_as))
+        self.parts.clear()
+        self.logged_as = None
+        self.level = Level.ACCEPTED
+        self.shows_messages = False
+
+    def take_ready(self) -> tuple[bytes, bytes]:
+        """Remove what may leave now; return it, and as what it is to be logged."""
+        waiting = self._waiting
+        has_reached = self._engine.has_reached
+        ready = []
+        while waiting and has_reached(waiting[0][0]):
+            ready.append(waiting.popleft())
+        if len(ready) == 1:
+            _, data, logged = ready[0]
+        else:
+            data = b"".join([entry[1] for entry in ready])
+            logged = b"".join([entry[2] for entry in ready])
+        self.size_bytes -= len(data)
+        return data, logged
+
+    def clear(self) -> None:
+        """Drop everything: there is nobody to send it to."""
+        self.parts.clear()
+        self._waiting.clear()
+        self.size_bytes = 0
