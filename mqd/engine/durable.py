@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mqd.engine.snapshots import Schedule, Snapshotter
+from mqd.engine.storage import NEVER_LSN
 from mqd.store import (
     FOLD_LOCK_NAME,
     SEGMENT_BYTES,
     DirectoryLock,
     DirectoryLocked,
     Journal,
+    JournalFailed,
     OsFiles,
     recover,
 )
@@ -104,7 +106,6 @@ class Durable:
 
         self._journal = Journal(self.recovered.writer, on_progress)
         self.append: Callable[[Record], None] = self._journal.append
-        self.commit: Callable[[Level], int] = self._journal.commit
         self.has_room = self._journal.has_room
         settings = self._settings
         self._snapshotter = Snapshotter(
@@ -115,6 +116,13 @@ class Durable:
             is_stale=self.recovered.journal_records > 0,
         )
         self._snapshotter.start(loop)
+
+    def commit(self, level: Level) -> int:
+        """End the turn; return the lsn of all records so far, `NEVER_LSN` after a failure."""
+        try:
+            return self._journal.commit(level)
+        except JournalFailed:
+            return NEVER_LSN  # `failure` says why
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Make a last snapshot, and write and sync everything.

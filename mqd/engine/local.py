@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 _RECORD_BYTES = 512
 """More than a record takes without its pack and headers."""
 
-_NEVER_LSN = 2**63
-"""A mark that nothing reaches."""
-
 
 class LocalWait(Waiter):
     """A pull that waits on a queue of the local engine."""
@@ -111,11 +108,7 @@ class LocalEngine:
 
     def end_turn(self, level: Level) -> None:
         """Hand on what the turn has changed; `level` is the highest that is waited for."""
-        storage = self._storage
-        if storage.failure is not None:
-            self._lsn = _NEVER_LSN
-            return
-        self._lsn = lsn = storage.commit(level)
+        self._lsn = lsn = self._storage.commit(level)
         pushed = self._pushed_level
         if pushed:
             self._pushed_level = Level.ACCEPTED

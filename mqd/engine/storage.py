@@ -7,7 +7,7 @@ Storage               what the engine asks
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mqwire.codes import Code
 from mqwire.errors import CodedError
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from mqd.core.records import Record
     from mqd.engine.base import Snapshot
+
+
+NEVER_LSN: Final = 2**63
+"""A mark that nothing reaches."""
 
 
 class Storage(Protocol):
@@ -53,7 +57,7 @@ class Storage(Protocol):
         """Take a record of the present turn."""
 
     def commit(self, level: Level) -> int:
-        """End the turn; return the mark of all records so far."""
+        """End the turn; return the mark of all records so far, `NEVER_LSN` after a failure."""
 
     def has_room(self, size_bytes: int, *, is_freeing: bool = False) -> bool:
         """Tell whether a record of about this size may be appended."""

@@ -71,7 +71,6 @@ class GatedServer:
         assert (await connection.call("AUTH", {"user": user, "password": ""}))[1] == "OK"
         return connection
 
-
     async def close(self) -> None:
         for connection in self._connections:
             connection.writer.close()

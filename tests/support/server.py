@@ -20,7 +20,7 @@ import yaml
 from mqwire.address import Address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct horse"
@@ -111,15 +111,25 @@ def write_config(directory: Path, overrides: Mapping[str, Mapping[str, Any]]) ->
 
 @contextlib.contextmanager
 def running_server(
-    *, loop: str = "auto", overrides: Mapping[str, Mapping[str, Any]] | None = None
+    *,
+    loop: str = "auto",
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    directory: Path | None = None,
+    command: Sequence[str] = (),
 ) -> Iterator[RunningServer]:
-    """Run `python -m mqd` until the block ends; it must stop cleanly and log no traceback."""
-    with tempfile.TemporaryDirectory(prefix="mqd-test-") as name:
-        directory = Path(name)
+    """Run `python -m mqd` until the block ends; it must stop cleanly and log no traceback.
+
+    `directory` is that of an earlier run, to go on from; `command` stands before Python.
+    """
+    with contextlib.ExitStack() as stack:
+        if directory is None:
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix="mqd-test-"))
+            directory = Path(name)
+        (directory / "address.json").unlink(missing_ok=True)  # of one that was killed
         config = write_config(directory, overrides or {})
         with (directory / "stderr").open("wb") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", "mqd", "--config", str(config), "--loop", loop],
+                [*command, sys.executable, "-m", "mqd", "--config", str(config), "--loop", loop],
                 cwd=ROOT,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,

@@ -7,7 +7,7 @@ from mqd.core.broker import Bounds, Broker
 from mqd.core.errors import BrokerError
 from mqd.engine.base import NO_MESSAGES
 from mqd.engine.local import LocalEngine
-from mqd.engine.storage import MemoryOnly
+from mqd.engine.storage import NEVER_LSN, MemoryOnly
 from mqwire.codes import Code
 from mqwire.errors import CodedError
 from mqwire.levels import Level
@@ -181,7 +181,7 @@ class Disk:
 
     def commit(self, level):
         self.commits.append(level)
-        return len(self.records)
+        return len(self.records) if self.failure is None else NEVER_LSN
 
     def has_room(self, size_bytes, *, is_freeing=False):
         return self.room_bytes is None or is_freeing or size_bytes <= self.room_bytes
