@@ -7,7 +7,10 @@ without I/O, around which each puts its own way of sending and waiting:
     calls, steps      what a request sends and how its reply is read; loops of several
     inflight          the requests of a connection: ids, replies, losses, giving up
     cutting           any number of bodies into frames
+    pipelines         calls that are sent in one go
+    backups           the pieces of a backup into a file
     messages, codecs, typed    bodies: read late, decoded, restored to dataclasses
+    driver            how the blocking client carries calls out
     url, dialing      where the server is; when to try again
     blocking, streaming        the two kinds of connection
 """
@@ -20,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 from mqwire import __version__
 
 if TYPE_CHECKING:
-    from mqclient.async_client import AsyncClient, AsyncPipeline
-    from mqclient.client import Client, Pipeline
+    from mqclient.async_client import AsyncClient
+    from mqclient.client import Client
     from mqclient.codecs import Codec, JsonText
     from mqclient.errors import (
         AccessDenied,
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
         Internal,
         MalformedFrame,
         MqError,
+        NoBackup,
+        NoJournal,
         NotAuthenticated,
         OutOfRange,
         ProtocolError,
@@ -52,6 +57,8 @@ if TYPE_CHECKING:
         RequestTimeout,
         ServerError,
         ShuttingDown,
+        SnapshotFailed,
+        StorageFull,
         TooManyConnections,
         TooManyMessages,
         TooManyQueues,
@@ -65,7 +72,8 @@ if TYPE_CHECKING:
         WrongType,
     )
     from mqclient.messages import Message
-    from mqclient.models import Limits, QueueInfo, ServerInfo
+    from mqclient.models import Limits, QueueInfo, ServerInfo, SnapshotInfo
+    from mqclient.pipelines import AsyncPipeline, Pipeline
 
 __all__ = [
     "AccessDenied",
@@ -94,6 +102,8 @@ __all__ = [
     "MalformedFrame",
     "Message",
     "MqError",
+    "NoBackup",
+    "NoJournal",
     "NotAuthenticated",
     "OutOfRange",
     "Pipeline",
@@ -106,6 +116,9 @@ __all__ = [
     "ServerError",
     "ServerInfo",
     "ShuttingDown",
+    "SnapshotFailed",
+    "SnapshotInfo",
+    "StorageFull",
     "TooManyConnections",
     "TooManyMessages",
     "TooManyQueues",
@@ -124,15 +137,16 @@ __all__ = [
 # asyncio, and `mqctl --help` for neither client.
 _HOMES = {
     "AsyncClient": "async_client",
-    "AsyncPipeline": "async_client",
+    "AsyncPipeline": "pipelines",
     "Client": "client",
     "Codec": "codecs",
     "JsonText": "codecs",
     "Limits": "models",
     "Message": "messages",
-    "Pipeline": "client",
+    "Pipeline": "pipelines",
     "QueueInfo": "models",
     "ServerInfo": "models",
+    "SnapshotInfo": "models",
 }
 
 

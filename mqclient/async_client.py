@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from mqclient import calls, steps
+from mqclient.backups import Backup
 from mqclient.base import BaseClient, check_wait
 from mqclient.dialing import Dialing
 from mqclient.errors import ConnectionLost, InterfaceError, MqError, RequestTimeout
-from mqclient.pipelines import BasePipeline
+from mqclient.pipelines import AsyncPipeline
 from mqclient.streaming import AsyncConnection, open_async
 
 if TYPE_CHECKING:
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from mqclient.backups import Destination
     from mqclient.calls import Call
     from mqclient.inflight import Request
     from mqclient.messages import Message
-    from mqclient.models import Limits, QueueInfo
+    from mqclient.models import Limits, QueueInfo, SnapshotInfo
     from mqclient.steps import StepsOf
 
 
@@ -47,10 +50,11 @@ class AsyncClient(BaseClient):
         super()._reset()
         self._connection: AsyncConnection | None = None
         self._connecting: asyncio.Task[AsyncConnection] | None = None
+        self._others: set[AsyncConnection] = set()  # of backups
 
     def _after_fork(self) -> None:
         # The loop is the parent's as well: nothing of it may be touched, not even freed.
-        _inherited.append((self._connection, self._connecting))
+        _inherited.append((self._connection, self._connecting, self._others))
         super()._after_fork()
 
     async def connect(self, *, timeout: float | None = None) -> None:
@@ -64,10 +68,10 @@ class AsyncClient(BaseClient):
         self._is_closed = True
         if self._connecting is not None:
             self._connecting.cancel()
-        connection = self._connection
-        if connection is not None and connection.loop is asyncio.get_running_loop():
-            connection.close()
-            await connection.wait_closed()
+        for connection in [*self._others, self._connection]:
+            if connection is not None and connection.loop is asyncio.get_running_loop():
+                connection.close()
+                await connection.wait_closed()
         self._report_kept()
 
     async def __aenter__(self) -> Self:
@@ -88,12 +92,17 @@ class AsyncClient(BaseClient):
         *,
         max_messages: int | None = None,
         max_bytes: int | None = None,
+        durability: str | None = None,
         if_missing: bool = False,
         timeout: float | None = None,
     ) -> QueueInfo:
         """As `Client.create`."""
         call = calls.create(
-            queue, max_messages=max_messages, max_bytes=max_bytes, if_missing=if_missing
+            queue,
+            max_messages=max_messages,
+            max_bytes=max_bytes,
+            durability=durability,
+            if_missing=if_missing,
         )
         info: QueueInfo = await self._result(call, self._seconds(timeout))
         return info
@@ -121,10 +130,11 @@ class AsyncClient(BaseClient):
         body: Any,
         *,
         headers: Mapping[str, Any] | None = None,
+        durability: str | None = None,
         timeout: float | None = None,
     ) -> int:
         """As `Client.push`."""
-        call = self._push_call(queue, body, headers)
+        call = self._push_call(queue, body, headers, durability)
         message_id: int = await self._result(call, self._seconds(timeout))
         return message_id
 
@@ -135,12 +145,15 @@ class AsyncClient(BaseClient):
         *,
         headers: Mapping[str, Any] | Iterable[Mapping[str, Any] | None] | None = None,
         on_progress: Callable[[int], object] | None = None,
+        durability: str | None = None,
         timeout: float | None = None,
     ) -> list[int]:
         """As `Client.push_many`."""
         seconds = self._seconds(timeout)
         limits = await self._limits(seconds)
-        operation = steps.push_many(self._encoder, limits, queue, bodies, headers, on_progress)
+        operation = steps.push_many(
+            self._encoder, limits, queue, bodies, headers, on_progress, durability
+        )
         ids: list[int] = await self._run(operation, seconds)
         return ids
 
@@ -149,11 +162,14 @@ class AsyncClient(BaseClient):
         queue: str,
         *,
         wait: float = 0.0,
+        durability: str | None = None,
         into: type | None = None,
         timeout: float | None = None,
     ) -> Message | None:
         """As `Client.pull`."""
-        messages = await self.pull_many(queue, 1, wait=wait, into=into, timeout=timeout)
+        messages = await self.pull_many(
+            queue, 1, wait=wait, durability=durability, into=into, timeout=timeout
+        )
         return messages[0] if messages else None
 
     async def pull_many(
@@ -162,6 +178,7 @@ class AsyncClient(BaseClient):
         count: int,
         *,
         wait: float = 0.0,
+        durability: str | None = None,
         into: type | None = None,
         timeout: float | None = None,
     ) -> list[Message]:
@@ -169,8 +186,12 @@ class AsyncClient(BaseClient):
         steps.check_count(count)
         seconds = self._seconds(timeout)
         source = self._source(queue, into)
+        if durability is not None:
+            calls.check_level(durability)
         limits = await self._limits(seconds)
-        operation = steps.pull_many(self._keeper, limits, source, count, check_wait(wait))
+        operation = steps.pull_many(
+            self._keeper, limits, source, count, check_wait(wait), durability
+        )
         messages: list[Message] = await self._run(operation, seconds)
         return messages
 
@@ -196,6 +217,44 @@ class AsyncClient(BaseClient):
         """As `Client.purge`."""
         removed: int = await self._result(calls.purge(queue), self._seconds(timeout))
         return removed
+
+    async def stats(self, *, timeout: float | None = None) -> dict[str, Any]:
+        """As `Client.stats`."""
+        figures: dict[str, Any] = await self._result(calls.stats(), self._seconds(timeout))
+        return figures
+
+    async def snapshot(self, *, timeout: float | None = None) -> SnapshotInfo:
+        """As `Client.snapshot`."""
+        info: SnapshotInfo = await self._result(calls.snapshot(), self._snapshot_seconds(timeout))
+        return info
+
+    async def backup(
+        self,
+        file: Destination,
+        *,
+        overwrite: bool = False,
+        on_progress: Callable[[int, int], object] | None = None,
+        timeout: float | None = None,
+    ) -> SnapshotInfo:
+        """As `Client.backup`; the file is written by a thread, so that the loop goes on.
+
+        Cancellation: the backup ends as one that fails, unless its file has got its name.
+        """
+        seconds = self._snapshot_seconds(timeout)
+        copy = Backup(file, overwrite=overwrite)
+        disk = ThreadPoolExecutor(1, "mqclient-backup")
+        try:
+            await self._copy(copy, disk, seconds, on_progress)
+        except BaseException as error:
+            # Behind what the thread may still have in hand.
+            run = asyncio.get_running_loop().run_in_executor
+            await asyncio.shield(run(disk, copy.discard))
+            if isinstance(error, ConnectionLost | RequestTimeout):
+                raise copy.unfinished(error) from error
+            raise
+        finally:
+            disk.shutdown(wait=False)
+        return copy.info
 
     async def ping(self, *, timeout: float | None = None) -> float:
         """As `Client.ping`."""
@@ -272,7 +331,36 @@ class AsyncClient(BaseClient):
             raise RequestTimeout("no connection was made in time")
         return task.result()
 
+    async def _copy(
+        self,
+        copy: Backup,
+        disk: ThreadPoolExecutor,
+        seconds: float,
+        on_progress: Callable[[int, int], object] | None,
+    ) -> None:
+        """Fetch a backup over a connection of its own, which ends with it."""
+        run = asyncio.get_running_loop().run_in_executor
+        connection = await self._dial(min(seconds, self._connect_timeout))
+        self._others.add(connection)
+        try:
+            while not copy.is_done:
+                if self._is_closed:
+                    raise InterfaceError("the client is closed")
+                deadline = monotonic() + seconds
+                [request] = await connection.exchange((copy.next_call(),), deadline)
+                await run(disk, copy.take, request.outcome())
+                copy.tell(on_progress)
+                seconds = min(seconds, self._timeout)
+        finally:
+            self._others.discard(connection)
+            connection.close()
+
     async def _connect(self, seconds: float) -> AsyncConnection:
+        self._connection = connection = await self._dial(seconds)
+        return connection
+
+    async def _dial(self, seconds: float) -> AsyncConnection:
+        """Make a connection, or say why there is none."""
         dialing = Dialing(self._target, seconds, is_again=self._was_connected)
         while True:
             try:
@@ -280,8 +368,7 @@ class AsyncClient(BaseClient):
             except (OSError, MqError) as error:
                 pause = dialing.pause_after(error)
             else:
-                self._connection, self._server = connection, connection.server
-                self._was_connected = True
+                self._server, self._was_connected = connection.server, True
                 return connection
             await asyncio.sleep(pause)
 
@@ -294,26 +381,3 @@ def _look_at(task: asyncio.Task[AsyncConnection]) -> None:
     """Take note of a failure that nobody may have waited for."""
     if not task.cancelled():
         task.exception()
-
-
-class AsyncPipeline(BasePipeline):
-    """Calls that are sent in one go; see `Client.pipeline`."""
-
-    _client: AsyncClient
-
-    async def run(self) -> list[Any]:
-        """As `Pipeline.run`."""
-        requests = await self._client._run_pipeline(self._begin(), self._seconds)  # noqa: SLF001  a part of it
-        return self._finish(requests)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is None and not self._has_run:
-            await self.run()

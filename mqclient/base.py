@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 DEFAULT_CONNECT_SECONDS: Final = 10.0
+DEFAULT_SNAPSHOT_SECONDS: Final = 600.0
+"""For what makes a snapshot, which takes as long as the server's disk needs for its state:
+enough for some tens of gigabytes, and an end all the same."""
 _MAX_NAME_CHARS: Final = 200
 
 _logger = logging.getLogger("mqclient")
@@ -87,17 +90,23 @@ class BaseClient:
             raise InterfaceError("the client is closed")
         return self._timeout if timeout is None else _positive(timeout, "timeout")
 
+    def _snapshot_seconds(self, timeout: float | None) -> float:
+        seconds = self._seconds(timeout)
+        return max(seconds, DEFAULT_SNAPSHOT_SECONDS) if timeout is None else seconds
+
     def _source(self, queue: str, into: type | None) -> Source:
         """Say how messages of a pull are read; a type that cannot be restored is refused now."""
         calls.check_queue(queue)
         return Source(queue, self._decoders, None if into is None else restorer(into))
 
-    def _push_call(self, queue: str, body: Any, headers: Mapping[str, Any] | None) -> Call:
+    def _push_call(
+        self, queue: str, body: Any, headers: Mapping[str, Any] | None, durability: str | None
+    ) -> Call:
         encoder = self._encoder
         pack = pack_bodies([encoder.encode(body)])
         if headers or encoder.mark is not None:
-            return calls.push(queue, 1, pack, encoder.headers_of(body, headers), len(pack))
-        return calls.push(queue, 1, pack, None, len(pack))
+            headers = encoder.headers_of(body, headers)
+        return calls.push(queue, 1, pack, headers, len(pack), durability)
 
     def _report_kept(self) -> None:
         """Say at the end which messages nobody has asked for again: they are gone."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mqclient.errors import InterfaceError
+from mqclient.errors import InterfaceError, ProtocolError
 from mqclient.messages import pack_bytes, read_messages
-from mqclient.models import QueueInfo, ServerInfo
+from mqclient.models import QueueInfo, ServerInfo, SnapshotInfo
 from mqwire import PROTOCOL_VERSION
+from mqwire.levels import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +21,26 @@ if TYPE_CHECKING:
     from mqclient.url import Credentials
     from mqwire.frames import Frame
 
-REPEATABLE_VERBS: Final = frozenset({"AUTH", "PING", "INFO", "LIST", "PEEK", "WAKE"})
-"""Those that change no queue: done twice is done once, so they are never in doubt."""
+REPEATABLE_VERBS: Final = frozenset(
+    {"AUTH", "PING", "INFO", "LIST", "PEEK", "WAKE", "STATS", "SNAPSHOT"}
+)
+"""Those that change no queue: done twice is done once, so they are never in doubt. A second
+snapshot costs its time, holds the same and more, and takes the place of the first. BACKUP
+changes no queue either, but its pieces are of a snapshot that one connection holds, so over
+another connection they would be refused."""
+
+STATS_PARTS: Final = (
+    "server",
+    "queues",
+    "connections",
+    "requests",
+    "rates",
+    "journal",
+    "snapshot",
+    "recovery",
+    "frame_log",
+)
+"""The parts of the figures that STATS tells, in the order of PROTOCOL.md section 5."""
 
 
 class Call:
@@ -74,7 +93,12 @@ def wake(request_id: int) -> Call:
 
 
 def create(
-    queue: str, *, max_messages: int | None, max_bytes: int | None, if_missing: bool
+    queue: str,
+    *,
+    max_messages: int | None = None,
+    max_bytes: int | None = None,
+    durability: str | None = None,
+    if_missing: bool = False,
 ) -> Call:
     """Create a queue. Result: QueueInfo."""
     options: dict[str, Any] = {}
@@ -82,6 +106,8 @@ def create(
         options["max_messages"] = max_messages
     if max_bytes is not None:
         options["max_bytes"] = max_bytes
+    if durability is not None:
+        options["durability"] = check_level(durability)
     if if_missing:
         options["if_missing"] = True
     return Call("CREATE", (queue, options) if options else (queue,), _queue_info)
@@ -113,19 +139,35 @@ def push(
     pack: bytes,
     headers: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None,
     largest_body_bytes: int,
+    durability: str | None = None,
 ) -> Call:
-    """Push a pack of `count` bodies. Result: the first id."""
-    arguments: tuple[Any, ...] = (queue, count, pack)
+    """Push a pack of `count` bodies. Result: the first id.
+
+    Where a level is asked for, a reply that tells of less is a ProtocolError.
+    """
+    options: dict[str, Any] = {}
+    read: Callable[[Frame], int] = _number
     if headers:
-        arguments = (queue, count, pack, {"headers": headers})
-    return Call("PUSH", arguments, _number, 0.0, largest_body_bytes)
+        options["headers"] = headers
+    if durability is not None:
+        options["durability"] = check_level(durability)
+        read = _push_reader(durability)
+    arguments: tuple[Any, ...] = (queue, count, pack)
+    if options:
+        arguments = (queue, count, pack, options)
+    return Call("PUSH", arguments, read, 0.0, largest_body_bytes)
 
 
-def pull(source: Source, count: int, wait: float) -> Call:
+def pull(source: Source, count: int, wait: float, durability: str | None = None) -> Call:
     """Pull up to `count` messages. Result: (messages, bytes of their packs)."""
-    arguments: tuple[Any, ...] = (source.queue, count)
+    options: dict[str, Any] = {}
     if wait:
-        arguments = (source.queue, count, {"wait": wait})
+        options["wait"] = wait
+    if durability is not None:
+        options["durability"] = check_level(durability)
+    arguments: tuple[Any, ...] = (source.queue, count)
+    if options:
+        arguments = (source.queue, count, options)
     return Call("PULL", arguments, _batch_reader(source), wait)
 
 
@@ -135,6 +177,26 @@ def peek(source: Source, count: int, skip: int) -> Call:
     if skip:
         arguments = (source.queue, count, {"skip": skip})
     return Call("PEEK", arguments, _batch_reader(source))
+
+
+def stats() -> Call:
+    """Look at the server's figures. Result: a dict of dicts, or None for a part it has not."""
+    return Call("STATS", (), _stats)
+
+
+def snapshot() -> Call:
+    """Make a snapshot. Result: SnapshotInfo."""
+    return Call("SNAPSHOT", (), _snapshot_info)
+
+
+def backup() -> Call:
+    """Make a snapshot and have the connection hold it. Result: SnapshotInfo."""
+    return Call("BACKUP", (), _snapshot_info)
+
+
+def backup_piece(offset: int) -> Call:
+    """Return the held snapshot's bytes from `offset` on, as many as come. Result: bytes."""
+    return Call("BACKUP", (offset,), _binary)
 
 
 def then(call: Call, change: Callable[[Any], Any]) -> Call:
@@ -159,6 +221,37 @@ def _number(frame: Frame) -> int:
     return number
 
 
+def _push_reader(asked: str) -> Callable[[Frame], int]:
+    def read(frame: Frame) -> int:
+        first, reached = _number(frame), frame[3]
+        if LEVELS[reached] < LEVELS[asked]:
+            raise ProtocolError(
+                f"the messages from {first} on have been pushed, but the server has reached "
+                f"{reached} alone where {asked} was asked for"
+            )
+        return first
+
+    return read
+
+
+def _binary(frame: Frame) -> bytes:
+    data = frame[2]
+    if type(data) is not bytes:
+        raise TypeError(f"binary was expected, not {type(data).__name__}")
+    return data
+
+
+def _stats(frame: Frame) -> dict[str, Any]:
+    parts = frame[2]
+    if type(parts) is not dict:
+        raise TypeError(f"a map was expected, not {type(parts).__name__}")
+    return {**dict.fromkeys(STATS_PARTS), **parts}
+
+
+def _snapshot_info(frame: Frame) -> SnapshotInfo:
+    return SnapshotInfo.from_map(frame[2])
+
+
 def _queue_info(frame: Frame) -> QueueInfo:
     return QueueInfo.from_map(frame[2])
 
@@ -169,6 +262,18 @@ def _queue_infos(frame: Frame) -> list[QueueInfo]:
 
 def _server_info(frame: Frame) -> ServerInfo:
     return ServerInfo.from_map(frame[2])
+
+
+def check_level(durability: object) -> str:
+    """Return `durability` if it is a level that can be asked for.
+
+    Raises:
+        InterfaceError: it is none.
+    """
+    if not isinstance(durability, str) or durability not in LEVELS:
+        known = ", ".join(LEVELS)
+        raise InterfaceError(f"durability must be one of {known}, not {durability!r}")
+    return durability
 
 
 def check_queue(queue: object) -> None:

@@ -1,33 +1,30 @@
-"""The blocking client. Floor 1: a thin shell around calls, steps and a connection."""
+"""The blocking client: what users call. Floor 1: a thin shell around calls and steps."""
 
 from __future__ import annotations
 
-import threading
 import time
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from mqclient import calls, steps
-from mqclient.base import BaseClient, check_wait
-from mqclient.blocking import BlockingConnection, open_blocking
-from mqclient.dialing import Dialing
-from mqclient.errors import ConnectionLost, InterfaceError, MqError, RequestTimeout
-from mqclient.pipelines import BasePipeline
+from mqclient.backups import Backup
+from mqclient.base import check_wait
+from mqclient.driver import Driver
+from mqclient.errors import ConnectionLost, RequestTimeout
+from mqclient.pipelines import Pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from mqclient.calls import Call
-    from mqclient.inflight import Request
+    from mqclient.backups import Destination
     from mqclient.messages import Message
-    from mqclient.models import Limits, QueueInfo
-    from mqclient.steps import StepsOf
+    from mqclient.models import QueueInfo, SnapshotInfo
 
 
-class Client(BaseClient):
+class Client(Driver):
     """A connection to an mqd server, for code that blocks.
 
         with mqclient.Client() as client:
@@ -78,17 +75,6 @@ class Client(BaseClient):
     may too: the child connects by itself; kept messages stay with the parent.
     """
 
-    def _reset(self) -> None:
-        super()._reset()
-        self._connection: BlockingConnection | None = None
-        self._connecting = threading.Lock()
-
-    def _after_fork(self) -> None:
-        connection = self._connection
-        super()._after_fork()
-        if connection is not None:
-            connection.abandon()
-
     def connect(self, *, timeout: float | None = None) -> None:
         """Connect now, if the client is not connected.
 
@@ -102,8 +88,9 @@ class Client(BaseClient):
         """Close the connection. Calls of other threads fail; later calls are refused."""
         if not self._is_closed:
             self._is_closed = True
-            if self._connection is not None:
-                self._connection.close()
+            for connection in [*self._others, self._connection]:
+                if connection is not None:
+                    connection.close()
             self._report_kept()
 
     def __enter__(self) -> Self:
@@ -124,6 +111,7 @@ class Client(BaseClient):
         *,
         max_messages: int | None = None,
         max_bytes: int | None = None,
+        durability: str | None = None,
         if_missing: bool = False,
         timeout: float | None = None,
     ) -> QueueInfo:
@@ -133,14 +121,23 @@ class Client(BaseClient):
             queue: its name.
             max_messages: bound of the messages in it; None for the server's default.
             max_bytes: bound of their size; None for the server's default.
+            durability: what its pushes, pulls and purges reach that say nothing else:
+                `synced`, `written` or `accepted`; None for the server's.
             if_missing: leave a queue of this name as it is, and return its info.
             timeout: seconds; None for the client's.
 
         Raises:
-            QueueExists, BadName, OutOfRange, TooManyQueues, AccessDenied: it was refused.
+            QueueExists, BadName, OutOfRange, TooManyQueues, AccessDenied, NoJournal: it was
+                refused.
+
+        Durability: when it returns, the queue is there at its own level.
         """
         call = calls.create(
-            queue, max_messages=max_messages, max_bytes=max_bytes, if_missing=if_missing
+            queue,
+            max_messages=max_messages,
+            max_bytes=max_bytes,
+            durability=durability,
+            if_missing=if_missing,
         )
         info: QueueInfo = self._result(call, self._seconds(timeout))
         return info
@@ -176,6 +173,7 @@ class Client(BaseClient):
         body: Any,
         *,
         headers: Mapping[str, Any] | None = None,
+        durability: str | None = None,
         timeout: float | None = None,
     ) -> int:
         """Push one message and return its id.
@@ -184,15 +182,22 @@ class Client(BaseClient):
             queue: where to.
             body: bytes, anything that the codec can hold, or a dataclass.
             headers: a small map of text to scalars.
+            durability: where the message is when it returns: `synced` on the disk,
+                `written` in the kernel, `accepted` in the server's memory; None for the
+                queue's level.
             timeout: seconds; None for the client's.
 
         Raises:
-            QueueFull, QueueNotFound, BodyTooLarge, BadHeaders: it was refused.
+            QueueFull, QueueNotFound, BodyTooLarge, BadHeaders, StorageFull, NoJournal: it
+                was refused.
             ConnectionLost, RequestTimeout: with `in_doubt`, it may have been pushed.
+            ProtocolError: it was pushed, but the server tells of less than `durability`.
 
-        Durability: `server.durability` has been reached when it returns.
+        Durability: when it returns, the level asked for, or a higher one, has been reached;
+        else the queue's, which `info(queue).durability` tells. `server.durability` is that
+        of queues that have none of their own.
         """
-        call = self._push_call(queue, body, headers)
+        call = self._push_call(queue, body, headers, durability)
         message_id: int = self._result(call, self._seconds(timeout))
         return message_id
 
@@ -203,6 +208,7 @@ class Client(BaseClient):
         *,
         headers: Mapping[str, Any] | Iterable[Mapping[str, Any] | None] | None = None,
         on_progress: Callable[[int], object] | None = None,
+        durability: str | None = None,
         timeout: float | None = None,
     ) -> list[int]:
         """Push many messages, in as few frames as the limits allow, and return their ids.
@@ -214,6 +220,7 @@ class Client(BaseClient):
             bodies: any number, also from a generator, which is read as it is pushed.
             headers: one map for all, or a map or None for each body.
             on_progress: called after each frame with the count pushed so far.
+            durability: as with `push`; each frame waits for it.
             timeout: seconds for each frame; None for the client's.
 
         Raises:
@@ -221,7 +228,9 @@ class Client(BaseClient):
         """
         seconds = self._seconds(timeout)
         limits = self._limits(seconds)
-        operation = steps.push_many(self._encoder, limits, queue, bodies, headers, on_progress)
+        operation = steps.push_many(
+            self._encoder, limits, queue, bodies, headers, on_progress, durability
+        )
         ids: list[int] = self._run(operation, seconds)
         return ids
 
@@ -230,6 +239,7 @@ class Client(BaseClient):
         queue: str,
         *,
         wait: float = 0.0,
+        durability: str | None = None,
         into: type | None = None,
         timeout: float | None = None,
     ) -> Message | None:
@@ -238,6 +248,9 @@ class Client(BaseClient):
         Args:
             queue: where from.
             wait: seconds to wait for a message, at most.
+            durability: what the removal reaches before the message leaves the server:
+                `synced`, `written` or `accepted`; None for the queue's level. With
+                `accepted` a message may be there again after the server has died.
             into: a dataclass (or another type) that the body is restored to.
             timeout: seconds on top of `wait`; None for the client's.
 
@@ -246,7 +259,9 @@ class Client(BaseClient):
             ConnectionLost, RequestTimeout: with `in_doubt`, a message may have been
                 removed; after a time-out it is kept for the next pull if it arrives.
         """
-        messages = self.pull_many(queue, 1, wait=wait, into=into, timeout=timeout)
+        messages = self.pull_many(
+            queue, 1, wait=wait, durability=durability, into=into, timeout=timeout
+        )
         return messages[0] if messages else None
 
     def pull_many(
@@ -255,6 +270,7 @@ class Client(BaseClient):
         count: int,
         *,
         wait: float = 0.0,
+        durability: str | None = None,
         into: type | None = None,
         timeout: float | None = None,
     ) -> list[Message]:
@@ -268,6 +284,7 @@ class Client(BaseClient):
             queue: where from.
             count: most messages, from 1 on.
             wait: seconds to wait for the first message, at most.
+            durability: as with `pull`.
             into: a dataclass (or another type) that bodies are restored to.
             timeout: seconds on top of `wait`, for each frame; None for the client's.
 
@@ -277,8 +294,12 @@ class Client(BaseClient):
         steps.check_count(count)
         seconds = self._seconds(timeout)
         source = self._source(queue, into)
+        if durability is not None:
+            calls.check_level(durability)
         limits = self._limits(seconds)
-        operation = steps.pull_many(self._keeper, limits, source, count, check_wait(wait))
+        operation = steps.pull_many(
+            self._keeper, limits, source, count, check_wait(wait), durability
+        )
         messages: list[Message] = self._run(operation, seconds)
         return messages
 
@@ -313,6 +334,71 @@ class Client(BaseClient):
         removed: int = self._result(calls.purge(queue), self._seconds(timeout))
         return removed
 
+    def stats(self, *, timeout: float | None = None) -> dict[str, Any]:
+        """Return the server's figures, as PROTOCOL.md section 5 (STATS) lists them.
+
+            client.stats()["journal"]["sync_seconds_mean"]
+
+        Returns:
+            A dict for each part; None for one that the server does not have, such as
+            `journal` where it keeps its state in memory alone.
+        """
+        figures: dict[str, Any] = self._result(calls.stats(), self._seconds(timeout))
+        return figures
+
+    def snapshot(self, *, timeout: float | None = None) -> SnapshotInfo:
+        """Make a snapshot on the server's disk now; the server serves everybody meanwhile.
+
+        Args:
+            timeout: seconds; None for ten minutes, or the client's if that is longer.
+
+        Raises:
+            SnapshotFailed, NoJournal, AccessDenied: there is none.
+
+        Durability: when it returns, all that was answered before is in it, synced.
+        """
+        info: SnapshotInfo = self._result(calls.snapshot(), self._snapshot_seconds(timeout))
+        return info
+
+    def backup(
+        self,
+        file: Destination,
+        *,
+        overwrite: bool = False,
+        on_progress: Callable[[int, int], object] | None = None,
+        timeout: float | None = None,
+    ) -> SnapshotInfo:
+        """Write a backup of the server, of which `mqd restore` makes a data directory.
+
+        It is a snapshot, made now and fetched over a connection of its own.
+
+        Args:
+            file: a path, or a file object open for bytes, which is flushed and not closed.
+            overwrite: replace a file of that path, once all of the backup is there.
+            on_progress: called with the bytes fetched so far, and the bytes that there are.
+            timeout: seconds for the snapshot; None for ten minutes, or the client's if that
+                is longer. Each piece after that may take as long as any other call.
+
+        Raises:
+            FileExistsError, OSError: the file is there already, or cannot be written.
+            SnapshotFailed, NoJournal, AccessDenied: there is no backup.
+            ConnectionLost, RequestTimeout: it broke off; it has to begin again.
+
+        Durability: when it returns, the file has its name and is synced, with mode 0600. A
+        backup that fails leaves nothing under a path; in a file object, what it has written.
+        """
+        seconds = self._snapshot_seconds(timeout)
+        copy = Backup(file, overwrite=overwrite)
+        try:
+            self._copy(copy, seconds, on_progress)
+        except (ConnectionLost, RequestTimeout) as error:
+            copy.discard()
+            raise copy.unfinished(error) from error
+        except BaseException:
+            copy.discard()
+            raise
+        return copy.info
+
     def ping(self, *, timeout: float | None = None) -> float:
         """Return the seconds that a round trip to the server takes."""
         seconds = self._seconds(timeout)
@@ -338,101 +424,3 @@ class Client(BaseClient):
             timeout: seconds for all of it, on top of the longest wait in it.
         """
         return Pipeline(self, timeout, raise_errors=raise_errors)
-
-    # Inside
-
-    def _result(self, call: Call, seconds: float) -> Any:
-        """Carry one call out; one that is certain not to have been done is tried again."""
-        deadline = monotonic() + seconds + call.wait
-        request = self._ready(deadline).exchange((call,), deadline)[0]
-        if type(request.error) is ConnectionLost and not request.error.in_doubt:
-            request = self._ready(deadline).exchange((call,), deadline)[0]
-        return request.outcome()
-
-    def _run(self, operation: StepsOf, seconds: float) -> Any:
-        """Drive an operation of several calls."""
-        try:
-            call = next(operation)
-            while True:
-                try:
-                    result = self._result(call, seconds)
-                except BaseException as error:  # noqa: BLE001, PERF203  the operation raises it again
-                    call = operation.throw(error)
-                else:
-                    call = operation.send(result)
-        except StopIteration as stop:
-            return stop.value
-
-    def _run_pipeline(self, many: Sequence[Call], seconds: float) -> Sequence[Request]:
-        deadline = monotonic() + seconds + max((call.wait for call in many), default=0.0)
-        return self._ready(deadline).exchange(many, deadline) if many else []
-
-    def _limits(self, seconds: float) -> Limits:
-        connection = self._ready(monotonic() + seconds)
-        assert connection.server is not None
-        return connection.server.limits
-
-    def _ready(self, deadline: float) -> BlockingConnection:
-        """Return a connection that is not known to be lost; connect if there is none."""
-        connection = self._connection
-        if connection is not None and not connection.is_lost:
-            return connection
-        left = deadline - monotonic()
-        if left <= 0 or not self._connecting.acquire(timeout=left):
-            raise RequestTimeout("no connection was made in time")
-        try:
-            connection = self._connection
-            if connection is None or connection.is_lost:
-                connection = self._connect(min(deadline - monotonic(), self._connect_timeout))
-            return connection
-        finally:
-            self._connecting.release()
-
-    def _connect(self, seconds: float) -> BlockingConnection:
-        if self._connection is not None:
-            self._connection.close()
-        dialing = Dialing(self._target, seconds, is_again=self._was_connected)
-        while True:
-            if self._is_closed:
-                raise InterfaceError("the client is closed")
-            try:
-                connection = open_blocking(dialing.attempt(), self._name, self._keeper)
-            except (OSError, MqError) as error:
-                pause = dialing.pause_after(error)
-            else:
-                return self._adopt(connection)
-            time.sleep(pause)
-
-    def _adopt(self, connection: BlockingConnection) -> BlockingConnection:
-        self._connection, self._server, self._was_connected = connection, connection.server, True
-        if self._is_closed:  # by another thread, meanwhile
-            connection.close()
-        return connection
-
-
-class Pipeline(BasePipeline):
-    """Calls that are sent in one go; see `Client.pipeline`."""
-
-    _client: Client
-
-    def run(self) -> list[Any]:
-        """Send the calls, wait for all replies, and return the results in order.
-
-        Raises:
-            MqError: the first error, unless the pipeline was made with `raise_errors=False`;
-                `results` has the others.
-        """
-        requests = self._client._run_pipeline(self._begin(), self._seconds)  # noqa: SLF001  a part of it
-        return self._finish(requests)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is None and not self._has_run:
-            self.run()

@@ -304,6 +304,30 @@ class TooManyQueues(ServerError):
     registered_code = Code.TOO_MANY_QUEUES
 
 
+class StorageFull(ServerError):
+    """The server's disk has no room for it; what is stored can still be pulled."""
+
+    registered_code = Code.STORAGE_FULL
+
+
+class NoJournal(ServerError):
+    """The server keeps its state in memory alone: no such level, snapshot or backup."""
+
+    registered_code = Code.NO_JOURNAL
+
+
+class SnapshotFailed(ServerError):
+    """No snapshot could be made; nothing else has changed."""
+
+    registered_code = Code.SNAPSHOT_FAILED
+
+
+class NoBackup(ServerError):
+    """The connection holds no backup."""
+
+    registered_code = Code.NO_BACKUP
+
+
 class Internal(ServerError):
     """The server failed while handling the request."""
 

@@ -26,6 +26,8 @@ class QueueInfo:
         waiting: pulls that wait for messages.
         max_messages: bound of `ready`.
         max_bytes: bound of `bytes`.
+        durability: the level of what is done with it and says nothing else, see PROTOCOL.md
+            section 6.
         created_at: seconds since 1970-01-01 UTC.
     """
 
@@ -39,6 +41,7 @@ class QueueInfo:
     waiting: int
     max_messages: int
     max_bytes: int
+    durability: str
     created_at: float
 
     @classmethod
@@ -60,8 +63,38 @@ class QueueInfo:
             waiting=info["waiting"],
             max_messages=options["max_messages"],
             max_bytes=options["max_bytes"],
+            durability=options["durability"],
             created_at=info["created_at"],
         )
+
+
+@dataclass(frozen=True)
+class SnapshotInfo:
+    """A snapshot that the server has made.
+
+    Args:
+        number: its number; they count up from 1.
+        records: how many records the state took.
+        bytes: size of its file, and so of a backup.
+        seconds: how long it took.
+    """
+
+    number: int
+    records: int
+    bytes: int
+    seconds: float
+
+    @classmethod
+    def from_map(cls, info: Mapping[str, Any]) -> SnapshotInfo:
+        """Read the result of SNAPSHOT or BACKUP; keys that are not known are passed over.
+
+        Raises:
+            KeyError, TypeError: the map is not such a result.
+        """
+        counts = (info["number"], info["records"], info["bytes"])
+        if any(type(count) is not int or count < 0 for count in counts):
+            raise TypeError(f"number, records and bytes are {counts}")
+        return cls(*counts, seconds=float(info["seconds"]))
 
 
 @dataclass(frozen=True)
@@ -106,7 +139,8 @@ class ServerInfo:
         server: name of the server's software.
         version: its version.
         protocol: the protocol version in force.
-        durability: the level that replies have reached, see PROTOCOL.md section 6.
+        durability: the level that replies have reached when neither the request nor its
+            queue says another, see PROTOCOL.md section 6.
         limits: the bounds in force.
     """
 

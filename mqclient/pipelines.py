@@ -10,18 +10,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mqclient import calls
+from mqclient import calls, steps
 from mqclient.base import check_wait
 from mqclient.cutting import cut_portions
 from mqclient.errors import InterfaceError, MqError
 from mqclient.models import Limits
-from mqclient.steps import check_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from types import TracebackType
 
+    from typing_extensions import Self
+
+    from mqclient.async_client import AsyncClient
     from mqclient.base import BaseClient
     from mqclient.calls import Call
+    from mqclient.client import Client
     from mqclient.inflight import Request
     from mqclient.messages import Message
 
@@ -47,11 +51,16 @@ class BasePipeline:
         *,
         max_messages: int | None = None,
         max_bytes: int | None = None,
+        durability: str | None = None,
         if_missing: bool = False,
     ) -> None:
         """Add a create. Result: QueueInfo."""
         call = calls.create(
-            queue, max_messages=max_messages, max_bytes=max_bytes, if_missing=if_missing
+            queue,
+            max_messages=max_messages,
+            max_bytes=max_bytes,
+            durability=durability,
+            if_missing=if_missing,
         )
         self._add(call)
 
@@ -67,9 +76,17 @@ class BasePipeline:
         """Add a look at a queue. Result: QueueInfo."""
         self._add(calls.info(queue))
 
-    def push(self, queue: str, body: Any, *, headers: Mapping[str, Any] | None = None) -> None:
+    def push(
+        self,
+        queue: str,
+        body: Any,
+        *,
+        headers: Mapping[str, Any] | None = None,
+        durability: str | None = None,
+    ) -> None:
         """Add a push. Result: the id."""
-        self._add(self._client._push_call(queue, body, headers))  # noqa: SLF001  a part of it
+        call = self._client._push_call(queue, body, headers, durability)  # noqa: SLF001  a part of it
+        self._add(call)
 
     def push_many(
         self,
@@ -77,6 +94,7 @@ class BasePipeline:
         bodies: Iterable[Any],
         *,
         headers: Mapping[str, Any] | Iterable[Mapping[str, Any] | None] | None = None,
+        durability: str | None = None,
     ) -> None:
         """Add a push of some messages. Result: list of ids.
 
@@ -88,32 +106,49 @@ class BasePipeline:
         if len(portions) != 1:
             raise InterfaceError("a push_many in a pipeline takes what fits into one frame")
         [one] = portions
-        call = calls.push(queue, one.count, one.pack, one.headers, one.largest_body_bytes)
+        call = steps.push(queue, one, durability)
         self._add(calls.then(call, lambda first: list(range(first, first + one.count))))
 
-    def pull(self, queue: str, *, wait: float = 0.0, into: type | None = None) -> None:
+    def pull(
+        self,
+        queue: str,
+        *,
+        wait: float = 0.0,
+        durability: str | None = None,
+        into: type | None = None,
+    ) -> None:
         """Add a pull. Result: Message or None."""
         source = self._client._source(queue, into)  # noqa: SLF001  a part of the client
-        self._add(calls.then(calls.pull(source, 1, check_wait(wait)), _first))
+        self._add(calls.then(calls.pull(source, 1, check_wait(wait), durability), _first))
 
     def pull_many(
-        self, queue: str, count: int, *, wait: float = 0.0, into: type | None = None
+        self,
+        queue: str,
+        count: int,
+        *,
+        wait: float = 0.0,
+        durability: str | None = None,
+        into: type | None = None,
     ) -> None:
         """Add a pull of up to `count` messages. Result: list of Message."""
-        check_count(count)
+        steps.check_count(count)
         source = self._client._source(queue, into)  # noqa: SLF001  a part of the client
-        self._add(calls.then(calls.pull(source, count, check_wait(wait)), _all))
+        self._add(calls.then(calls.pull(source, count, check_wait(wait), durability), _all))
 
     def peek(self, queue: str, count: int = 1, *, skip: int = 0, into: type | None = None) -> None:
         """Add a look at up to `count` messages. Result: list of Message."""
-        check_count(count)
-        check_count(skip, "skip", 0)
+        steps.check_count(count)
+        steps.check_count(skip, "skip", 0)
         source = self._client._source(queue, into)  # noqa: SLF001  a part of the client
         self._add(calls.then(calls.peek(source, count, skip), _all))
 
     def purge(self, queue: str) -> None:
         """Add a purge. Result: how many messages went."""
         self._add(calls.purge(queue))
+
+    def stats(self) -> None:
+        """Add a look at the server's figures. Result: dict."""
+        self._add(calls.stats())
 
     def ping(self) -> None:
         """Add a ping. Result: None."""
@@ -142,6 +177,57 @@ class BasePipeline:
                 if isinstance(result, MqError):
                     raise result
         return self.results
+
+
+class Pipeline(BasePipeline):
+    """Calls that are sent in one go; see `Client.pipeline`."""
+
+    _client: Client
+
+    def run(self) -> list[Any]:
+        """Send the calls, wait for all replies, and return the results in order.
+
+        Raises:
+            MqError: the first error, unless the pipeline was made with `raise_errors=False`;
+                `results` has the others.
+        """
+        requests = self._client._run_pipeline(self._begin(), self._seconds)  # noqa: SLF001  a part of it
+        return self._finish(requests)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None and not self._has_run:
+            self.run()
+
+
+class AsyncPipeline(BasePipeline):
+    """Calls that are sent in one go; see `Client.pipeline`."""
+
+    _client: AsyncClient
+
+    async def run(self) -> list[Any]:
+        """As `Pipeline.run`."""
+        requests = await self._client._run_pipeline(self._begin(), self._seconds)  # noqa: SLF001  a part of it
+        return self._finish(requests)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None and not self._has_run:
+            await self.run()
 
 
 def _first(batch: tuple[list[Message], int]) -> Message | None:

@@ -36,6 +36,7 @@ def push_many(
     bodies: Iterable[Any],
     headers: Mapping[str, Any] | Iterable[Mapping[str, Any] | None] | None,
     on_progress: Callable[[int], object] | None,
+    durability: str | None,
 ) -> Generator[Call, int, list[int]]:
     """Push all bodies in as few frames as the limits allow, one after the other.
 
@@ -45,7 +46,7 @@ def push_many(
     ids: list[int] = []
     try:
         for portion in cut_portions(encoder, limits, bodies, headers):
-            first = yield _push(queue, portion)
+            first = yield push(queue, portion, durability)
             ids.extend(range(first, first + portion.count))
             if on_progress is not None:
                 on_progress(len(ids))
@@ -55,14 +56,18 @@ def push_many(
     return ids
 
 
-def _push(queue: str, portion: Portion) -> Call:
-    return calls.push(
-        queue, portion.count, portion.pack, portion.headers, portion.largest_body_bytes
-    )
+def push(queue: str, one: Portion, durability: str | None) -> Call:
+    """Return the call that pushes a portion. Result: the first id."""
+    return calls.push(queue, one.count, one.pack, one.headers, one.largest_body_bytes, durability)
 
 
 def pull_many(
-    keeper: Keeper, limits: Limits, source: Source, count: int, wait: float
+    keeper: Keeper,
+    limits: Limits,
+    source: Source,
+    count: int,
+    wait: float,
+    durability: str | None,
 ) -> Generator[Call, tuple[list[Message], int], list[Message]]:
     """Pull up to `count` messages: kept ones first, then the server's.
 
@@ -82,7 +87,7 @@ def pull_many(
         # Messages of a pull that was given up may be on their way: see to them first.
         left = 0.0 if got or not is_drained else max(0.0, ends_at - monotonic())
         try:
-            fresh, size = yield calls.pull(source, asked, min(left, MAX_WAIT_SECONDS))
+            fresh, size = yield calls.pull(source, asked, min(left, MAX_WAIT_SECONDS), durability)
         except MqError:
             if not got:
                 raise

@@ -110,6 +110,13 @@ class FileTarget:
     def __str__(self) -> str:
         return f"address file {self._path}"
 
+    def address(self) -> Address | None:
+        """Return what is in the file, or None where it is missing or of no use."""
+        try:
+            return Address.from_json(self._path.read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+
     def route(self) -> Route:
         """Read the file.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 import mqwire
-from mqclient.ctl import exits, log, output, pull, push, queues, server
+from mqclient.ctl import backup, exits, log, output, pull, push, queues, server, stats
 from mqclient.ctl.exits import Failure
 from mqclient.ctl.session import global_options
 
@@ -113,7 +113,7 @@ def _say(text: str) -> None:
 @click.version_option(mqwire.__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Create, fill, look into and empty the queues of an mqd server.
+    """Create, fill, look into, empty and back up the queues of an mqd server.
 
     Without --url the server is found through MQ_URL, or else through the address
     file that a server of the same user has written (~/.mqd/default.json).
@@ -123,7 +123,7 @@ def cli(ctx: click.Context) -> None:
         ctx.exit(exits.USAGE)
 
 
-for _module in (queues, push, pull, server, log):
+for _module in (queues, push, pull, stats, backup, server, log):
     for _command in _module.COMMANDS:
         cli.add_command(_command)
 

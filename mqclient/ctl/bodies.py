@@ -60,6 +60,22 @@ def is_json(text: str) -> bool:
     return True
 
 
+def flaw_of(text: str) -> str | None:
+    """Return what keeps a text that looks like a JSON object or array from being one.
+
+    None for what is JSON, and for what does not begin with a bracket: plain text.
+    """
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        _checker.decode(text)
+    except json.JSONDecodeError as error:
+        return f"{error.msg}, character {error.pos + 1}"
+    except _NotJsonError as error:
+        return f"{error} is no number of JSON"
+    return None
+
+
 def to_body(data: bytes, style: Style) -> Any:
     """Return what the client is to push: bytes, a JSON document, or text to make one of.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mqclient.ctl import exits, output
-from mqclient.ctl.session import Session, global_options, pass_session
+from mqclient.ctl.session import Session, failure, global_options, pass_session
 from mqclient.ctl.values import moment, number
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def log(
 ) -> None:
     """Print a server's frame log: every request (>>) and reply (<<), a line each.
 
-    PATH is a directory of logs or a file of one, compressed or not; without any,
+    PATH is a directory of logs or a file of one, compressed or not. Without any it is that
+    of the server of the address file, if that runs here and can be told, and else
     ~/.mqd/data/frames. No server is needed. A line has the time, the connection, source
     and destination, the user, the verb or OK or ERR, the request's id, the rest of the
     frame, and after a reply what it answers and how long that took. With --json each
@@ -62,13 +63,23 @@ def log(
     if wanted["verb"] is not None:
         wanted["verb"] = wanted["verb"].upper()
     chosen = Filter(**wanted)
-    source = LogSource(paths, wanted["since"])
+    source = LogSource(paths or (_found(session),), wanted["since"])
     text_of = _printer(width, is_json=session.is_json)
     for shown in source.follow(_pause) if follow else source.read():
         if chosen.accepts(shown.entry):
             output.write_bytes(text_of(shown).encode("utf-8", "backslashreplace") + b"\n")
     if not source.is_sound:
         raise click.exceptions.Exit(exits.INTERNAL)
+
+
+def _found(session: Session) -> Path:
+    from mqclient.ctl.log_place import find_directory
+    from mqclient.errors import MqError
+
+    try:
+        return find_directory(session)
+    except MqError as error:
+        raise failure(error) from error
 
 
 def _printer(width: int, *, is_json: bool) -> Callable[[Shown], str]:

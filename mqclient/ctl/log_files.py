@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import zlib
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mqclient.ctl import exits, output
@@ -22,8 +21,8 @@ from mqwire.limits import MAX_WAIT_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from io import BufferedReader
+    from pathlib import Path
 
-DEFAULT_DIRECTORY: Final = "~/.mqd/data/frames"
 READ_BYTES: Final = 1024 * 1024
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _LONGEST_WAIT_NS: Final = 2 * MAX_WAIT_SECONDS * 1_000_000_000
@@ -124,15 +123,13 @@ class LogSource:
     """All files that a command line names.
 
     Args:
-        paths: directories and files; none for the default directory.
+        paths: directories and files.
         since_ns: files that were last written long before are left out; None leaves out none.
 
-    Raises:
-        Failure: there is no log.
     """
 
     def __init__(self, paths: tuple[Path, ...], since_ns: int | None = None) -> None:
-        self._paths = paths or (_default_directory(),)
+        self._paths = paths
         self._since_ns = since_ns
         self.is_sound = True
         """Whether all that was read could be read."""
@@ -211,17 +208,6 @@ class LogSource:
         if not found.number:
             raise Failure(f"cannot read {found.path}: there is no such file", exits.USAGE)
         output.warn(f"{found.path}: it was removed before it could be read")
-
-
-def _default_directory() -> Path:
-    default = Path(DEFAULT_DIRECTORY).expanduser()
-    if not default.is_dir():
-        raise Failure(
-            f"there is no frame log in {default}; name its directory or files, which are "
-            "where the server's configuration has frame_log.path",
-            exits.USAGE,
-        )
-    return default
 
 
 def _newer_files(directory: Path, number: int) -> list[Found]:

@@ -10,6 +10,7 @@ terminal with its control characters: they are shown as escapes such as `\x1b`.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -135,6 +136,16 @@ def write_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
         write_line("  ".join(cells).rstrip())
 
 
+def fits(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> bool:
+    """Tell whether a table is no wider than where it goes to; a pipe takes any."""
+    if not stdout_is_terminal():
+        return True
+    lines = [[column.heading for column in columns], *rows]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    # Two spaces around each cell, a line on each side of it.
+    return sum(widths) + 3 * len(widths) + 1 <= shutil.get_terminal_size().columns
+
+
 def _write_rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     from rich import box
     from rich.console import Console
@@ -161,6 +172,14 @@ def human_bytes(size: float) -> str:
             break
         size /= 1024
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def moment(seconds: float) -> str:
+    """Return a time, given in seconds since 1970-01-01 UTC, for a person of this place."""
+    from datetime import datetime, timezone
+
+    there = datetime.fromtimestamp(seconds, timezone.utc).astimezone()
+    return there.isoformat(sep=" ", timespec="seconds")
 
 
 def human_age(seconds: float | None) -> str:

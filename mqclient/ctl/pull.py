@@ -7,6 +7,7 @@ cannot be written.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -16,6 +17,7 @@ from mqclient.ctl.bodies import Style
 from mqclient.ctl.exits import Failure
 from mqclient.ctl.session import (
     Session,
+    durability_option,
     global_options,
     pass_session,
     queue_argument,
@@ -27,7 +29,6 @@ from mqwire.limits import MAX_QUEUE_MESSAGES, MAX_WAIT_SECONDS, MIB
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from mqclient.client import Client
     from mqclient.messages import Message
 
 FIRST_BATCH: Final = 16
@@ -131,6 +132,10 @@ def _as_json(message: Message) -> str:
     help="Wait so long for the first message. [default: 0]",
 )
 @click.option("--follow", is_flag=True, help="Go on waiting for messages until Ctrl-C.")
+@durability_option(
+    "What the removal reaches before a message leaves the server: synced, written or accepted. "
+    "[default: the queue's]"
+)
 @_output_style
 @global_options
 @pass_session
@@ -143,6 +148,7 @@ def pull(
     everything: bool,
     wait: float,
     follow: bool,
+    durability: str | None,
     **style: bool,
 ) -> None:
     """Remove the oldest messages of QUEUE and write their bodies, a line each.
@@ -159,21 +165,20 @@ def pull(
     printer = Printer(session, **style)
     limit = count if count or everything or follow else 1
     with session.client() as client:
-        for messages in _pulled(client, queue, limit, wait, follow=follow):
+        pull_some = partial(client.pull_many, queue, durability=durability)
+        for messages in _pulled(pull_some, limit, wait, follow=follow):
             _hand_out(printer, messages)
     _end(printer, f"{queue} is empty")
 
 
 def _pulled(
-    client: Client, queue: str, limit: int | None, wait: float, *, follow: bool
+    pull_some: Callable[..., Sequence[Message]], limit: int | None, wait: float, *, follow: bool
 ) -> Iterator[Sequence[Message]]:
     """Pull up to `limit` messages (all if None) in batches; waits for the first, if at all."""
     left = limit if limit is not None else MAX_QUEUE_MESSAGES
     size = FIRST_BATCH
     while left:
-        messages = client.pull_many(
-            queue, min(left, size), wait=MAX_WAIT_SECONDS if follow else wait
-        )
+        messages = pull_some(min(left, size), wait=MAX_WAIT_SECONDS if follow else wait)
         if messages:
             yield messages
             left -= len(messages)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from time import monotonic as _monotonic
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
@@ -15,21 +14,28 @@ import click
 from mqclient.ctl import bodies, exits, output
 from mqclient.ctl.bodies import Style
 from mqclient.ctl.exits import Failure
-from mqclient.ctl.session import Session, failure, global_options, pass_session, queue_argument
+from mqclient.ctl.progress import Bar
+from mqclient.ctl.session import (
+    Session,
+    durability_option,
+    failure,
+    global_options,
+    pass_session,
+    queue_argument,
+)
 from mqclient.ctl.values import header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from types import TracebackType
 
     from mqclient.client import Client
 
 SHOW_AFTER_MESSAGES: Final = 1000
-SHOW_AFTER_SECONDS: Final = 1.0
+SHOWN_CHARS: Final = 60
 
 
-class Progress:
-    """A bar on standard error, drawn only for a person and only if there is something to wait for.
+class Progress(Bar):
+    """The bar of a push.
 
     Args:
         total: how many units there are, or None where that cannot be known.
@@ -37,50 +43,13 @@ class Progress:
     """
 
     def __init__(self, total: int | None, unit: str) -> None:
-        self._total = total
+        super().__init__(total)
         self._counts_bytes = unit == "bytes"
-        self._is_wanted = output.stderr_is_terminal()
-        self._started_at = _monotonic()
-        self._bar: Any = None
-        self._task: Any = None
-
-    def __enter__(self) -> Progress:  # noqa: PYI034  Self is newer than Python 3.10
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
     def update(self, messages: int, read_bytes: int) -> None:
         """Show that so many messages have been pushed, out of so many bytes of input."""
-        if not self._is_wanted:
-            return
-        if self._bar is None:
-            seconds = _monotonic() - self._started_at
-            if messages < SHOW_AFTER_MESSAGES and seconds < SHOW_AFTER_SECONDS:
-                return
-            self._draw()
         done = read_bytes if self._counts_bytes else messages
-        self._bar.update(self._task, completed=done, messages=messages)
-
-    def _draw(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = [
-            TextColumn("{task.fields[messages]:,} messages"),
-            BarColumn(),
-            TextColumn("{task.percentage:.0f} %" if self._total else ""),
-            TimeElapsedColumn(),
-        ]
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task("push", total=self._total, messages=0)
-        self._bar.start()
+        self.show(done, f"{messages:,} messages", is_due=messages >= SHOW_AFTER_MESSAGES)
 
 
 class Pusher:
@@ -90,18 +59,27 @@ class Pusher:
         client: a connected client.
         queue: where to.
         headers: the same for all messages.
+        durability: what each frame waits for, or None for the queue's level.
         progress: told after each frame.
     """
 
     def __init__(
-        self, client: Client, queue: str, headers: Mapping[str, str], progress: Progress
+        self,
+        client: Client,
+        queue: str,
+        headers: Mapping[str, str],
+        durability: str | None,
+        progress: Progress,
     ) -> None:
         self.count = 0
+        """Messages that the server has acknowledged."""
         self.first_id: int | None = None
         self.last_id: int | None = None
         self._client = client
         self._queue = queue
         self._headers = dict(headers) or None
+        self._durability = durability
+        self._under_way = 0
         self._progress = progress
         self._read_bytes = 0
 
@@ -114,20 +92,23 @@ class Pusher:
         from mqclient.errors import MqError
 
         before = self.count
+        self._under_way = len(batch)
         self._read_bytes += read_bytes
 
         def on_progress(count: int) -> None:
-            self.count = before + count
+            self.count, self._under_way = before + count, len(batch) - count
             self._progress.update(self.count, self._read_bytes)
 
         try:
             ids = self._client.push_many(
-                self._queue, batch, headers=self._headers, on_progress=on_progress
+                self._queue,
+                batch,
+                headers=self._headers,
+                on_progress=on_progress,
+                durability=self._durability,
             )
         except MqError as error:
             raise failure(error, self.so_far()) from error
-        except KeyboardInterrupt:
-            raise Failure(_joined("interrupted", self.so_far()), exits.INTERRUPTED) from None
         on_progress(len(ids))
         if self.first_id is None:
             self.first_id = ids[0]
@@ -138,6 +119,15 @@ class Pusher:
         if not self.count:
             return ""
         return f"the first {self.count} message{'s have' if self.count > 1 else ' has'} been pushed"
+
+    def interrupted(self) -> Failure:
+        """Return what Ctrl-C means: what has been pushed, and what may have been."""
+        doubt = ""
+        if self._under_way:
+            verb = "was" if self._under_way == 1 else "were"
+            doubt = f"{self._under_way} {verb} on the way and may have been"
+        done = self.so_far() or "no message is known to have been pushed"
+        return Failure(_joined("interrupted", done, doubt), exits.INTERRUPTED)
 
 
 @click.command(short_help="Push messages.")
@@ -162,6 +152,10 @@ class Pusher:
     multiple=True,
     help="A header for all of the messages; may be given several times.",
 )
+@durability_option(
+    "Wait until the messages are so safe: synced on the disk, written in the kernel, accepted "
+    "in memory. [default: the queue's]"
+)
 @global_options
 @pass_session
 def push(  # noqa: PLR0913  a command's options are its arguments
@@ -175,6 +169,7 @@ def push(  # noqa: PLR0913  a command's options are its arguments
     raw: bool,
     whole: bool,
     headers: tuple[tuple[str, str], ...],
+    durability: str | None,
 ) -> None:
     """Push messages to QUEUE: each BODY, or each line of a file or of standard input.
 
@@ -182,8 +177,8 @@ def push(  # noqa: PLR0913  a command's options are its arguments
     '{"x": 1}' and hello do what you expect. Blank lines are passed over unless --text
     or --raw is given. A body that starts with - comes after a lone --.
 
-    Lines are pushed as they arrive, in frames of many. A push that breaks off says how
-    many messages came through before; each frame is all or nothing.
+    Lines are pushed as they arrive, in frames of many. A push that breaks off, or is ended
+    by Ctrl-C, says how many messages came through before; each frame is all or nothing.
     """
     if text and raw:
         raise click.UsageError("--text and --raw exclude each other")
@@ -192,12 +187,28 @@ def push(  # noqa: PLR0913  a command's options are its arguments
     style = Style.RAW if raw else Style.TEXT if text else Style.JSON
     stream = None if body else _input(file)
     with session.client() as client, _progress(len(body), stream) as progress:
-        pusher = Pusher(client, queue, dict(headers), progress)
-        if stream is None:
-            pusher.push([bodies.to_body(os.fsencode(text_of), style) for text_of in body])
-        else:
-            _push_stream(pusher, stream, style, is_whole=whole)
+        pusher = Pusher(client, queue, dict(headers), durability, progress)
+        try:
+            if stream is None:
+                pusher.push([_encode_argument(text_of, style) for text_of in body])
+            else:
+                _push_stream(pusher, stream, style, is_whole=whole)
+        except KeyboardInterrupt:
+            raise pusher.interrupted() from None
     _report(session, queue, pusher)
+
+
+def _encode_argument(text: str, style: Style) -> Any:
+    body = bodies.to_body(os.fsencode(text), style)
+    if style is Style.JSON:
+        flaw = bodies.flaw_of(text)
+        if flaw:
+            shown = text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
+            output.warn(
+                f"'{shown}' looks like JSON and is none ({flaw}); it is pushed as text, which "
+                "--text says without this warning"
+            )
+    return body
 
 
 def _push_stream(pusher: Pusher, stream: BinaryIO, style: Style, *, is_whole: bool) -> None:

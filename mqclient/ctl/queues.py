@@ -1,7 +1,5 @@
 """Commands about whole queues: create, delete, ls, info, purge. Floor 4."""
 
-# ruff: noqa: PLC0415  nothing heavy is imported before a command needs it
-
 from __future__ import annotations
 
 from dataclasses import asdict
@@ -11,7 +9,13 @@ import click
 
 from mqclient.ctl import output
 from mqclient.ctl.output import Column
-from mqclient.ctl.session import Session, global_options, pass_session, queue_argument
+from mqclient.ctl.session import (
+    Session,
+    durability_option,
+    global_options,
+    pass_session,
+    queue_argument,
+)
 from mqclient.ctl.values import number, size_bytes
 
 if TYPE_CHECKING:
@@ -23,6 +27,7 @@ _LS_COLUMNS: Final = (
         Column(heading, is_number=True)
         for heading in ("ready", "size", "oldest", "pushed", "pulled", "purged", "waiting")
     ),
+    Column("durability"),
 )
 
 
@@ -40,6 +45,10 @@ _LS_COLUMNS: Final = (
     type=size_bytes,
     help="Refuse pushes that would make it larger: 500, 10M, 1GiB. [default: the server's bound]",
 )
+@durability_option(
+    "What its messages reach that say nothing else: synced on the disk, written in the kernel, "
+    "accepted in memory. [default: the server's]"
+)
 @click.option("--if-missing", is_flag=True, help="Leave a queue that exists as it is.")
 @global_options
 @pass_session
@@ -48,13 +57,18 @@ def create(
     queue: str,
     max_messages: int | None,
     max_bytes: int | None,
+    durability: str | None,
     *,
     if_missing: bool,
 ) -> None:
     """Create QUEUE."""
     with session.client() as client:
         info = client.create(
-            queue, max_messages=max_messages, max_bytes=max_bytes, if_missing=if_missing
+            queue,
+            max_messages=max_messages,
+            max_bytes=max_bytes,
+            durability=durability,
+            if_missing=if_missing,
         )
     if session.is_json:
         output.write_json(asdict(info))
@@ -112,14 +126,18 @@ def ls(session: Session, pattern: str | None) -> None:
     """List the queues, or those whose names fit PATTERN (with * and ?).
 
     In a pipe: a line for each queue, without a heading, sizes in bytes and ages in
-    seconds (- for none): queue, ready, size, oldest, pushed, pulled, purged, waiting.
+    seconds (- for none): queue, ready, size, oldest, pushed, pulled, purged, waiting,
+    durability. At a narrow terminal durability is left out; `mqctl info` shows it.
     """
     with session.client() as client:
         infos = client.queues(pattern)
     if session.is_json:
         output.write_json([asdict(info) for info in infos])
     elif infos:
-        output.write_table(_LS_COLUMNS, [_ls_row(info) for info in infos])
+        columns, rows = list(_LS_COLUMNS), [_ls_row(info) for info in infos]
+        if not output.fits(columns, rows):  # the last column, rather than names cut short
+            columns, rows = columns[:-1], [row[:-1] for row in rows]
+        output.write_table(columns, rows)
     else:
         output.note("there are no queues" if pattern is None else f"no queue fits {pattern}")
 
@@ -134,6 +152,7 @@ def _ls_row(info: QueueInfo) -> list[str]:
         str(info.pulled),
         str(info.purged),
         str(info.waiting),
+        info.durability,
     ]
 
 
@@ -159,7 +178,8 @@ def show_info(session: Session, queue: str) -> None:
         "waiting": str(found.waiting),
         "max_messages": str(found.max_messages),
         "max_bytes": _size(found.max_bytes),
-        "created": _moment(found.created_at),
+        "durability": found.durability,
+        "created": output.moment(found.created_at),
     }
     output.write_table([Column(), Column()], list(fields.items()))
 
@@ -172,13 +192,6 @@ def _age(seconds: float | None) -> str:
     if output.stdout_is_terminal() or seconds is None:
         return output.human_age(seconds)
     return f"{seconds:g}"
-
-
-def _moment(seconds: float) -> str:
-    from datetime import datetime, timezone
-
-    moment = datetime.fromtimestamp(seconds, timezone.utc).astimezone()
-    return moment.isoformat(sep=" ", timespec="seconds")
 
 
 COMMANDS = (create, delete, ls, show_info, purge)

@@ -46,7 +46,7 @@ def ping(session: Session, count: int) -> None:
 @pass_session
 def version(session: Session) -> None:
     """Write the versions of this program, of the protocol and, if it is there, of the server."""
-    session.timeout = min(session.timeout, VERSION_TIMEOUT_SECONDS)
+    session.timeout = min(session.timeout_seconds, VERSION_TIMEOUT_SECONDS)
     server_version = None
     protocol = mqwire.PROTOCOL_VERSION
     reason = ""

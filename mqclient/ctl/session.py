@@ -17,6 +17,7 @@ import click
 import mqwire
 from mqclient.ctl import exits, values
 from mqclient.ctl.exits import Failure
+from mqwire.levels import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +35,12 @@ _HINTS: Final = {
     "QUEUE_NOT_FOUND": "`mqctl ls` shows the queues, `mqctl create NAME` makes one",
     "AUTH_FAILED": "check the credentials in --url, MQ_URL or the address file",
     "NOT_AUTHENTICATED": "give credentials in --url or MQ_URL",
+    "STORAGE_FULL": "try again when its disk has room: `mqctl stats` shows journal.is_full, and "
+    "`mqctl pull` and `mqctl purge` go on",
+    "NO_JOURNAL": "do without, or have it started with storage.journal: true",
+    "SNAPSHOT_FAILED": "what the server has written to its standard error says more; see that "
+    "its disk has room and try again",
+    "NO_BACKUP": "begin the backup again",
 }
 
 
@@ -43,8 +50,8 @@ def _open_client(session: Session) -> Client:
     return Client(
         session.url,
         address_file=session.address_file,
-        timeout=session.timeout,
-        connect_timeout=min(CONNECT_TIMEOUT_SECONDS, session.timeout),
+        timeout=session.timeout_seconds,
+        connect_timeout=min(CONNECT_TIMEOUT_SECONDS, session.timeout_seconds),
         name=f"mqctl/{mqwire.__version__}",
     )
 
@@ -56,16 +63,21 @@ class Session:
     Args:
         url: address of the server, or None to let the client find it.
         address_file: an address file to use instead.
-        timeout: seconds for each call.
+        timeout: seconds for each call, or None if nothing was said.
         is_json: whether output is for machines.
         open_client: makes the client; tests put their own here.
     """
 
     url: str | None = None
     address_file: str | None = None
-    timeout: float = DEFAULT_TIMEOUT_SECONDS
+    timeout: float | None = None
     is_json: bool = False
     open_client: Callable[[Session], Any] = _open_client
+
+    @property
+    def timeout_seconds(self) -> float:
+        """How long a call may take that has no longer time of its own."""
+        return DEFAULT_TIMEOUT_SECONDS if self.timeout is None else self.timeout
 
     @contextmanager
     def client(self) -> Iterator[Client]:
@@ -167,10 +179,16 @@ def global_options(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
+def durability_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option --durability with its help."""
+    levels = click.Choice(sorted(LEVELS, key=lambda word: -LEVELS[word]))
+    return click.option("--durability", metavar="LEVEL", type=levels, help=text)
+
+
 def complete_queue(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Return the names of queues for a shell's completion; none where there is no server."""
     session = ctx.ensure_object(Session)
-    session.timeout = min(session.timeout, 2.0)
+    session.timeout = min(session.timeout_seconds, 2.0)
     try:
         with session.client() as client:
             return [info.queue for info in client.queues(f"{incomplete}*")]

@@ -20,6 +20,10 @@ from mqwire.limits import MAX_QUEUE_BYTES, MAX_QUEUE_MESSAGES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SHORTEST_INTERVAL_SECONDS: Final = 0.1
+"""More often is a load on the server, and nobody's eye sees it."""
+LONGEST_INTERVAL_SECONDS: Final = 86400
+
 _is_size: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?b?)", re.IGNORECASE).fullmatch
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _fraction = re.compile(r"[.]([0-9]+)")
@@ -71,6 +75,17 @@ def timeout(value: str) -> float:
     result = seconds(value)
     if not result:
         raise click.BadParameter("a time-out of 0 would never let anything happen")
+    return result
+
+
+def interval(value: str) -> float:
+    """Return a number of seconds between two looks, from 0.1 on."""
+    result = seconds(value)
+    if not SHORTEST_INTERVAL_SECONDS <= result <= LONGEST_INTERVAL_SECONDS:
+        raise click.BadParameter(
+            f"'{value}' is not from {SHORTEST_INTERVAL_SECONDS} to {LONGEST_INTERVAL_SECONDS} "
+            "seconds"
+        )
     return result
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from click.testing import CliRunner, Result
 
 from mqclient import errors
+from mqclient.backups import Backup
 from mqclient.codecs import Encoder
 from mqclient.ctl.app import cli
 from mqclient.ctl.session import Session
-from mqclient.models import Limits, QueueInfo, ServerInfo
+from mqclient.models import Limits, QueueInfo, ServerInfo, SnapshotInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,32 @@ class FakeQueue:
     last_id: int = 0
     max_messages: int = 1000
     max_bytes: int = 2048
+    durability: str = "synced"
+
+
+SNAPSHOT = SnapshotInfo(number=3, records=1200, bytes=2048, seconds=0.25)
+STATS = {
+    "server": {"version": "9.9", "started_at": 1_800_000_000.0, "uptime_seconds": 75.5, "epoch": 4},
+    "queues": {"count": 2, "ready": 12345, "bytes": 4096, "waiting": 0},
+    "connections": {"open": 1, "limit": 1000, "opened": 7, "refused": 0},
+    "requests": {"frames": 20, "errors": 1, "pushed": 30, "pulled": 10},
+    "rates": {"seconds": 60.0, "frames": 1234.56, "pushed": 0.0, "pulled": 0.5},
+    "journal": {
+        "durability": "synced",
+        "segments": 2,
+        "bytes": 3 * 1024**2,
+        "backlog_bytes": 0,
+        "written_bytes": 1024,
+        "batches": 9,
+        "syncs": 8,
+        "sync_seconds_mean": 0.00012345,
+        "sync_seconds_max": 1.5,
+        "is_full": False,
+    },
+    "snapshot": {"number": 3, "records": 1200, "bytes": 2048, "seconds": 0.25, "age_seconds": None},
+    "recovery": {"seconds": 0.0, "decision": "nothing was there"},
+    "frame_log": None,
+}
 
 
 class FakeClient:
@@ -39,6 +66,8 @@ class FakeClient:
     def __init__(self) -> None:
         self.queues_by_name: dict[str, FakeQueue] = {}
         self.calls: list[tuple[Any, ...]] = []
+        self.levels: list[str | None] = []
+        """The level that each push and pull asked for."""
         self.before: dict[str, Callable[..., object]] = {}
         self.server = ServerInfo("ann", "admin", "mqd", "9.9", 1, "accepted", Limits())
 
@@ -59,11 +88,14 @@ class FakeClient:
             raise errors.QueueNotFound("QUEUE_NOT_FOUND", f"there is no queue '{queue}'")
         return self.queues_by_name[queue]
 
-    def create(self, queue, *, max_messages=None, max_bytes=None, if_missing=False):
+    def create(
+        self, queue, *, max_messages=None, max_bytes=None, durability=None, if_missing=False
+    ):
         self._called("create", queue, max_messages, max_bytes, if_missing)
         if queue in self.queues_by_name and not if_missing:
             raise errors.QueueExists("QUEUE_EXISTS", f"queue '{queue}' exists")
-        self.queues_by_name.setdefault(queue, FakeQueue())
+        new = FakeQueue(durability=durability or self.server.durability)
+        self.queues_by_name.setdefault(queue, new)
         return self.info(queue)
 
     def delete(self, queue):
@@ -91,10 +123,12 @@ class FakeClient:
             waiting=0,
             max_messages=found.max_messages,
             max_bytes=found.max_bytes,
+            durability=found.durability,
             created_at=1_800_000_000.0,
         )
 
-    def push_many(self, queue, bodies, *, headers=None, on_progress=None):
+    def push_many(self, queue, bodies, *, headers=None, on_progress=None, durability=None):
+        self.levels.append(durability)
         bodies = list(bodies)
         found = self._queue(queue)
         ids = []
@@ -108,7 +142,8 @@ class FakeClient:
                 on_progress(number)
         return ids
 
-    def pull_many(self, queue, count, *, wait=0.0):
+    def pull_many(self, queue, count, *, wait=0.0, durability=None):
+        self.levels.append(durability)
         self._called("pull_many", queue, count, wait)
         found = self._queue(queue)
         taken, found.messages = found.messages[:count], found.messages[count:]
@@ -123,6 +158,27 @@ class FakeClient:
         found = self._queue(queue)
         count, found.messages = len(found.messages), []
         return count
+
+    def stats(self):
+        self._called("stats")
+        return STATS
+
+    def snapshot(self, *, timeout=None):
+        self._called("snapshot", timeout)
+        return SNAPSHOT
+
+    def backup(self, file, *, overwrite=False, on_progress=None, timeout=None):
+        """Write half of it, then the whole, as `before` lets it."""
+        target = Backup(file, overwrite=overwrite)
+        try:
+            for result in (SNAPSHOT, b"x" * 1024, b"y" * 1024, b""):
+                self._called("backup", timeout)
+                target.take(result)
+                target.tell(on_progress)
+        except BaseException:
+            target.discard()
+            raise
+        return target.info
 
     def ping(self):
         self._called("ping")

@@ -35,9 +35,10 @@ INFO = {
     "pulled": 0,
     "purged": 0,
     "waiting": 0,
-    "options": {"max_messages": 10, "max_bytes": 1000},
+    "options": {"max_messages": 10, "max_bytes": 1000, "durability": "written"},
     "created_at": 1.5,
 }
+SNAPSHOT = {"number": 3, "records": 20, "bytes": 0, "seconds": 0.25}
 
 
 class Peer:
@@ -46,6 +47,7 @@ class Peer:
     def __init__(self, server: FakeServer, sock: socket.socket) -> None:
         self.server = server
         self.socket = sock
+        self.ended = threading.Event()
         self._lock = threading.Lock()
 
     def send(self, *frames: Sequence[Any]) -> None:
@@ -83,6 +85,7 @@ class Peer:
             while data := self.socket.recv(1 << 16):
                 for frame in reader.feed(data):
                     self.server.take(self, frame)
+        self.ended.set()
 
 
 class FakeServer:
@@ -190,6 +193,25 @@ class FakeServer:
         thread.start()
 
 
+class FakeBackup:
+    """Answers BACKUP with the pieces of `data`; each connection has to begin by itself."""
+
+    def __init__(self, server: FakeServer, data: bytes, piece_bytes: int = 1000) -> None:
+        self.data = data
+        self.piece_bytes = piece_bytes
+        self._holders: set[Peer] = set()
+        server.answers["BACKUP"] = self.answer
+
+    def answer(self, peer: Peer, frame: tuple[Any, ...]) -> None:
+        if len(frame) == 2:
+            self._holders.add(peer)
+            peer.ok(frame, {**SNAPSHOT, "bytes": len(self.data), "more": "is to come"})
+        elif peer in self._holders:
+            peer.ok(frame, self.data[frame[2] : frame[2] + self.piece_bytes])
+        else:
+            peer.error(frame, "NO_BACKUP")
+
+
 class FakeQueues:
     """Queues in memory behind a FakeServer, as far as clients can tell them from real ones."""
 
@@ -202,8 +224,9 @@ class FakeQueues:
         server.answers["PEEK"] = self._peek
 
     def _push(self, peer: Peer, frame: tuple[Any, ...]) -> None:
-        _, _, _, count, pack, *options = frame
-        headers = options[0].get("headers") if options else None
+        _, _, _, count, pack, *rest = frame
+        options = rest[0] if rest else {}
+        headers = options.get("headers")
         pieces = split_pack(pack)
         assert len(pieces) == count
         with self._lock:
@@ -212,7 +235,7 @@ class FakeQueues:
             for index, piece in enumerate(pieces):
                 each = headers[index] if isinstance(headers, tuple) else headers
                 self.bodies.append((first + index, piece, each))
-        peer.ok(frame, first, "accepted")
+        peer.ok(frame, first, options.get("durability", "accepted"))
 
     def _pull(self, peer: Peer, frame: tuple[Any, ...]) -> None:
         with self._lock:

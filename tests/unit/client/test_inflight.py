@@ -135,6 +135,10 @@ def test_before_auth_frames_are_small():
         (calls.info("q"), False),
         (calls.queues(None), False),
         (calls.peek(SOURCE, 1, 0), False),
+        (calls.stats(), False),
+        (calls.snapshot(), False),
+        (calls.backup(), True),
+        (calls.backup_piece(7), True),
     ],
     ids=lambda value: getattr(value, "verb", None),
 )

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from mqclient.models import Limits, QueueInfo, ServerInfo
+from mqclient.models import Limits, QueueInfo, ServerInfo, SnapshotInfo
 from mqwire import limits
-from support.fake_server import INFO
+from support.fake_server import INFO, SNAPSHOT
 
 WHO = {
     "user": "admin",
@@ -22,6 +22,7 @@ WHO = {
 def test_an_info_is_read_and_what_is_not_known_passed_over():
     info = QueueInfo.from_map({**INFO, "leased": 3})
     assert (info.queue, info.max_messages, info.max_bytes) == ("jobs", 10, 1000)
+    assert info.durability == "written"
     with pytest.raises(dataclasses.FrozenInstanceError):
         info.ready = 1
 
@@ -29,6 +30,19 @@ def test_an_info_is_read_and_what_is_not_known_passed_over():
 def test_an_info_that_lacks_something_is_refused():
     with pytest.raises(KeyError):
         QueueInfo.from_map({"queue": "jobs"})
+
+
+def test_a_snapshot_info_is_read():
+    info = SnapshotInfo.from_map({**SNAPSHOT, "seconds": 2, "more": 1})
+    assert info == SnapshotInfo(3, 20, 0, 2.0)
+    assert type(info.seconds) is float
+
+
+@pytest.mark.parametrize("name", ["number", "records", "bytes"])
+@pytest.mark.parametrize("value", [-1, 1.5, True, None, "9"])
+def test_a_snapshot_is_counted_in_whole_numbers(name: str, value: object):
+    with pytest.raises(TypeError, match="number, records and bytes"):
+        SnapshotInfo.from_map({**SNAPSHOT, name: value})
 
 
 def test_a_server_info_is_read():

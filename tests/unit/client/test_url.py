@@ -184,3 +184,13 @@ def test_another_machines_server_is_not_looked_for_on_this_one(tmp_path: Path):
     path.write_text(address("mq://127.0.0.1:7", host="elsewhere").to_json())
     with pytest.raises(ConnectFailed, match="runs on elsewhere and listens there only"):
         find_target(None, path).route()
+
+
+def test_what_is_in_an_address_file_or_nothing(tmp_path: Path):
+    path = tmp_path / "a.json"
+    target = find_target(None, path)
+    assert target.address() is None
+    path.write_text("{")
+    assert target.address() is None
+    path.write_text(address("mq://h:1", pid=7).to_json())
+    assert target.address().pid == 7

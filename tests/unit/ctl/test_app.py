@@ -34,7 +34,16 @@ def run_python(code: str, *arguments: str, **extra) -> subprocess.CompletedProce
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["-h"], ["push", "--help"], ["--version"], ["log", "-h"]]
+    "arguments",
+    [
+        ["--help"],
+        ["-h"],
+        ["push", "--help"],
+        ["--version"],
+        ["log", "-h"],
+        ["backup", "-h"],
+        ["stats", "-h"],
+    ],
 )
 def test_help_imports_nothing_heavy(arguments):
     code = (
@@ -62,7 +71,7 @@ def test_help_has_every_command_and_exit_code():
 def test_the_commands_that_there_are():
     assert list(cli.commands) == [
         "create", "delete", "ls", "info", "purge", "push", "pull", "peek",
-        "ping", "version", "completion", "log",
+        "stats", "snapshot", "backup", "ping", "version", "completion", "log",
     ]  # fmt: skip
 
 
@@ -100,6 +109,10 @@ def test_usage_errors_are_one_sentence(ctl, arguments, sentence):
     ("error", "code", "sentence"),
     [
         (errors.AuthFailed("AUTH_FAILED", "no"), exits.REFUSED, "AUTH_FAILED: no; check the credentials"),
+        (errors.StorageFull("STORAGE_FULL", "no room"), exits.REFUSED, "STORAGE_FULL: no room; try again when its disk has room"),
+        (errors.NoJournal("NO_JOURNAL", "in memory"), exits.REFUSED, "storage.journal: true"),
+        (errors.SnapshotFailed("SNAPSHOT_FAILED", "no"), exits.REFUSED, "see that its disk has room and try again"),
+        (errors.NoBackup("NO_BACKUP", "no"), exits.REFUSED, "begin the backup again"),
         (errors.UnknownServerError("NEW_CODE", "hm"), exits.REFUSED, "NEW_CODE: hm"),
         (errors.ConnectFailed("cannot connect"), exits.CANNOT_CONNECT, "cannot connect"),
         (errors.ConnectionLost("it broke", in_doubt=True), exits.CANNOT_CONNECT, "it broke"),

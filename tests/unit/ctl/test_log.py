@@ -143,6 +143,8 @@ def test_several_paths(ctl, tmp_path):
 
 def test_the_default_directory(ctl, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("MQ_URL", raising=False)
+    monkeypatch.delenv("MQ_ADDRESS_FILE", raising=False)
     result = ctl("log")
     assert result.exit_code == exits.USAGE
     assert "there is no frame log in" in result.stderr

@@ -37,6 +37,16 @@ def test_each_line_is_a_document(jobs):
     assert jobs.raws() == []
 
 
+@pytest.mark.parametrize("options", [[], ["--all"], ["-n", "2"]])
+def test_the_level_of_the_removal(jobs, options):
+    assert jobs("pull", "jobs", *options, "--durability", "accepted").exit_code == 0
+    assert set(jobs.client.levels) == {"accepted"}
+    jobs.client.levels.clear()
+    jobs("pull", "jobs", *options)
+    assert set(jobs.client.levels) == {None}
+    assert jobs("pull", "jobs", "--durability", "safe").exit_code == exits.USAGE
+
+
 def test_text(jobs):
     assert jobs("pull", "jobs", "--all", "--text").stdout.splitlines() == [
         '{"x": 1}',

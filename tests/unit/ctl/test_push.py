@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from mqclient import errors
-from mqclient.ctl import exits, push
+from mqclient.ctl import exits, progress, push
 from mqclient.ctl.push import Progress
 
 
@@ -145,7 +145,6 @@ def test_a_bad_line_is_named_with_what_came_through_before(jobs, monkeypatch):
     [
         (errors.QueueFull("QUEUE_FULL", "no room"), exits.REFUSED, "QUEUE_FULL"),
         (errors.ConnectionLost("it broke"), exits.CANNOT_CONNECT, "it broke"),
-        (KeyboardInterrupt(), exits.INTERRUPTED, "interrupted"),
     ],
 )
 @pytest.mark.parametrize(
@@ -166,6 +165,100 @@ def test_an_error_says_how_far_it_came(jobs, error, code, word, after, said):
     assert len(jobs.raws()) == after
 
 
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        (0, "no message is known to have been pushed; 4 were on the way and may have been"),
+        (1, "the first 1 message has been pushed; 3 were on the way and may have been"),
+        (3, "the first 3 messages have been pushed; 1 was on the way and may have been"),
+    ],
+)
+def test_an_interrupt_says_how_far_it_came(jobs, after, said):
+    def interrupt(body):
+        if body == str(after):
+            raise KeyboardInterrupt
+
+    jobs.client.before["push"] = interrupt
+    result = jobs("push", "jobs", stdin="0\n1\n2\n3\n")
+    assert result.exit_code == exits.INTERRUPTED
+    assert result.stderr == f"mqctl: interrupted; {said}\n"
+    assert (result.stdout, len(jobs.raws())) == ("", after)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "said"),
+    [
+        (b"", "no message is known to have been pushed"),
+        (b"a\nb\n", "the first 2 messages have been pushed"),
+    ],
+)
+def test_an_interrupt_while_it_waits_for_input_does_too(jobs, monkeypatch, chunk, said):
+    chunks = iter([chunk] if chunk else [])
+
+    def read(_stream):
+        for data in chunks:
+            return data
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mqclient.ctl.bodies._read_some", read)
+    result = jobs("push", "jobs", "--json", stdin=b"")
+    assert result.exit_code == exits.INTERRUPTED
+    assert result.stderr == f"mqctl: interrupted; {said}\n"
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("level", ["synced", "written", "accepted"])
+def test_the_level_to_wait_for(jobs, level):
+    assert jobs("push", "jobs", "x", "--durability", level).exit_code == 0
+    assert jobs("push", "jobs", "x").exit_code == 0
+    assert jobs.client.levels == [level, None]
+
+
+def test_a_level_that_is_none(jobs):
+    result = jobs("push", "jobs", "x", "--durability", "safe")
+    assert result.exit_code == exits.USAGE
+    assert all(level in result.stderr for level in ("synced", "written", "accepted"))
+
+
+@pytest.mark.parametrize(
+    ("text", "flaw"),
+    [
+        ("{x: 1}", "Expecting property name enclosed in double quotes, character 2"),
+        ('{"x": 1', "Expecting ',' delimiter, character 8"),
+        (" [1, 2", "Expecting ',' delimiter, character 7"),
+        ('{"x": NaN}', "NaN is no number of JSON"),
+        ("[INFO] all is well", "character 2"),
+    ],
+)
+def test_what_looks_like_json_and_is_none_is_pushed_with_a_warning(jobs, text, flaw):
+    result = jobs("push", "jobs", text)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith(f"mqctl: '{text}' looks like JSON and is none (")
+    assert flaw in result.stderr
+    assert "--text" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert [json.loads(raw) for raw in jobs.raws()] == [text]
+
+
+def test_the_warning_is_short_and_has_no_control_characters(jobs):
+    result = jobs("push", "jobs", "{\x1b" + "x" * 10_000)
+    assert r"'{\x1bxxx" in result.stderr
+    assert "xxx...'" in result.stderr
+    assert len(result.stderr) < 300
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--text", "{x"], ["--raw", "{x"], ["x{"], ["{}"], ["[1]", '{"x": 1}'], ["nul"]]
+)
+def test_no_warning_without_a_reason(jobs, arguments):
+    result = jobs("push", "jobs", *arguments)
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_no_warning_for_lines_of_an_input(jobs):
+    assert jobs("push", "jobs", stdin="{x\n").stderr == ""
+
+
 def test_a_queue_that_is_not_there(ctl):
     assert ctl("push", "jobs", "x").exit_code == exits.REFUSED
 
@@ -173,44 +266,44 @@ def test_a_queue_that_is_not_there(ctl):
 @pytest.fixture
 def clock(monkeypatch):
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(push, "_monotonic", lambda: clock.now)
+    monkeypatch.setattr(progress, "_monotonic", lambda: clock.now)
     return clock
 
 
 def test_no_progress_is_drawn_into_a_pipe(clock):
-    with Progress(10, "messages") as progress:
-        progress.update(5000, 0)
-        assert progress._bar is None
+    with Progress(10, "messages") as bar:
+        bar.update(5000, 0)
+        assert bar._bar is None
 
 
 def test_no_progress_is_drawn_for_what_is_quick(terminal, clock):
-    with Progress(10, "messages") as progress:
-        progress.update(999, 0)
+    with Progress(10, "messages") as bar:
+        bar.update(999, 0)
         clock.now += 0.9
-        progress.update(999, 0)
-        assert progress._bar is None
+        bar.update(999, 0)
+        assert bar._bar is None
 
 
 @pytest.mark.parametrize(("count", "seconds"), [(1000, 0), (1, 1.1)])
 def test_progress_is_drawn_for_what_takes_time(terminal, clock, capfd, count, seconds):
-    with Progress(2000, "messages") as progress:
+    with Progress(2000, "messages") as bar:
         clock.now += seconds
-        progress.update(count, 0)
-        progress.update(count + 1, 0)
-        assert progress._bar.tasks[0].completed == count + 1
+        bar.update(count, 0)
+        bar.update(count + 1, 0)
+        assert bar._bar.tasks[0].completed == count + 1
     assert capfd.readouterr().out == ""
 
 
 def test_progress_counts_bytes_of_a_file(terminal, clock, capfd):
-    with Progress(1000, "bytes") as progress:
-        progress.update(1000, 500)
-        assert progress._bar.tasks[0].percentage == 50
+    with Progress(1000, "bytes") as bar:
+        bar.update(1000, 500)
+        assert bar._bar.tasks[0].percentage == 50
 
 
 def test_progress_has_no_end_in_a_pipe(terminal, clock, capfd):
-    with Progress(None, "messages") as progress:
-        progress.update(1000, 500)
-        assert progress._bar.tasks[0].total is None
+    with Progress(None, "messages") as bar:
+        bar.update(1000, 500)
+        assert bar._bar.tasks[0].total is None
 
 
 def test_progress_knows_how_much_there_is(tmp_path):

@@ -16,8 +16,14 @@ def test_create(ctl):
 
 
 def test_create_for_machines(ctl):
-    result = ctl("create", "jobs", "--json")
-    assert json.loads(result.stdout)["queue"] == "jobs"
+    info = json.loads(ctl("create", "jobs", "--json").stdout)
+    assert (info["queue"], info["durability"]) == ("jobs", "accepted")
+
+
+def test_create_with_a_level_of_its_own(ctl):
+    result = ctl("create", "jobs", "--durability", "written", "--json")
+    assert json.loads(result.stdout)["durability"] == "written"
+    assert ctl("create", "more", "--durability", "Synced").exit_code == exits.USAGE
 
 
 def test_create_for_a_person(ctl, terminal):
@@ -79,8 +85,8 @@ def test_ls_in_a_pipe(ctl):
     ctl.with_queue("1", "2", queue="jobs").with_queue(queue="results")
     result = ctl("ls")
     assert result.stdout == (
-        "jobs     2  4096  75.5  2  0  0  0\n"
-        "results  0     0     -  0  0  0  0\n"
+        "jobs     2  4096  75.5  2  0  0  0  synced\n"
+        "results  0     0     -  0  0  0  0  synced\n"
     )  # fmt: skip
     assert result.stderr == ""
 
@@ -99,6 +105,18 @@ def test_ls_for_a_person(ctl, terminal):
         assert text in shown
 
 
+def test_ls_at_a_wide_and_at_a_narrow_terminal(ctl, terminal, monkeypatch):
+    ctl.with_queue("1", "2")
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = ctl("ls").stdout
+    assert "durability" in shown
+    assert "synced" in shown
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = ctl("ls").stdout
+    assert "durability" not in shown
+    assert "waiting" in shown
+
+
 def test_no_queues(ctl, terminal):
     result = ctl("ls")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "there are no queues\n")
@@ -113,6 +131,7 @@ def test_info(ctl):
     assert lines["size"] == "2048"
     assert lines["oldest"] == "75.5"
     assert lines["created"].startswith("2027-01-1")
+    assert lines["durability"] == "synced"
 
 
 def test_info_for_machines_and_persons(ctl, monkeypatch):

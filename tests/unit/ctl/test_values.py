@@ -62,6 +62,17 @@ def test_a_timeout_is_not_zero():
         values.timeout("0")
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("0.1", 0.1), ("5", 5.0), ("86400", 86400.0)])
+def test_intervals(text, seconds):
+    assert values.interval(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "0.09", "86401", "-1", "inf", "soon"])
+def test_what_are_no_intervals(text):
+    with pytest.raises(click.BadParameter):
+        values.interval(text)
+
+
 @pytest.mark.parametrize(
     ("text", "pair"), [("a=b", ("a", "b")), ("a=", ("a", "")), ("a=b=c", ("a", "b=c"))]
 )
