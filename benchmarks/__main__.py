@@ -11,8 +11,10 @@ from pathlib import Path
 import click
 
 import mqwire
+from benchmarks import disk as disk_bench
 from benchmarks import idle as idle_bench
 from benchmarks import rates as rates_bench
+from benchmarks import snapshot as snapshot_bench
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,16 +23,43 @@ def main() -> None:
 
 
 @main.command()
+@click.option(
+    "--compare",
+    type=click.Choice(list(rates_bench.SIDES)),
+    default="durability",
+    show_default=True,
+    help="Servers that differ in the frame log, or in what OK promises.",
+)
 @click.option("--rounds", default=5, show_default=True, help="How often each work is done.")
 @click.option("--scale", default=1.0, show_default=True, help="Times the usual amount of work.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write results here.")
-def rates(rounds: int, scale: float, json_path: Path | None) -> None:
-    """Frames, batches and round trips a second, with the frame log on and off."""
+def rates(compare: str, rounds: int, scale: float, json_path: Path | None) -> None:
+    """Frames, batches and round trips a second, of servers that differ in one thing."""
     click.echo(_machine())
-    results = rates_bench.measure(rounds, scale)
+    results = rates_bench.measure(rates_bench.SIDES[compare], rounds, scale)
     click.echo(rates_bench.table(results))
     if json_path is not None:
         json_path.write_text(json.dumps({"machine": _machine(), "results": results}, indent=2))
+
+
+@main.command()
+@click.option("--rounds", default=5, show_default=True, help="How often each is measured.")
+@click.option("--clients", default=50, show_default=True, help="Those that push at a time.")
+def disk(rounds: int, clients: int) -> None:
+    """Synced pushes of one client and of many, beside the disk's own syncs."""
+    click.echo(_machine())
+    for line in disk_bench.measure(rounds, clients):
+        click.echo(line)
+
+
+@main.command()
+@click.option("--messages", default=1_000_000, show_default=True, help="How many are queued.")
+@click.option("--seconds", default=10.0, show_default=True, help="How long each tail is watched.")
+def snapshot(messages: int, seconds: float) -> None:
+    """Tail of a blocking round trip while a snapshot is made, and the restart after it."""
+    click.echo(_machine())
+    for line in snapshot_bench.measure(messages, seconds):
+        click.echo(line)
 
 
 @main.command()

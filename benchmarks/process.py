@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from mqwire.frames import FrameReader, FrameWriter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-START_SECONDS = 20.0
+START_SECONDS = 120.0
+STOP_SECONDS = 60.0
 SEND_BYTES = 256 * 1024
 
 
@@ -47,30 +49,72 @@ class ServerProcess:
         return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-@contextlib.contextmanager
-def server_process(**settings: Any) -> Iterator[ServerProcess]:
-    """Run a server until the block ends.
+class KeptServer:
+    """A server on a directory of its own, which may be killed and started again.
 
     Args:
+        directory: for everything that it leaves.
         settings: configuration by variable name without `MQD_`, as `FRAME_LOG__LEVEL="off"`.
     """
+
+    def __init__(self, directory: str, settings: dict[str, Any]) -> None:
+        self._directory = directory
+        self._environment = {**os.environ, **{f"MQD_{key}": str(v) for key, v in settings.items()}}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> ServerProcess:
+        """Start it, and wait until it serves."""
+        address_file = Path(self._directory, "address.json")
+        address_file.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "mqd", "--port", "0", "--address-file", str(address_file)]
+        command += ["--data-dir", f"{self._directory}/data"]
+        error_path = Path(self._directory, "stderr")
+        with error_path.open("wb") as stderr:
+            process = subprocess.Popen(  # noqa: S603  our own program
+                command, env=self._environment, stderr=stderr
+            )
+        self._process = process
+        deadline = time.monotonic() + START_SECONDS
+        while not address_file.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(error_path.read_text())
+            time.sleep(0.002)
+        return ServerProcess(process.pid, Address.from_json(address_file.read_text()))
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """End it in order."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(STOP_SECONDS)
+
+    def forget(self) -> None:
+        """End it and remove what it has kept."""
+        self.kill()
+        shutil.rmtree(f"{self._directory}/data")
+
+
+@contextlib.contextmanager
+def kept_server(**settings: Any) -> Iterator[KeptServer]:
+    """Give a server that may be started, and end it with the block."""
     with tempfile.TemporaryDirectory(prefix="mqd-bench-") as directory:
-        address_file = Path(directory, "address.json")
-        environment = {**os.environ, **{f"MQD_{name}": str(v) for name, v in settings.items()}}
-        command = [sys.executable, "-m", "mqd", "--port", "0", "--data-dir", f"{directory}/data"]
-        command += ["--address-file", str(address_file)]
-        with Path(directory, "stderr").open("wb") as stderr:
-            process = subprocess.Popen(command, env=environment, stderr=stderr)  # noqa: S603
+        server = KeptServer(directory, settings)
         try:
-            deadline = time.monotonic() + START_SECONDS
-            while not address_file.exists():
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(Path(directory, "stderr").read_text())
-                time.sleep(0.01)
-            yield ServerProcess(process.pid, Address.from_json(address_file.read_text()))
+            yield server
         finally:
-            process.terminate()
-            process.wait(10)
+            server.stop()
+
+
+@contextlib.contextmanager
+def server_process(**settings: Any) -> Iterator[ServerProcess]:
+    """Run a server until the block ends; `settings` as for `KeptServer`."""
+    with kept_server(**settings) as server:
+        yield server.start()
 
 
 class Wire:

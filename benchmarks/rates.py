@@ -1,8 +1,8 @@
 """How many frames, messages and round trips a second.
 
-The same work is done against two servers, one with the full frame log and one without,
-in turn within each round, so that a noisy machine is as noisy to both. Medians of the
-rounds are told. 100-byte bodies.
+The same work is done against several servers that differ in one thing, in turn within each
+round, so that a noisy machine is as noisy to all. Medians of the rounds are told, and how
+they stand to the first server. 100-byte bodies.
 """
 
 from __future__ import annotations
@@ -21,26 +21,41 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BODY = b"x" * 100
-LEVELS = ("full", "off")
 QUEUE = "bench"
 
-Work = dict[str, float]
+MEMORY = {"STORAGE__JOURNAL": "false"}
+NO_LOG = {"FRAME_LOG__LEVEL": "off"}
+
+SIDES: dict[str, dict[str, dict[str, str]]] = {
+    "log": {"log off": MEMORY | NO_LOG, "log full": MEMORY},
+    "durability": {
+        "memory, log off": MEMORY | NO_LOG,
+        "accepted": {"STORAGE__DURABILITY": "accepted"},
+        "written": {"STORAGE__DURABILITY": "written"},
+        "synced": {"STORAGE__DURABILITY": "synced"},
+    },
+}
+"""What is compared: the servers' settings by their names, the first being what others are
+held against. The frame log is full where nothing else is said."""
+
+Results = dict[str, dict[str, list[float]]]
 
 
-def measure(rounds: int, scale: float) -> dict[str, dict[str, list[float]]]:
-    """Return rates by work and frame log level, one for each round, in messages a second."""
-    results: dict[str, dict[str, list[float]]] = {}
+def measure(sides: dict[str, dict[str, str]], rounds: int, scale: float) -> Results:
+    """Return rates by work and side, one for each round, in messages a second."""
+    results: Results = {}
     with ExitStack() as stack:
-        servers = {
-            level: stack.enter_context(server_process(FRAME_LOG__LEVEL=level)) for level in LEVELS
+        works = {
+            side: _works(stack.enter_context(server_process(**settings)), scale)
+            for side, settings in sides.items()
         }
-        works = {level: _works(server, scale) for level, server in servers.items()}
+        names = list(sides)
         for number in range(rounds):
-            for name in works["full"]:
-                # In turn, so that neither level is always the one that comes first.
-                for level in LEVELS[:: 1 if number % 2 else -1]:
-                    rate = works[level][name]()
-                    results.setdefault(name, {}).setdefault(level, []).append(rate)
+            for work in works[names[0]]:
+                # In turn, so that no side is always the one that comes first.
+                for side in names[number % len(names) :] + names[: number % len(names)]:
+                    rate = works[side][work]()
+                    results.setdefault(work, {}).setdefault(side, []).append(rate)
     return results
 
 
@@ -84,14 +99,18 @@ def _works(server: ServerProcess, scale: float) -> dict[str, Callable[[], float]
     }
 
 
-def table(results: dict[str, dict[str, list[float]]]) -> str:
-    """Return the medians as text."""
-    lines = [f"{'work':36} {'log full':>12} {'log off':>12} {'full/off':>9} {'spread':>7}"]
-    for name, by_level in results.items():
-        full, off = (statistics.median(by_level[level]) for level in LEVELS)
-        ratios = [a / b for a, b in zip(by_level["full"], by_level["off"], strict=True)]
-        spread = (max(ratios) - min(ratios)) / 2
-        ratio = statistics.median(ratios)
-        lines.append(f"{name:36} {full:12,.0f} {off:12,.0f} {ratio:9.2f} {spread:7.2f}")
-    lines.append("messages a second (the last: pairs of round trips); medians of the rounds")
+def table(results: Results) -> str:
+    """Return medians, and ratios to the first side with their spread, as text."""
+    first, *others = next(iter(results.values()))
+    lines = [f"{'work':36} {first:>16}" + "".join(f"{side:>28}" for side in others)]
+    for work, by_side in results.items():
+        line = f"{work:36} {statistics.median(by_side[first]):16,.0f}"
+        for side in others:
+            ratios = [a / b for a, b in zip(by_side[side], by_side[first], strict=True)]
+            spread = (max(ratios) - min(ratios)) / 2
+            rate = statistics.median(by_side[side])
+            line += f"{rate:14,.0f} {statistics.median(ratios):6.2f} ±{spread:.2f} "
+        lines.append(line)
+    lines.append("messages a second (blocking: pairs of round trips); medians of the rounds,")
+    lines.append(f"the median ratio to '{first}' in one round, and half its range")
     return "\n".join(lines)

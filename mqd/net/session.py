@@ -120,7 +120,7 @@ class Session(asyncio.Protocol):
         if self._tap is not None:
             self._tap.received(data, frames, self._reader.leftover_bytes)
         self._handle(frames)
-        self._server.end_turn()
+        self._server.end_turn_soon()
 
     def pause_writing(self) -> None:
         """Hold: the client does not read what it is sent."""
@@ -206,9 +206,13 @@ class Session(asyncio.Protocol):
     # What the server calls
 
     def flush(self) -> None:
-        """Send what may leave; the engine's turn, if there was one, has ended."""
+        """Send what may leave of this turn's replies; the engine's turn has just ended."""
+        self.outbox.close_turn()
+        self._send()
+
+    def _send(self) -> None:
+        """Send what may leave, and hold if too much may not."""
         outbox = self.outbox
-        outbox.close_turn()
         data, logged = outbox.take_ready()
         if data and not self._transport.is_closing():
             if self._tap is not None:
@@ -226,8 +230,11 @@ class Session(asyncio.Protocol):
                 self._hold()
 
     def look_again(self) -> None:
-        """Records have come further: send what may leave now, and go on if that was it."""
-        self.flush()
+        """Records have come further: send what may leave now, and go on if that was it.
+
+        A turn may be under way: what was added in it is not touched.
+        """
+        self._send()
         if self._auth_over is not None and self.outbox.is_empty:
             auth_over, self._auth_over = self._auth_over, None
             auth_over()
@@ -385,6 +392,7 @@ class Session(asyncio.Protocol):
         """Reply to AUTH and go on with what came after it."""
         if task.cancelled() or self._is_closing:
             return
+        self._server.end_turn()
         if not self.outbox.is_empty:  # replies to somebody who is not this user yet
             self._auth_over = lambda: self._authenticated(request_id, task)
             return

@@ -138,8 +138,10 @@ async def test_a_client_is_not_read_while_too_much_of_its_own_waits(tmp_path):
         for _ in range(count):
             connection.send("PUSH", "jobs", 1, A)
         assert await connection.hears_nothing()
-        info = (await other.call("INFO", "jobs"))[2]
-        assert 100 < info["ready"] < count
+        ready = [0] * 20
+        while ready[-20] != (now := (await other.call("INFO", "jobs"))[2]["ready"]):
+            ready.append(now)
+        assert 100 < now < count
         gated.files.sync_gate.set()
         replies = [await connection.read() for _ in range(count)]
         assert [reply[2] for reply in replies] == list(range(1, count + 1))
@@ -202,3 +204,19 @@ async def test_what_was_answered_is_there_after_a_restart(tmp_path):
             (join_bodies(["b"]), A),
             {"headers": ({"n": 1}, None)},
         )
+
+
+async def test_records_that_come_further_end_no_turn_that_is_under_way(gated, monkeypatch):
+    connection = await gated.connect()
+    server = gated.server
+    gated.files.sync_gate.clear()
+    first = connection.send("PUSH", "jobs", 1, A)
+    assert await connection.hears_nothing()
+    monkeypatch.setattr(server, "end_turn_soon", server.engine.on_progress)
+    second = connection.send("PUSH", "jobs", 1, A)
+    assert await connection.hears_nothing()
+    gated.files.sync_gate.set()
+    assert (await connection.read())[0] == first
+    assert await connection.hears_nothing()
+    server.end_turn()
+    assert (await connection.read())[0] == second
