@@ -40,8 +40,6 @@ CHECK_SECONDS: Final = 1.0
 LAST_SECONDS: Final = 30.0
 """How long the snapshot of a clean stop may take; without it the next start reads more."""
 
-_NOTHING_TO_FOLD: Final = 6
-
 
 @dataclass(frozen=True)
 class Schedule:
@@ -102,8 +100,8 @@ class Snapshotter:
         self._last_at = 0.0  # on the monotonic clock, as the next two
         self._begun_at = time.monotonic()
         self._not_before = 0.0
-        self._begin_lsn = journal.data_lsn
-        self._covered_lsn = 0 if is_stale else journal.data_lsn
+        self._begin_lsn = journal.committed_lsn
+        self._covered_lsn = 0 if is_stale else journal.committed_lsn
         self._covered_bytes = -1 if is_stale else 0
         self._lock = asyncio.Lock()
         self._moved = asyncio.Event()
@@ -140,7 +138,7 @@ class Snapshotter:
         """
         if self._watch is not None:
             self._watch.cancel()
-        has_served = self._journal.data_lsn > self._begin_lsn
+        has_served = self._journal.committed_lsn > self._begin_lsn
         has_news = has_served and self._has_changed()
         if has_news and self._journal.failure is None and not hurry.is_set():
             last = asyncio.ensure_future(self.snapshot())
@@ -173,7 +171,7 @@ class Snapshotter:
         }
 
     def _has_changed(self) -> bool:
-        return self._journal.data_lsn > self._covered_lsn
+        return self._journal.committed_lsn > self._covered_lsn
 
     async def _run(self) -> None:
         while True:
@@ -199,15 +197,14 @@ class Snapshotter:
             self._making, self._next = self._next, None  # who asks from here on wants a later one
             self._begun_at = started = time.monotonic()
             covered_bytes = self._journal.figures.written_bytes
-            covered_lsn = self._journal.data_lsn
+            covered_lsn = self._journal.committed_lsn
+            if self._last is not None and not self._has_changed():
+                return self._last
             try:
                 figures = await self._fold(await self._sealed())
             except (CodedError, OSError) as error:
                 raise self._note_failure(error) from error
             self._covered_bytes, self._covered_lsn = covered_bytes, covered_lsn
-            if figures is None:  # the last one holds all there is
-                assert self._last is not None
-                return self._last
             return self._note_success(figures, time.monotonic() - started)
 
     def _note_failure(self, error: CodedError | OSError) -> CodedError:
@@ -251,8 +248,8 @@ class Snapshotter:
                 await asyncio.wait_for(self._moved.wait(), CHECK_SECONDS)
         return number
 
-    async def _fold(self, before: int) -> dict[str, Any] | None:
-        """Run a fold; None if there is nothing new and the last snapshot stands for it."""
+    async def _fold(self, before: int) -> dict[str, Any]:
+        """Run a fold in a process of its own, and return what it says it has done."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "mqd.store.fold", self._directory),
             *("--before", str(before), "--until-eof"),
@@ -267,8 +264,6 @@ class Snapshotter:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        if code == _NOTHING_TO_FOLD and self._last is not None:
-            return None
         try:
             figures: dict[str, Any] = json.loads(output)
         except ValueError:

@@ -100,6 +100,8 @@ class Journal:
         # What follows is shared with the writer thread, under the lock.
         self._lock = threading.Lock()
         self._queue: deque[Load] = deque()
+        self.committed_lsn = writer.written_lsn
+        """The last batch that holds records; it may not be written yet."""
         self._next_lsn = writer.written_lsn + 1
         self._committed_bytes = 0
         self._sync_wanted_lsn = 0
@@ -139,11 +141,6 @@ class Journal:
     def is_full(self) -> bool:
         """Whether the disk has refused to reserve space, and has not given it since."""
         return self._writer.is_full
-
-    @property
-    def data_lsn(self) -> int:
-        """The last batch that was written and holds records."""
-        return self._data_lsn
 
     @property
     def backlog_bytes(self) -> int:
@@ -203,11 +200,7 @@ class Journal:
             reached it; `on_progress` tells when. On a full disk that may take its time.
         """
         with self._lock:
-            writer = self._writer
-            is_empty = not self._queue and writer.written_lsn < writer.first_lsn
-            if is_empty and not self._is_busy:
-                return writer.number
-            self._unsealed_number = writer.number + 1
+            self._unsealed_number = self._writer.number + 1
             self._wake()
             return self._unsealed_number
 
@@ -239,6 +232,7 @@ class Journal:
             self._committed_bytes += size_bytes
             return
         load = self._new_load(parts, size_bytes)
+        self.committed_lsn = load.lsn
         if (
             not self._is_busy
             and not queue

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mqd.core import records
+from mqd.core.broker import Bounds, Broker
+from mqd.core.salvage import NO_BOUNDS, SHAPES, QueueOutcome, Salvager
+from mqwire.packs import join_bodies
+
+if TYPE_CHECKING:
+    from mqd.core.records import Record
+
+OPTIONS = {"max_messages": 7, "max_bytes": 70}
+CREATE = (records.CREATE, 1, "jobs", OPTIONS, 5)
+
+
+def push(first_id: int, *bodies: str, uid: int = 1, headers: Any = (), now_ms: int = 9) -> Record:
+    pack = join_bodies(bodies)
+    return (records.PUSH, uid, first_id, len(bodies), pack, headers, now_ms)
+
+
+def pull(count: int, uid: int = 1) -> Record:
+    return (records.PULL, uid, count)
+
+
+class Case:
+    """A salvage, and the broker that a server would make of it."""
+
+    def __init__(self, *found: Record) -> None:
+        self.salvager = Salvager(Broker(Bounds(100, 1000, 10)))
+        self.reasons = [self.salvager.apply(record) for record in found]
+        self.outcomes: list[QueueOutcome] = []
+        self.broker = Broker(NO_BOUNDS)
+
+    def add(self, *found: Record) -> Case:
+        self.reasons += [self.salvager.apply(record) for record in found]
+        return self
+
+    def end(self) -> Case:
+        self.outcomes = self.salvager.finish()
+        self.broker.apply_all(self.salvager.export())
+        for queue in self.broker.queues():
+            assert queue.pushed == queue.pulled + queue.purged + queue.fifo.count
+            assert queue.fifo.first_id == 1 + queue.pulled + queue.purged
+        return self
+
+    def bodies(self, name: str = "jobs") -> bytes:
+        return b"".join(self.broker.queue(name).fifo.peek(0, 1000, 10**6).packs)
+
+    def next_id(self, name: str = "jobs") -> int:
+        fifo = self.broker.queue(name).fifo
+        return fifo.first_id + fifo.count
+
+
+def test_every_kind_of_record_has_its_shape() -> None:
+    kinds = {value for name, value in vars(records).items() if name.isupper()}
+    assert set(SHAPES) == kinds
+
+
+def test_without_holes_it_is_what_a_start_does() -> None:
+    broker = Broker(Bounds(100, 1000, 10))
+    done: list[Record] = []
+
+    def do(record: Record) -> None:
+        broker.apply(record)
+        done.append(record)
+
+    do(broker.plan_create("jobs", {"durability": "written"}, 3))
+    do(broker.plan_create("gone", {}, 4))
+    do(push(1, "a", "b", headers=((1, 1, {"k": 1}, 4),), now_ms=200))
+    do(broker.plan_push("gone", 1, join_bodies("x"), (), 201))
+    do(pull(1))
+    do(push(3, "c", now_ms=500))
+    do(broker.plan_delete("gone"))
+    do(broker.plan_create("purged", {}, 600))
+    do(broker.plan_push("purged", 1, join_bodies("x"), (), 601))
+    do(broker.plan_purge("purged"))
+    for found in (done, [*broker.export()]):
+        case = Case(*found).end()
+        assert not any(case.reasons)
+        assert case.outcomes == []
+        assert list(case.salvager.export()) == list(broker.export())
+
+
+def test_a_push_behind_a_hole_is_kept_and_the_older_ones_move_up() -> None:
+    case = Case(CREATE, push(1, "a", "b"), push(6, "f", headers=((0, 1, {"k": 1}, 4),))).end()
+    assert case.reasons == [None] * 3
+    assert case.bodies() == join_bodies("abf")
+    assert case.next_id() == 7
+    assert case.outcomes == [QueueOutcome("jobs", 3, 3, is_made_up=False)]
+    batch = case.broker.queue("jobs").fifo.peek(0, 9, 999)
+    assert (batch.first_id, batch.headers) == (4, [None, None, {"k": 1}])
+
+
+def test_a_pull_takes_what_is_missing_before_what_is_there() -> None:
+    found = (CREATE, push(1, "a", "b"), push(6, "f", "g"))
+    for count, left, missing in (
+        (1, "bfg", 3),
+        (3, "fg", 2),
+        (5, "fg", 0),
+        (6, "g", 0),
+        (7, "", 0),
+    ):
+        case = Case(*found, pull(count)).end()
+        assert case.bodies() == join_bodies(left), count
+        assert case.outcomes == [QueueOutcome("jobs", len(left), missing, is_made_up=False)]
+        assert case.broker.queue("jobs").pulled == count
+        assert case.next_id() == 8
+
+
+def test_a_pull_of_more_than_is_known() -> None:
+    case = Case(CREATE, push(1, "a", "b"), pull(5), push(7, "g")).end()
+    assert case.bodies() == join_bodies("g")
+    assert case.next_id() == 8
+    assert case.outcomes == [QueueOutcome("jobs", 1, 1, is_made_up=False)]
+    assert Case(CREATE, push(1, "a"), pull(3)).end().next_id() == 4
+
+
+def test_pushes_go_on_behind_a_hole_and_a_purge_ends_it() -> None:
+    case = Case(CREATE, push(3, "c"), push(4, "d"), push(5, "e"), pull(3)).end()
+    assert case.bodies() == join_bodies("de")
+    purge = (records.PURGE, 1)
+    case = Case(CREATE, push(3, "c"), purge, push(4, "d"), pull(1), push(6, "f")).end()
+    assert case.bodies() == join_bodies("f")
+    assert case.outcomes == [QueueOutcome("jobs", 1, 1, is_made_up=False)]
+
+
+def test_an_unknown_queue_is_made_up_and_loses_nothing_to_pulls() -> None:
+    case = Case(pull(4, uid=3), push(101, "x", "y", uid=3), pull(50, uid=3)).end()
+    assert case.reasons == ["its queue is not known", None, None]
+    assert case.bodies("salvaged-3") == join_bodies("xy")
+    assert case.next_id("salvaged-3") == 103
+    assert case.outcomes == [QueueOutcome("salvaged-3", 2, 50, is_made_up=True)]
+    assert case.broker.queue("salvaged-3").options == {"max_messages": 100, "max_bytes": 1000}
+    assert list(case.salvager.export())[-1][1] == 3, "a number would come again"
+
+
+def test_a_made_up_name_takes_nobodys_place() -> None:
+    taken = (records.CREATE, 7, "salvaged-3", OPTIONS, 5)
+    case = Case(push(1, "x", uid=3), taken, push(1, "z", uid=7)).end()
+    assert case.bodies("salvaged-3") == join_bodies("z")
+    assert case.bodies("salvaged-3-again") == join_bodies("x")
+    deleted = (records.DELETE, 3)
+    assert len(Case(push(1, "x", uid=3), deleted).end().broker) == 0
+
+
+def test_what_is_known_changes_nothing() -> None:
+    case = Case(CREATE, push(1, "a", "b"), CREATE, push(1, "a"), push(2, "b"))
+    restore = (records.RESTORE, 1, "jobs", OPTIONS, 5, 1, 0, 0)
+    case.add(restore, push(4, "d"), push(1, "a")).end()
+    assert case.reasons == [None] * 8
+    assert case.salvager.known == 5
+    assert case.bodies() == join_bodies("abd")
+
+
+def test_what_is_gone_stays_gone() -> None:
+    case = Case(CREATE, push(1, "a", "b"), pull(2), push(1, "a"), push(9, "i"), push(1, "a")).end()
+    assert case.reasons == [None] * 6
+    assert case.bodies() == join_bodies("i")
+
+
+@pytest.mark.parametrize("late", [push(3, "c"), push(3, "c", "d"), push(1, "a", "b", "c", "d")])
+def test_what_fits_into_a_hole_only_afterwards_is_refused(late: Record) -> None:
+    case = Case(CREATE, push(1, "a", "b"), push(4, "d"), late).end()
+    assert (
+        case.reasons[-1] == "its ids were given already, to messages that are missing or to others"
+    )
+    assert case.bodies() == join_bodies("abd")
+
+
+def test_a_name_that_is_taken_says_that_the_older_queue_is_gone() -> None:
+    newer = (records.CREATE, 4, "jobs", OPTIONS, 50)
+    case = Case(CREATE, push(1, "a"), push(3, "c"), newer, push(1, "z", uid=4), CREATE).end()
+    assert case.reasons == [None] * 5 + [None]
+    assert case.bodies() == join_bodies("z")
+    assert case.salvager.known == 1
+    assert case.outcomes == []
+
+
+def test_a_broken_create_costs_nobody_a_queue() -> None:
+    case = Case(CREATE, push(1, "a"), (records.CREATE, 4, "jobs", {}, 50)).end()
+    assert "cannot be applied" in (case.reasons[-1] or "")
+    assert case.bodies() == join_bodies("a")
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ((), "knows no such record"),
+        ((99, 1), "knows no such record"),
+        (("PUSH", 1), "knows no such record"),
+        ((records.DELETE,), "fields are not those"),
+        ((records.DELETE, "1"), "fields are not those"),
+        ((records.DELETE, 9), "queue is not known"),
+        ((records.PURGE, 9), "queue is not known"),
+        ((records.PULL, 1, 0), "about no message"),
+        ((records.PUSH, 1, 2, 0, b"", (), 1), "about no message"),
+        ((records.PUSH, 1, 2, 2, b"\xa1x", (), 1), "does not hold 2 well-formed bodies"),
+        ((records.PUSH, 1, 2, 1, b"\xa1x", (7,), 1), "cannot be applied"),
+    ],
+)
+def test_records_that_fit_nowhere(record: Record, reason: str) -> None:
+    case = Case(CREATE, push(1, "a"), record)
+    assert reason in (case.reasons[-1] or "")
+    assert case.end().bodies().startswith(join_bodies("a"))
+
+
+def test_where_removals_are_doubtful_everything_is_kept() -> None:
+    case = Case(CREATE, push(1, "a", "b"))
+    case.salvager.why_all_is_kept = "who knows"
+    again = (records.CREATE, 4, "jobs", OPTIONS, 50)
+    removals = [pull(1), (records.PURGE, 1), (records.DELETE, 1), again]
+    case.add(*removals, push(2, "b"), push(3, "c"), push(1, "z", uid=4)).end()
+    assert case.reasons == [*[None] * 2, *["who knows"] * 4, *[None] * 3]
+    assert case.bodies() == join_bodies("abc")
+    assert case.bodies("salvaged-4") == join_bodies("z")
+
+
+def test_counters_never_go_back() -> None:
+    counters = (records.COUNTERS, 8, 700)
+    case = Case(CREATE, push(1, "a", now_ms=900), counters, push(1, "x", uid=2, now_ms=3)).end()
+    assert list(case.salvager.export())[-1] == (records.COUNTERS, 8, 900)
