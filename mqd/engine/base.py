@@ -98,8 +98,14 @@ class Engine(Protocol):
     def begin_turn(self) -> None:
         """Read the clock for the requests that follow."""
 
-    def end_turn(self, level: Level) -> None:
-        """Hand on what the turn has changed; `level` is the highest that is waited for."""
+    def end_turn(self, level: Level, *, is_alone: bool = False) -> None:
+        """Hand on what the turn has changed.
+
+        Args:
+            level: the highest that is waited for.
+            is_alone: whether one client alone waits for anything: blocking for a moment
+                harms nobody else.
+        """
 
     def needs(self, level: Level, *, shows_messages: bool) -> Needs:
         """Tell what the results of the turn that has ended rest on.

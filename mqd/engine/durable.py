@@ -117,10 +117,10 @@ class Durable:
         )
         self._snapshotter.start(loop)
 
-    def commit(self, level: Level) -> int:
+    def commit(self, level: Level, *, is_alone: bool = False) -> int:
         """End the turn; return the lsn of all records so far, `NEVER_LSN` after a failure."""
         try:
-            return self._journal.commit(level)
+            return self._journal.commit(level, is_alone=is_alone)
         except JournalFailed:
             return NEVER_LSN  # `failure` says why
 

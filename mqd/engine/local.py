@@ -106,9 +106,9 @@ class LocalEngine:
         """Read the clock for the requests that follow."""
         self._now_ms = self._read_clock()
 
-    def end_turn(self, level: Level) -> None:
+    def end_turn(self, level: Level, *, is_alone: bool = False) -> None:
         """Hand on what the turn has changed; `level` is the highest that is waited for."""
-        self._lsn = lsn = self._storage.commit(level)
+        self._lsn = lsn = self._storage.commit(level, is_alone=is_alone)
         pushed = self._pushed_level
         if pushed:
             self._pushed_level = Level.ACCEPTED

@@ -56,8 +56,11 @@ class Storage(Protocol):
     def append(self, record: Record, /) -> None:
         """Take a record of the present turn."""
 
-    def commit(self, level: Level) -> int:
-        """End the turn; return the mark of all records so far, `NEVER_LSN` after a failure."""
+    def commit(self, level: Level, *, is_alone: bool = False) -> int:
+        """End the turn; return the mark of all records so far, `NEVER_LSN` after a failure.
+
+        `is_alone` tells that one client alone waits, so that blocking harms nobody else.
+        """
 
     def has_room(self, size_bytes: int, *, is_freeing: bool = False) -> bool:
         """Tell whether a record of about this size may be appended."""
@@ -84,7 +87,7 @@ class MemoryOnly:
     def append(self, _record: Record, /) -> None:
         """Drop a record."""
 
-    def commit(self, _level: Level) -> int:
+    def commit(self, _level: Level, *, is_alone: bool = False) -> int:  # noqa: ARG002
         """End the turn."""
         return 0
 

@@ -251,7 +251,7 @@ class Server:
         level = Level.ACCEPTED
         for session in unflushed:
             level = max(level, session.outbox.level)
-        self.engine.end_turn(level)
+        self.engine.end_turn(level, is_alone=len(unflushed) == 1 and not self.waiting)
         while unflushed:
             unflushed.pop().flush()
         self._ticker.arm()

@@ -179,7 +179,7 @@ class Disk:
     def append(self, record):
         self.records.append(record)
 
-    def commit(self, level):
+    def commit(self, level, *, is_alone=False):
         self.commits.append(level)
         return len(self.records) if self.failure is None else NEVER_LSN
 

@@ -9,6 +9,7 @@ import pytest
 from crash.crash_files import MemoryFiles
 from crash.history import DIRECTORY, Driver, Model, new_broker, reopen, view
 from mqd.core import records
+from mqd.store import journal as journals
 from mqd.store.errors import JournalFailed
 from mqd.store.reading import BatchReader
 from mqd.store.recordlog import BATCH_BYTES, SEGMENT_MAGIC
@@ -28,11 +29,16 @@ class GatedFiles(MemoryFiles):
         self.gate.set()
         self.syncs = 0
         self.writers: list[str] = []
+        self.syncers: list[str] = []
+        self.is_broken = False
         self.is_full = False
 
     def sync_data(self, handle: int) -> None:  # noqa: ARG002  the interface's
         self.gate.wait(30)
         self.syncs += 1
+        self.syncers.append(threading.current_thread().name)
+        if self.is_broken:
+            raise OSError(errno.EIO, "broken")
 
     def write(self, handle: int, offset: int, parts: Sequence[bytes]) -> None:
         self.writers.append(threading.current_thread().name)
@@ -82,6 +88,45 @@ def test_a_large_commit_is_left_to_the_writer() -> None:
     driver.do(driver.push("a", bytes(100_000)), level=Level.WRITTEN)
     assert files.writers[-1] == "mqd-journal"
     driver.journal.close()
+
+
+def commit_alone(driver: Driver) -> int:
+    driver.journal.append((records.PURGE, 1))
+    return driver.journal.commit(is_alone=True)
+
+
+def test_who_is_alone_has_a_quick_disk_synced_at_once() -> None:
+    files, driver = make()
+    for _ in range(3):
+        lsn = commit_alone(driver)
+        assert driver.journal.synced_lsn == lsn
+        assert files.syncers[-1] == threading.current_thread().name
+    assert driver.journal.figures.syncs == len(files.syncers)
+    driver.journal.close()
+    assert reopen(files).state == view(driver.broker)
+
+
+def test_a_disk_that_has_been_slow_is_left_to_the_writer(monkeypatch: pytest.MonkeyPatch) -> None:
+    files, driver = make()
+    monkeypatch.setattr(journals, "INLINE_SYNC_SECONDS", -1.0)  # slower than that is any disk
+    lsn = commit_alone(driver)
+    assert driver.journal.synced_lsn == lsn
+    settle(driver)
+    lsn = commit_alone(driver)
+    driver.wait(lambda: driver.journal.synced_lsn >= lsn)
+    assert files.syncers[-1] == "mqd-journal"
+    driver.journal.close()
+
+
+def test_who_is_alone_is_told_of_a_sync_that_fails() -> None:
+    files, driver = make()
+    files.is_broken = True
+    with pytest.raises(JournalFailed):
+        commit_alone(driver)
+    assert driver.journal.failure is not None
+    with pytest.raises(JournalFailed):
+        driver.journal.close()
+    assert files.syncers == ["mqd-journal", threading.current_thread().name], "never again"
 
 
 def test_what_comes_during_a_sync_is_one_batch() -> None:
