@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from mqd.engine.base import NO_MESSAGES
 from mqd.net.outbox import Outbox
+from mqd.net.pending import Pending
 from mqd.net.verbs import HANDLERS_BY_ROLE, Reply, refuse
 from mqwire.codes import Code
-from mqwire.errors import CodedError, RequestError, StreamError
+from mqwire.errors import CodedError, StreamError
 from mqwire.framelog_bodies import without_bodies
 from mqwire.frames import Frame, FrameReader, FrameWriter, prefix
 from mqwire.limits import (
@@ -34,10 +35,10 @@ from mqwire.limits import (
 from mqwire.requests import check_envelope, check_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from mqd.core.access import Role
-    from mqd.engine.base import Results, Wait
+    from mqd.engine.base import Results
     from mqd.net.backups import Backup
     from mqd.net.frame_log import FrameLog
     from mqd.net.server import Server
@@ -79,9 +80,14 @@ class Session(asyncio.Protocol):
         self.outbox = Outbox(server.engine)
         self.backup: Backup | None = None
         """The backup that the client fetches."""
+        self.pending = Pending(
+            server.engine,
+            server.loop,
+            server.limits.max_waits_per_connection,
+            self._wait_over,
+            self._task_over,
+        )
         self._backlog: list[Frame] = []
-        self._waits: dict[int, Wait] = {}
-        self._tasks: dict[int, asyncio.Task[Results]] = {}
         self._auth_task: asyncio.Task[User] | None = None
         self._next_turn: asyncio.Handle | None = None
         self._is_held = False
@@ -126,7 +132,7 @@ class Session(asyncio.Protocol):
         """Hold: the client does not read what it is sent."""
         self._is_unread = True
         self._hold()
-        self._wake_all()
+        self.pending.wake_all()
         self._watch_reader(self._server.limits.unsent_timeout_seconds)
 
     def resume_writing(self) -> None:
@@ -146,7 +152,7 @@ class Session(asyncio.Protocol):
                 timer.cancel()
         self._backlog.clear()
         self.outbox.clear()
-        self._forget_waits()
+        self.pending.forget_all()
         if self.backup is not None:
             self.backup.close()
         self._server.unregister(self)
@@ -159,37 +165,6 @@ class Session(asyncio.Protocol):
         self._auth_task.add_done_callback(lambda task: self._authenticated(request_id, task))
         self._hold()
 
-    def wait(
-        self, request_id: int, name: str, most: int, seconds: float, level: Level | None
-    ) -> None:
-        """Let a pull wait for messages.
-
-        Raises:
-            RequestError: ID_IN_USE or TOO_MANY_WAITS.
-        """
-        self._check_may_wait(request_id)
-        self._waits[request_id] = self.engine.wait(
-            name,
-            most,
-            seconds,
-            level,
-            lambda outcome, reached: self._wait_over(request_id, outcome, reached),
-        )
-
-    def answer_later(self, request_id: int, results: Coroutine[Any, Any, Results]) -> None:
-        """Answer with what a coroutine returns or raises, when that is there.
-
-        Raises:
-            RequestError: ID_IN_USE or TOO_MANY_WAITS.
-        """
-        try:
-            self._check_may_wait(request_id)
-        except RequestError:
-            results.close()
-            raise
-        task = self._tasks[request_id] = self._server.loop.create_task(results)
-        task.add_done_callback(lambda task: self._task_over(request_id, task))
-
     def rest_on(self, level: Level) -> None:
         """Hold the reply that follows, and its turn, back until its level is reached."""
         self.outbox.level = max(self.outbox.level, level)
@@ -197,11 +172,6 @@ class Session(asyncio.Protocol):
     def use_up_share(self) -> None:
         """Let others have their turn after this request, which is a costly one."""
         self._is_share_used = True
-
-    def wake(self, request_id: int) -> bool:
-        """End one of this session's waits; tell whether there was such a one."""
-        wait = self._waits.get(request_id)
-        return wait is not None and self.engine.wake(wait)
 
     # What the server calls
 
@@ -250,7 +220,7 @@ class Session(asyncio.Protocol):
         self._reply((0, "ERR", error.code.name, error.message, error.details))
         self._is_closing = True
         self._backlog.clear()
-        self._forget_waits()  # nothing may be delivered to it any more
+        self.pending.forget_all()  # nothing may be delivered to it any more
         self._server.end_turn()
         self._watch_reader(CLOSE_SECONDS)
 
@@ -348,7 +318,6 @@ class Session(asyncio.Protocol):
         self._reply((request_id, "ERR", Code.INTERNAL.name, message, {}))
 
     def _wait_over(self, request_id: int, outcome: Results | CodedError, level: Level) -> None:
-        self._waits.pop(request_id, None)
         if isinstance(outcome, CodedError):
             self._reply(_error_reply(request_id, outcome))
             return
@@ -358,9 +327,6 @@ class Session(asyncio.Protocol):
         self._reply((request_id, "OK", *outcome))
 
     def _task_over(self, request_id: int, task: asyncio.Task[Results]) -> None:
-        self._tasks.pop(request_id, None)
-        if task.cancelled() or self._is_closing:
-            return
         self.engine.begin_turn()
         try:
             results = task.result()
@@ -374,19 +340,6 @@ class Session(asyncio.Protocol):
             if type(results[0]) is bytes:  # a piece of a backup
                 self.outbox.logged_as = FrameWriter().encode(without_bodies(reply))
         self._server.end_turn()
-
-    def _check_may_wait(self, request_id: int) -> None:
-        if request_id in self._waits or request_id in self._tasks:
-            raise RequestError(
-                Code.ID_IN_USE, f"request {request_id} still waits; number requests afresh"
-            )
-        limit = self._server.limits.max_waits_per_connection
-        if len(self._waits) + len(self._tasks) >= limit:
-            raise RequestError(
-                Code.TOO_MANY_WAITS,
-                f"{limit} requests of this connection wait already; use more connections",
-                {"limit": limit},
-            )
 
     def _authenticated(self, request_id: int, task: asyncio.Task[User]) -> None:
         """Reply to AUTH and go on with what came after it."""
@@ -417,7 +370,7 @@ class Session(asyncio.Protocol):
             _logger.warning("AUTH refused in connection %d from %s", self.number, self.peer)
 
     def _adopt(self, user: User) -> None:
-        self._wake_all()  # what it waits for it asked as somebody else
+        self.pending.wake_all()  # what it waits for it asked as somebody else
         self.role = user.role
         self._handlers = HANDLERS_BY_ROLE[user.role]
         self._reader.max_frame_bytes = self._server.limits.max_frame_bytes
@@ -448,17 +401,6 @@ class Session(asyncio.Protocol):
         """Tell whether too much of this session's, or of everybody's, waits for the disk."""
         max_unsent = self._server.limits.max_unsent_bytes
         return self.outbox.size_bytes > max_unsent or self.engine.is_behind
-
-    def _wake_all(self) -> None:
-        for wait in list(self._waits.values()):
-            self.engine.wake(wait)
-
-    def _forget_waits(self) -> None:
-        for wait in self._waits.values():
-            self.engine.forget(wait)
-        self._waits.clear()
-        for task in self._tasks.values():
-            task.cancel()
 
     def _hold(self) -> None:
         self._is_held = True

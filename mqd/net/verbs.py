@@ -167,7 +167,7 @@ def pull(session: Session, request_id: int, frame: Frame) -> Reply | None:
     results, reached = session.engine.pull(name, most, level)
     if results is NO_MESSAGES:
         if wait_seconds:
-            session.wait(request_id, name, most, wait_seconds, level)
+            session.pending.wait(request_id, name, most, wait_seconds, level)
             return None
     else:
         outbox = session.outbox
@@ -180,7 +180,7 @@ def pull(session: Session, request_id: int, frame: Frame) -> Reply | None:
 def wake(session: Session, request_id: int, frame: Frame) -> Reply:
     """End one of the session's own waits."""
     (waiting_id,), _ = check_request(frame)
-    return (request_id, "OK", session.wake(waiting_id))
+    return (request_id, "OK", session.pending.wake(waiting_id))
 
 
 def peek(session: Session, request_id: int, frame: Frame) -> Reply:
@@ -201,7 +201,7 @@ def stats(session: Session, request_id: int, frame: Frame) -> Reply:
 def snapshot(session: Session, request_id: int, frame: Frame) -> None:
     """Make a snapshot; the reply comes when it is there."""
     check_request(frame)
-    session.answer_later(request_id, _snapshot(session))
+    session.pending.start(request_id, _snapshot(session))
 
 
 async def _snapshot(session: Session) -> Results:
@@ -212,7 +212,7 @@ def backup(session: Session, request_id: int, frame: Frame) -> None:
     """Begin a backup, or return a piece of it."""
     (offset,), _ = check_request(frame)
     results = begin_backup(session) if offset is None else read_backup(session, offset)
-    session.answer_later(request_id, results)
+    session.pending.start(request_id, results)
 
 
 HANDLERS: dict[str, Handler] = {

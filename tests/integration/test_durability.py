@@ -92,8 +92,10 @@ def test_a_snapshot_is_made_while_everybody_is_served(loop):
         (path,) = server.data_dir.glob("snapshot-*.mqs")
         assert path.stat().st_size == snapshot["bytes"]
         assert path.stat().st_mode & 0o777 == 0o600
+        other.ok("PURGE", "jobs")
         again = other.ok("SNAPSHOT")[0]
         assert again["number"] == 2
+        assert other.ok("SNAPSHOT")[0] == again, "nothing has changed"
         assert len(list(server.data_dir.glob("snapshot-*.mqs"))) == 1
         stats = one.ok("STATS")[0]
         assert stats["snapshot"]["number"] == 2
