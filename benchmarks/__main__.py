@@ -15,6 +15,7 @@ from benchmarks import disk as disk_bench
 from benchmarks import idle as idle_bench
 from benchmarks import rates as rates_bench
 from benchmarks import snapshot as snapshot_bench
+from benchmarks import usage as usage_bench
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,6 +50,16 @@ def disk(rounds: int, clients: int) -> None:
     """Synced pushes of one client and of many, beside the disk's own syncs."""
     click.echo(_machine())
     for line in disk_bench.measure(rounds, clients):
+        click.echo(line)
+
+
+@main.command()
+@click.option("--seconds", default=60.0, show_default=True, help="How long.")
+@click.option("--seed", default=1, show_default=True, help="Of the mix.")
+def usage(seconds: float, seed: int) -> None:
+    """How much of the disk a server takes, under a mix of pushes and pulls."""
+    click.echo(_machine())
+    for line in usage_bench.measure(seconds, seed):
         click.echo(line)
 
 

@@ -7,8 +7,8 @@ The serving loop only waits for it. A child that outlives the server ends by its
 its standard input ends; a child that is killed leaves what the next one removes.
 
 A snapshot is due every so many seconds if anything has changed, and before that when the
-journal since the last one has grown past the state itself, or the state has shrunk far
-below the last one: so the disk holds a small multiple of what is alive.
+journal since the last one has grown past half of the state itself, or the state has shrunk
+far below the last one: so the disk holds a small multiple of what is alive.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("mqd.snapshots")
 
-CHECK_SECONDS: Final = 1.0
+CHECK_SECONDS: Final = 0.25
 """How often it is looked whether a snapshot is due."""
 
 LAST_SECONDS: Final = 30.0
@@ -47,7 +47,7 @@ class Schedule:
 
     Args:
         interval_seconds: since the last one, or the last attempt.
-        segment_bytes: how much the journal may grow in any case before it is due earlier.
+        segment_bytes: half of this the journal may grow in any case before it is due earlier.
     """
 
     interval_seconds: float
@@ -66,7 +66,7 @@ class Schedule:
         """
         if not journal_bytes:
             return False
-        has_grown = journal_bytes > max(live_bytes, self.segment_bytes)
+        has_grown = journal_bytes > max(live_bytes, self.segment_bytes) // 2
         has_shrunk = last_bytes > 2 * live_bytes + self.segment_bytes
         return elapsed_seconds >= self.interval_seconds or has_grown or has_shrunk
 
@@ -105,6 +105,8 @@ class Snapshotter:
         self._covered_bytes = -1 if is_stale else 0
         self._lock = asyncio.Lock()
         self._moved = asyncio.Event()
+        self._rotated = asyncio.Event()  # much has come: look at once whether one is due
+        self._seen_number = journal.segment_number
         self._next: asyncio.Task[Snapshot] | None = None  # asked for, not begun
         self._making: asyncio.Task[Snapshot] | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -116,6 +118,9 @@ class Snapshotter:
     def progressed(self) -> None:
         """Take note that the journal has come further."""
         self._moved.set()
+        if self._journal.segment_number != self._seen_number:
+            self._seen_number = self._journal.segment_number
+            self._rotated.set()
 
     async def snapshot(self) -> Snapshot:
         """Make one that holds everything that was committed before this call.
@@ -174,8 +179,11 @@ class Snapshotter:
         return self._journal.committed_lsn > self._covered_lsn
 
     async def _run(self) -> None:
+        longest = min(CHECK_SECONDS, self._schedule.interval_seconds)
         while True:
-            await asyncio.sleep(min(CHECK_SECONDS, self._schedule.interval_seconds))
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._rotated.wait(), longest)
+            self._rotated.clear()
             if self._is_due():
                 with suppress(CodedError):  # it is logged where it is made
                     await self.snapshot()

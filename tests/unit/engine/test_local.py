@@ -179,7 +179,7 @@ class Disk:
     def append(self, record):
         self.records.append(record)
 
-    def commit(self, level, *, is_alone=False):
+    def commit(self, level, *, is_alone=False):  # noqa: ARG002  the interface
         self.commits.append(level)
         return len(self.records) if self.failure is None else NEVER_LSN
 

@@ -23,10 +23,10 @@ MIB = 2**20
         (10**6, 0, 10 * MIB, 0, False),  # nothing has changed
         (59, 1, 0, 0, False),
         (60, 1, 0, 0, True),  # the time has come
-        (0, 4 * MIB, 0, 0, False),
-        (0, 4 * MIB + 1, 0, 0, True),  # grown past a segment
-        (0, 20 * MIB, 20 * MIB, 0, False),
-        (0, 20 * MIB + 1, 20 * MIB, 0, True),  # grown past the state
+        (0, 2 * MIB, 0, 0, False),
+        (0, 2 * MIB + 1, 0, 0, True),  # grown past half a segment
+        (0, 10 * MIB, 20 * MIB, 0, False),
+        (0, 10 * MIB + 1, 20 * MIB, 0, True),  # grown past half of the state
         (0, 1, 10 * MIB, 24 * MIB, False),
         (0, 1, 10 * MIB, 24 * MIB + 1, True),  # the state has shrunk
     ],
