@@ -318,7 +318,7 @@ def create_own_queue(client: mqclient.Client, queue: str, sweep: str) -> None:
 
 
 def delete_queue(client: mqclient.Client, queue: str) -> None:
-    """Delete a queue at the end; a server that has gone has taken it along."""
+    """Delete a queue at the end, if its server is still there."""
     with contextlib.suppress(mqclient.TransportError, mqclient.QueueNotFound):
         client.delete(queue)
 

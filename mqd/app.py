@@ -31,7 +31,7 @@ from mqd.net.authenticator import Authenticator
 from mqd.net.frame_log import FrameLog
 from mqd.net.server import Server, Services
 from mqd.passwords import PasswordChecker, Tokens, User, new_token
-from mqd.state import open_state
+from mqd.state import counted, open_state
 from mqwire import __version__
 from mqwire.address import is_loopback
 from mqwire.levels import LEVELS
@@ -194,9 +194,9 @@ class _Process:
         left = [info for info in engine.infos("*") if info["ready"]]
         if left:
             _logger.warning(
-                "%d messages in %d queues are gone: storage.journal is false",
-                sum(info["ready"] for info in left),
-                len(left),
+                "lost with the process, since storage.journal is false: %s in %s",
+                counted(sum(info["ready"] for info in left), "message"),
+                counted(len(left), "queue"),
             )
 
     def _warn(self) -> None:
@@ -223,7 +223,7 @@ def _owner_name() -> str:
 def _stop_event(hurry: asyncio.Event) -> asyncio.Event:
     """Return an event that SIGTERM, SIGINT and SIGHUP (a closed terminal) set.
 
-    The second of them sets `hurry`.
+    The second of them sets `hurry`. SIGHUP stays ignored where it is: that is what nohup does.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -232,7 +232,8 @@ def _stop_event(hurry: asyncio.Event) -> asyncio.Event:
         (hurry if stop.is_set() else stop).set()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, on_signal)
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, on_signal)
     return stop
 
 

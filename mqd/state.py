@@ -58,6 +58,11 @@ def open_state(config: Config) -> State:
     return State(broker, storage, clock)
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun: `1 queue`, `2 queues`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _prepare_directory(config: Config) -> None:
     """Make the data directory, and look where it lies."""
     path = config.storage_path
@@ -95,11 +100,10 @@ def _recover(config: Config, broker: Broker) -> Durable:
     if recovered.records:
         rate = recovered.records / max(recovered.seconds, 1e-6)
         _logger.info(
-            "state recovered from %s: %d messages in %d queues; %d records, %d bytes, in %.2f s "
-            "(%.0f records/s)",
+            "state recovered from %s: %s in %s; %d records, %d bytes, in %.2f s (%.0f records/s)",
             config.storage_path,
-            sum(queue.fifo.count for queue in broker.queues()),
-            len(broker),
+            counted(sum(queue.fifo.count for queue in broker.queues()), "message"),
+            counted(len(broker), "queue"),
             recovered.records,
             recovered.read_bytes,
             recovered.seconds,

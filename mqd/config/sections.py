@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 _BODY_OVERHEAD_BYTES: Final = limits.MAX_HEADERS_BYTES + limits.FRAME_OVERHEAD_BYTES
 _DAY_SECONDS: Final = 86_400
 
+SEGMENT_FRAMES: Final = 4
+"""The largest frames that a segment has to hold: what was taken must find its place in the
+last one on a disk that becomes full."""
+
 
 @dataclass(frozen=True)
 class Key:
@@ -174,7 +178,8 @@ class StorageConfig(Section):
     segment_bytes: int = _key(
         64 * limits.MIB,
         Integer(64 * limits.KIB, 4096 * limits.MIB, "bytes"),
-        "Space that is reserved for a file of the journal, and for the next one ahead of it.",
+        "Space that is reserved for a file of the journal, and for the next one ahead of it. At "
+        f"least {SEGMENT_FRAMES} times limits.max_frame_bytes.",
     )
     snapshot_interval_seconds: float = _key(
         60.0,
@@ -337,6 +342,13 @@ class Config:
                 f"limits.max_frame_bytes at {self.limits.max_frame_bytes} it takes at most {most}"
             )
             raise ConfigError([Problem("limits.max_body_bytes", sentence)])
+        least = SEGMENT_FRAMES * self.limits.max_frame_bytes
+        if self.storage.segment_bytes < least:
+            sentence = (
+                f"{self.storage.segment_bytes} bytes hold too few frames: with "
+                f"limits.max_frame_bytes at {self.limits.max_frame_bytes} it takes at least {least}"
+            )
+            raise ConfigError([Problem("storage.segment_bytes", sentence)])
         log = self.frame_log
         if log.max_total_bytes < log.max_file_bytes:
             sentence = (

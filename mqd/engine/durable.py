@@ -85,6 +85,8 @@ class Durable:
         self._directory = directory
         self._broker = broker
         self._settings = settings
+        # What has been taken has to fit into one segment, should that be the last one.
+        self._max_backlog_bytes = min(MAX_BACKLOG_BYTES, settings.segment_bytes // 2)
         self._journal: Journal
         self._snapshotter: Snapshotter
         with ExitStack() as stack:
@@ -152,7 +154,7 @@ class Durable:
     @property
     def is_behind(self) -> bool:
         """Whether so much waits to be written that clients have to wait."""
-        return self._journal.backlog_bytes > MAX_BACKLOG_BYTES
+        return self._journal.backlog_bytes > self._max_backlog_bytes
 
     @property
     def written_lsn(self) -> int:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 import time
 from contextlib import suppress
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mqd.engine.base import Snapshot
+from mqd.store.segments import LEAST_PART_BYTES
 from mqd.store.snapshot import snapshot_name
 from mqwire.codes import Code
 from mqwire.errors import CodedError
@@ -36,6 +38,12 @@ _logger = logging.getLogger("mqd.snapshots")
 
 CHECK_SECONDS: Final = 0.25
 """How often it is looked whether a snapshot is due."""
+
+SEAL_SECONDS: Final = 5.0
+"""How long a full disk is given to let the journal begin a segment."""
+
+RETRY_SECONDS: Final = 5.0
+"""How soon it is tried again on a full disk."""
 
 LAST_SECONDS: Final = 30.0
 """How long the snapshot of a clean stop may take; without it the next start reads more."""
@@ -96,6 +104,7 @@ class Snapshotter:
         self._live_bytes = live_bytes
         self._schedule = schedule
         self._made = self._failed = 0
+        self._was_full = False
         self._last: Snapshot | None = None
         self._last_at = 0.0  # on the monotonic clock, as the next two
         self._begun_at = time.monotonic()
@@ -184,9 +193,23 @@ class Snapshotter:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._rotated.wait(), longest)
             self._rotated.clear()
+            self._tell_space()
             if self._is_due():
                 with suppress(CodedError):  # it is logged where it is made
                     await self.snapshot()
+
+    def _tell_space(self) -> None:
+        """Log when the disk has become full, and when there is space again."""
+        is_full = self._journal.is_full
+        if is_full and not self._was_full:
+            _logger.error(
+                "the disk of %s is full: pushes are refused with STORAGE_FULL, pulls go on; make "
+                "space there, or have messages pulled",
+                self._directory,
+            )
+        elif self._was_full and not is_full:
+            _logger.warning("the disk of %s has space again: pushes go on", self._directory)
+        self._was_full = is_full
 
     def _is_due(self) -> bool:
         now = time.monotonic()
@@ -217,7 +240,10 @@ class Snapshotter:
 
     def _note_failure(self, error: CodedError | OSError) -> CodedError:
         self._failed += 1
-        self._not_before = time.monotonic() + self._schedule.interval_seconds
+        pause = self._schedule.interval_seconds
+        if self._journal.is_full:
+            pause = min(pause, RETRY_SECONDS)
+        self._not_before = time.monotonic() + pause
         if isinstance(error, OSError):
             error = _failed(f"the process that makes it cannot be started: {error.strerror}")
         _logger.error("%s", error.message)
@@ -241,20 +267,28 @@ class Snapshotter:
     async def _sealed(self) -> int:
         """Have the journal begin a new segment, and return its number.
 
-        On a full disk there is no new one before a fold has made room: then what is sealed
-        already is folded.
+        On a full disk that is made of what the present one has left, if the state has become
+        so small that its snapshot will fit; what cannot be sealed is left out of it.
         """
         journal = self._journal
-        number = journal.segment_number if journal.is_full else journal.seal()
+        if journal.is_full and not self._has_space():
+            return journal.segment_number
+        number = journal.seal(within=True)
+        ends_at = time.monotonic() + SEAL_SECONDS
         while journal.segment_number < number:
             if journal.failure is not None:
                 raise _failed("the journal cannot be written any more")
-            if journal.is_full:
+            if journal.is_full and time.monotonic() > ends_at:
                 return journal.segment_number
             self._moved.clear()
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._moved.wait(), CHECK_SECONDS)
         return number
+
+    def _has_space(self) -> bool:
+        """Tell whether a snapshot of the state as it is now will fit on the disk."""
+        disk = os.statvfs(self._directory)
+        return disk.f_bavail * disk.f_frsize + LEAST_PART_BYTES > 2 * self._live_bytes()
 
     async def _fold(self, before: int) -> dict[str, Any]:
         """Run a fold in a process of its own, and return what it says it has done."""

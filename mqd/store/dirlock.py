@@ -7,6 +7,7 @@ itself stays; it says who holds, or has held, the lock.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from typing import Final
@@ -50,8 +51,11 @@ class DirectoryLock:
             os.pwrite(handle, b"%d\n" % os.getpid(), 0)
         except OSError as error:
             os.close(handle)
+            advice = "use a directory on a local disk"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                advice = "make space on its disk"
             raise DirectoryUnusable(
-                f"{path} cannot be locked: {error.strerror}; use a directory on a local disk", path
+                f"{path} cannot be locked: {error.strerror}; {advice}", path
             ) from error
         except BaseException:
             os.close(handle)

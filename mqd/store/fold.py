@@ -152,7 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps({"error": error.message, "path": error.path}))  # noqa: T201  the result
         return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
     except OSError as error:
-        print(json.dumps({"error": str(error), "path": error.filename}))  # noqa: T201  the result
+        reason = error.strerror or str(error)
+        print(json.dumps({"error": reason, "path": error.filename}))  # noqa: T201  the result
         return 5
     figures = folded._asdict()
     figures["bytes"] = figures.pop("size_bytes")

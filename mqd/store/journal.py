@@ -114,6 +114,7 @@ class Journal:
         self._sync_wanted_lsn = 0
         self._in_hand_bytes = 0  # taken off the queue, perhaps not written yet
         self._unsealed_number = 0  # segments before this one are to be sealed
+        self._may_seal_within = False
         self._is_closing = False
         self._is_busy = True  # the writer has work in hand, or looks for some
         self._is_asleep = False
@@ -202,14 +203,19 @@ class Journal:
                 waiting_bytes += writer.reserve_bytes
             return waiting_bytes + size_bytes <= writer.room_bytes
 
-    def seal(self) -> int:
+    def seal(self, *, within: bool = False) -> int:
         """Have the present segment closed and the next one begun.
+
+        Args:
+            within: where the disk is full, make the next one of space that the present one
+                has left.
 
         Returns:
             The number of the first segment that is not sealed, once `segment_number` has
             reached it; `on_progress` tells when. On a full disk that may take its time.
         """
         with self._lock:
+            self._may_seal_within = within
             self._unsealed_number = self._writer.number + 1
             self._wake()
             return self._unsealed_number
@@ -438,9 +444,15 @@ class Journal:
             self._queue.extendleft(reversed(loads[done:]))
         is_full = done < len(loads)
         if not is_full and self._wants_seal() and self._may_reserve():
-            is_full = not self._writer.rotate()
+            is_full = not self._rotate()
         if is_full:
             self._retry_at = time.monotonic() + self._retry_seconds
+
+    def _rotate(self) -> bool:
+        if self._writer.rotate():
+            return True
+        may_seal_within, self._may_seal_within = self._may_seal_within, False
+        return may_seal_within and self._writer.rotate_within()
 
     def _sync_if_due(self, now: float) -> None:
         writer = self._writer

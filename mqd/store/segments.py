@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 SPARE_NAME: Final = "spare.mqj"
+LEAST_PART_BYTES: Final = 64 * 1024
+"""No smaller part of a segment is made a segment of its own."""
+
+_SLACK_BYTES: Final = 16 * 1024
+"""What a file takes on the disk beside its content, at most."""
+
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 _is_segment: Final = re.compile(r"segment-([0-9]{10,18})\.mqj").fullmatch
 
@@ -143,8 +149,20 @@ class SegmentWriter:
         """
         needed = sum(load.size_bytes for load in loads)
         if not self.prepare_spare(needed):
-            self._make_spare(HEADER_BYTES + needed + 64 * BATCH_BYTES)
+            self._make_largest_spare(HEADER_BYTES + needed + 64 * BATCH_BYTES)
         self._open_spare(number, first_lsn, loads)
+
+    def _make_largest_spare(self, least_bytes: int) -> None:
+        """Reserve what a full disk still gives: room for records that free space.
+
+        Raises:
+            OSError: not even `least_bytes` are to be had.
+        """
+        size_bytes = self._segment_bytes // 2
+        while size_bytes > least_bytes and not self._could_make_spare(size_bytes):
+            size_bytes //= 2
+        if self._spare is None:
+            self._make_spare(least_bytes)
 
     def write(self, loads: Sequence[Load]) -> int:
         """Write loads, going on in a new segment where one is full.
@@ -198,6 +216,30 @@ class SegmentWriter:
         self._open_spare(self.number + 1, self.written_lsn + 1)
         return True
 
+    def rotate_within(self) -> bool:
+        """Seal the present segment on a full disk: half of its unused space makes the next.
+
+        The other half is free for others when this returns: for the snapshot that is to
+        take the place of the segments before.
+
+        Returns:
+            False if too little is left for that. If the disk has given the half to somebody
+            else at once, that half is lost.
+
+        Durability: as `rotate`.
+        """
+        part_bytes = (self._capacity_bytes - self._offset) // 2
+        if part_bytes < LEAST_PART_BYTES or self._spare is not None:
+            return False
+        assert self._handle is not None
+        self._capacity_bytes -= part_bytes
+        self._files.truncate(self._handle, self._capacity_bytes)
+        if not self._could_make_spare(part_bytes - _SLACK_BYTES):
+            return False
+        self._end_segment()
+        self._open_spare(self.number + 1, self.written_lsn + 1)
+        return True
+
     def _end_segment(self) -> None:
         if self._handle is None:
             return
@@ -238,14 +280,17 @@ class SegmentWriter:
         wanted_bytes = max(self._segment_bytes, HEADER_BYTES + needed_bytes + BATCH_BYTES)
         if self._spare is not None and self._spare_bytes >= wanted_bytes:
             return True
+        self.is_full = not self._could_make_spare(wanted_bytes)
+        return not self.is_full
+
+    def _could_make_spare(self, size_bytes: int) -> bool:
+        """Reserve space, or tell that the disk has none."""
         try:
-            self._make_spare(wanted_bytes)
+            self._make_spare(size_bytes)
         except OSError as error:
             if error.errno not in _FULL:
                 raise
-            self.is_full = True
             return False
-        self.is_full = False
         return True
 
     def _make_spare(self, size_bytes: int) -> None:

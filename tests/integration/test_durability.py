@@ -41,7 +41,7 @@ def test_a_killed_server_goes_on_where_it_was(tmp_path):
         messages = client.pull_many("jobs", 100)
         assert [m.id for m in messages] == list(range(11, 52))
         assert messages[0].headers == {"run": 7}
-        assert "40 messages in 1 queues" in server.stderr
+        assert "40 messages in 1 queue" in server.stderr
         assert server.stop(signal.SIGKILL) == -signal.SIGKILL
 
 
@@ -174,7 +174,7 @@ def test_without_a_journal_everything_ends_with_the_process(tmp_path):
         assert (stats["journal"], stats["snapshot"], stats["recovery"]) == (None, None, None)
         server.stop()
     assert "state is kept in memory alone" in server.stderr
-    assert "1 messages in 1 queues are gone" in server.stderr
+    assert "storage.journal is false: 1 message in 1 queue" in server.stderr
     assert not list(server.data_dir.glob("*.mqj"))
 
 

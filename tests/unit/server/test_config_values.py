@@ -261,7 +261,15 @@ def test_the_frame_log_has_room_for_a_file():
 def test_the_largest_frame_takes_the_largest_body():
     most = KEYS["limits.max_body_bytes"].kind.high
     largest = LimitsConfig(max_frame_bytes=limits.HARD_MAX_FRAME_BYTES, max_body_bytes=most)
-    assert Config(limits=largest).limits.max_body_bytes == most
+    storage = StorageConfig(segment_bytes=2**30)
+    assert Config(limits=largest, storage=storage).limits.max_body_bytes == most
+
+
+def test_a_segment_holds_a_few_of_the_largest_frames():
+    config = LimitsConfig(max_frame_bytes=2**20, max_body_bytes=2**10)
+    assert Config(storage=StorageConfig(segment_bytes=2**22), limits=config).limits == config
+    sentence = sentence_of(Config, storage=StorageConfig(segment_bytes=2**22 - 1), limits=config)
+    assert sentence.startswith("storage.segment_bytes: 4194303 bytes hold too few frames")
 
 
 @pytest.mark.parametrize("word", LEVELS)

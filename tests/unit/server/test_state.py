@@ -6,7 +6,7 @@ import pytest
 
 from mqd import state as states
 from mqd.clock import Clock
-from mqd.config import Config, ConfigError, StorageConfig
+from mqd.config import Config, ConfigError, LimitsConfig, StorageConfig
 from mqd.core.broker import Bounds, Broker
 from mqd.engine.durable import Durable, Settings
 from mqd.engine.storage import MemoryOnly
@@ -19,7 +19,10 @@ DAY_MS = 86_400_000
 
 
 def config_for(directory, **storage):
-    return Config(storage=StorageConfig(path=str(directory), segment_bytes=2**16, **storage))
+    return Config(
+        storage=StorageConfig(path=str(directory), segment_bytes=2**18, **storage),
+        limits=LimitsConfig(max_frame_bytes=2**16, max_body_bytes=2**10),
+    )
 
 
 def write_history(directory, now_ms):
@@ -50,7 +53,7 @@ def test_a_state_is_there_again(tmp_path, caplog):
     write_history(tmp_path, 5000)
     state = open_state(config_for(tmp_path))
     assert "jobs" in state.broker
-    assert "0 messages in 1 queues" in caplog.text
+    assert "0 messages in 1 queue" in caplog.text
     release(state)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,13 +12,18 @@ from crash.history import DIRECTORY, Driver, Model, new_broker, reopen, view
 from mqd.core import records
 from mqd.store import journal as journals
 from mqd.store.errors import JournalFailed
+from mqd.store.journal import Journal
 from mqd.store.reading import BatchReader
 from mqd.store.recordlog import BATCH_BYTES, SEGMENT_MAGIC
+from mqd.store.recovery import recover
 from mqd.store.segments import segment_name
 from mqwire.levels import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from mqd.core.broker import Broker
+    from mqd.core.records import Record
 
 
 class GatedFiles(MemoryFiles):
@@ -333,3 +339,82 @@ def test_figures() -> None:
     assert figures.syncs >= 2
     assert figures.written_bytes > 2 * BATCH_BYTES
     assert figures.sync_seconds_max <= figures.sync_seconds
+
+
+class SmallDisk(MemoryFiles):
+    """A disk of so many bytes; a file takes what is reserved for it."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__()
+        self.free_bytes = size_bytes
+        self.others_take = False
+
+    def allocate(self, handle: int, size_bytes: int) -> None:
+        data = self.handles[handle].data
+        growth = max(0, size_bytes - len(data))
+        if growth > self.free_bytes:
+            raise OSError(errno.ENOSPC, "full")
+        self.free_bytes -= growth
+        super().allocate(handle, size_bytes)
+
+    def truncate(self, handle: int, size_bytes: int) -> None:
+        freed = len(self.handles[handle].data) - size_bytes
+        self.free_bytes += 0 if self.others_take else freed
+        super().truncate(handle, size_bytes)
+
+
+def fill(files: SmallDisk) -> tuple[Broker, Journal]:
+    """Return a journal on a disk that is full, with a part of the present segment left."""
+    broker = new_broker()
+    recovered = recover(files, DIRECTORY, broker.apply_all, segment_bytes=2**20)
+    journal = Journal(recovered.writer, lambda: None, retry_seconds=0.001)
+    _do(broker, journal, broker.plan_create("a", {}, 1))
+    _do(broker, journal, broker.plan_push("a", 1, b"\xa1x", (), 1))
+    journal.commit()
+    _until(lambda: journal.is_full)
+    return broker, journal
+
+
+def _do(broker: Broker, journal: Journal, record: Record) -> None:
+    journal.append(record)
+    broker.apply(record)
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    ends_at = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < ends_at
+        time.sleep(0)
+
+
+def test_on_a_full_disk_a_segment_is_sealed_within_its_own_space() -> None:
+    files = SmallDisk(2**20 + 2**19)
+    broker, journal = fill(files)
+    assert journal.seal() == 2
+    lsn = journal.commit()
+    assert journal.synced_lsn <= lsn
+    assert journal.segment_number == 1, "there is no space for a whole one"
+    assert journal.seal(within=True) == 2
+    _until(lambda: journal.segment_number == 2)
+    assert journal.has_room(2**18, is_freeing=True)
+    _do(broker, journal, broker.plan_purge("a"))
+    journal.commit()
+    journal.close()
+    assert reopen(files).state == view(broker)
+
+
+def test_where_the_space_is_gone_at_once_nothing_is_sealed_and_nothing_lost() -> None:
+    files = SmallDisk(2**20)
+    broker, journal = fill(files)
+    files.others_take = True
+    for _ in range(9):
+        journal.seal(within=True)
+        _until(lambda: not journal._may_seal_within)
+    assert journal.segment_number == 1
+    assert journal.has_room(2**15, is_freeing=True), "what is left is not taken to pieces"
+    _do(broker, journal, broker.plan_purge("a"))
+    journal.commit()
+    files.free_bytes = 2**30
+    _until(lambda: journal.segment_number == 2)
+    journal.close()
+    assert reopen(files).state == view(broker)
