@@ -5,7 +5,8 @@ What it is not: the server, which `mqd.app` puts together.
 
 Exit codes: 0 all went well, 1 the server failed, 2 the command line or the
 configuration is wrong, 3 the server cannot listen, or another one uses its
-address file.
+address file or its data directory, 4 what lies in the data directory is damaged,
+or not ours, or of another version.
 
 Modules that only some commands need are imported there, so that `--help`
 answers at once.
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 import mqwire
+from mqd import storage_commands
 from mqwire.limits import MAX_TEXT_CHARS
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_CANNOT_LISTEN: Final = 3
+EXIT_DAMAGED: Final = 4
 
 CONFIG_VARIABLE: Final = "MQD_CONFIG"
 
@@ -122,6 +125,10 @@ def hash_password() -> None:
     click.echo(passwords.hash_password(password))
 
 
+main.add_command(storage_commands.check)
+main.add_command(storage_commands.restore)
+
+
 def _load(config_path: str | None, flags: dict[str, Any]) -> Config:
     from mqd.config import ConfigError, load
 
@@ -165,13 +172,18 @@ def _serve(config: Config, *, dev: bool) -> int:
     from mqd.address_file import AddressFileError, AddressInUse
     from mqd.app import serve
     from mqd.config import ConfigError
+    from mqd.store import DirectoryLocked, DirectoryUnusable, JournalFailed, StorageError
 
     try:
         return serve(config, dev=dev)
     except ConfigError as error:
         _end(EXIT_USAGE, map(str, error.problems))
-    except AddressInUse as error:
+    except (AddressInUse, DirectoryLocked) as error:
         _end(EXIT_CANNOT_LISTEN, [str(error)])
+    except (DirectoryUnusable, JournalFailed) as error:
+        _end(EXIT_FAILED, [str(error)])
+    except StorageError as error:
+        _end(EXIT_DAMAGED, [str(error)])
     except AddressFileError as error:
         _end(EXIT_USAGE, [str(error)])
     except OSError as error:

@@ -40,6 +40,7 @@ What it is not: sockets, engines, configuration, deciding when to make a snapsho
 from mqd.store.dirlock import FOLD_LOCK_NAME, LOCK_NAME, DirectoryLock
 from mqd.store.errors import (
     DirectoryLocked,
+    DirectoryOccupied,
     DirectoryUnusable,
     ForeignDirectory,
     JournalDamaged,
@@ -61,6 +62,7 @@ __all__ = [
     "SEGMENT_BYTES",
     "DirectoryLock",
     "DirectoryLocked",
+    "DirectoryOccupied",
     "DirectoryUnusable",
     "Files",
     "ForeignDirectory",

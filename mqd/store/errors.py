@@ -8,6 +8,7 @@
     +-- SnapshotDamaged      no snapshot that is needed can be read
     +-- RecordRefused        a sound record does not fit the state before it
     +-- SnapshotRefused      a snapshot cannot be made now; nothing was changed
+    +-- DirectoryOccupied    something is there where a new directory is to be made
     +-- DirectoryUnusable    the operating system refuses a file operation
     +-- JournalFailed        a write or sync has failed: nothing is promised any more
 
@@ -60,6 +61,10 @@ class RecordRefused(StorageError):  # noqa: N818  as above
 
 class SnapshotRefused(StorageError):  # noqa: N818  as above
     """A snapshot cannot be made now; the directory is as it was."""
+
+
+class DirectoryOccupied(StorageError):  # noqa: N818  as above
+    """A directory that is to be made anew holds something; nothing was changed."""
 
 
 class DirectoryUnusable(StorageError):  # noqa: N818  as above

@@ -182,7 +182,7 @@ def test_the_exit_codes_of_mqctl_are_the_same():
 def test_every_flag_of_mqd_is_listed():
     flags = option_words(mqd_command.main.params) | {"-h", "--help"}
     assert listed_options("Flags of mqd") == flags
-    assert set(mqd_command.main.commands) == {"hash-password"}
+    assert set(mqd_command.main.commands) == {"check", "hash-password", "restore"}
     assert "`mqd hash-password`" in section("Flags of mqd")
 
 

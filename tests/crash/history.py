@@ -118,7 +118,8 @@ class Driver:
             time.sleep(0)
 
     def push(self, name: str, *bodies: bytes | str, headers: Any = ()) -> Record:
-        return self.broker.plan_push(name, len(bodies), join_bodies(bodies), headers, 5)
+        now_ms = self.broker.clock_ms + 30
+        return self.broker.plan_push(name, len(bodies), join_bodies(bodies), headers, now_ms)
 
     def seal(self) -> int:
         number = self.journal.seal()
@@ -139,7 +140,8 @@ def run(driver: Driver, chooser: random.Random, steps: int) -> None:
         level = chooser.choice((Level.WRITTEN, Level.WRITTEN, Level.SYNCED))
         names = [queue.name for queue in broker.queues()]
         if what < 0.04 and len(names) < 3:
-            driver.do(broker.plan_create(f"q{step}", {}, step), level=level)
+            name = f"q{driver.recovered.epoch}.{step}"
+            driver.do(broker.plan_create(name, {}, broker.clock_ms + step), level=level)
         elif what < 0.06 and len(names) > 1:
             driver.do(broker.plan_delete(chooser.choice(names)), level=level)
         elif what < 0.09:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mqd.core import records
 from mqd.core.broker import Bounds, Broker
-from mqd.core.salvage import NO_BOUNDS, SHAPES, QueueOutcome, Salvager
+from mqd.core.salvage import NO_BOUNDS, QueueOutcome, Salvager
 from mqwire.packs import join_bodies
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ def pull(count: int, uid: int = 1) -> Record:
 class Case:
     """A salvage, and the broker that a server would make of it."""
 
-    def __init__(self, *found: Record) -> None:
+    def __init__(self, *found: Record, has_gap: bool = True) -> None:
         self.salvager = Salvager(Broker(Bounds(100, 1000, 10)))
+        if has_gap:
+            self.salvager.note_gap()
         self.reasons = [self.salvager.apply(record) for record in found]
         self.outcomes: list[QueueOutcome] = []
         self.broker = Broker(NO_BOUNDS)
@@ -54,9 +57,20 @@ class Case:
         return fifo.first_id + fifo.count
 
 
-def test_every_kind_of_record_has_its_shape() -> None:
-    kinds = {value for name, value in vars(records).items() if name.isupper()}
-    assert set(SHAPES) == kinds
+OTHER = 250
+
+
+class OtherKinds(Broker):
+    """A broker that knows a kind of record which has no rule in a salvage."""
+
+    def __init__(self) -> None:
+        super().__init__(Bounds(100, 1000, 10))
+        self.others: list[int] = []
+        self._appliers[OTHER] = self._apply_other
+
+    def _apply_other(self, uid: int) -> int:
+        self.others.append(uid)
+        return 0
 
 
 def test_without_holes_it_is_what_a_start_does() -> None:
@@ -77,8 +91,8 @@ def test_without_holes_it_is_what_a_start_does() -> None:
     do(broker.plan_create("purged", {}, 600))
     do(broker.plan_push("purged", 1, join_bodies("x"), (), 601))
     do(broker.plan_purge("purged"))
-    for found in (done, [*broker.export()]):
-        case = Case(*found).end()
+    for found, has_gap in itertools.product((done, [*broker.export()]), (False, True)):
+        case = Case(*found, has_gap=has_gap).end()
         assert not any(case.reasons)
         assert case.outcomes == []
         assert list(case.salvager.export()) == list(broker.export())
@@ -188,9 +202,9 @@ def test_a_broken_create_costs_nobody_a_queue() -> None:
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        ((), "knows no such record"),
-        ((99, 1), "knows no such record"),
-        (("PUSH", 1), "knows no such record"),
+        ((), "is no record"),
+        ((99, 1), "what it means there is not known"),
+        (("PUSH", 1), "is no record"),
         ((records.DELETE,), "fields are not those"),
         ((records.DELETE, "1"), "fields are not those"),
         ((records.DELETE, 9), "queue is not known"),
@@ -216,6 +230,41 @@ def test_where_removals_are_doubtful_everything_is_kept() -> None:
     assert case.reasons == [*[None] * 2, *["who knows"] * 4, *[None] * 3]
     assert case.bodies() == join_bodies("abc")
     assert case.bodies("salvaged-4") == join_bodies("z")
+
+
+def test_a_record_that_is_refused_leaves_a_gap() -> None:
+    case = Case(CREATE, push(1, "a"), push(4, "d"), pull(3), has_gap=False)
+    assert "cannot be applied" in (case.reasons[2] or ""), "a start would refuse it"
+    bad = (records.DELETE, 9)
+    case = Case(CREATE, push(1, "a"), bad, push(4, "d"), pull(3), has_gap=False).end()
+    assert [reason is None for reason in case.reasons] == [True, True, False, True, True]
+    assert case.bodies() == join_bodies("d")
+
+
+def test_kinds_without_a_rule_are_applied_as_long_as_nothing_is_missing() -> None:
+    broker = OtherKinds()
+    salvager = Salvager(broker)
+    found = (CREATE, push(1, "a", "b"), (OTHER, 1), pull(1))
+    assert [salvager.apply(record) for record in found] == [None] * 4
+    assert broker.others == [1]
+    salvager.note_gap()
+    found = (pull(1), (OTHER, 1), (records.PURGE, 1), push(3, "c"), push(5, "e"))
+    reasons = [salvager.apply(record) or "" for record in found]
+    assert "may have been elsewhere" in reasons[0]
+    assert "what it means there is not known" in reasons[1]
+    assert "may have been elsewhere" in reasons[2]
+    assert reasons[3] == ""
+    assert "what it means there is not known" in reasons[4]
+    assert broker.queue("jobs").fifo.count == 2
+
+
+def test_kinds_without_a_rule_that_come_behind_a_gap() -> None:
+    broker = OtherKinds()
+    salvager = Salvager(broker)
+    salvager.note_gap()
+    found = (CREATE, push(1, "a", "b"), pull(1), (OTHER, 1), pull(1))
+    assert [salvager.apply(record) is None for record in found] == [True, True, True, False, False]
+    assert broker.others == []
 
 
 def test_counters_never_go_back() -> None:

@@ -1,0 +1,179 @@
+"""Work in several processes, counted: what `scripts/crash` and the tests share.
+
+Each process is a `crash.worker`, in a session of its own, so that Ctrl-C stops the work
+in good order and what was counted until then is still told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+TESTS = Path(__file__).resolve().parents[1]
+STOP_SECONDS = 20.0
+TICK_SECONDS = 0.5
+
+
+def cores() -> int:
+    """Tell how many processes make sense."""
+    return len(os.sched_getaffinity(0))
+
+
+@dataclass
+class Result:
+    """What came of it."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    failures: list[str] = field(default_factory=list)
+    is_interrupted: bool = False
+    """Stopped before everything was done, by Ctrl-C or by time."""
+    notes: list[str] = field(default_factory=list)
+    """Further sentences."""
+
+    def add(self, other: Result) -> None:
+        """Take what came of more of the same."""
+        self.counts.update(other.counts)
+        self.seconds += other.seconds
+        self.failures += other.failures
+        self.is_interrupted |= other.is_interrupted
+        self.notes += other.notes
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "counts": dict(sorted(self.counts.items())),
+            "seconds": round(self.seconds, 1),
+            "failures": self.failures,
+            "notes": self.notes,
+            "is_complete": not self.is_interrupted and not self.failures,
+        }
+
+
+class _Worker:
+    def __init__(self, part: str, options: Mapping[str, Any], prefix: Sequence[str]) -> None:
+        self._unread = b""
+        self.end: str | None = None
+        self.text = ""
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed with the worker
+        self.process = subprocess.Popen(
+            [*prefix, sys.executable, "-m", "crash.worker", part, json.dumps(dict(options))],
+            cwd=TESTS.parent,
+            env={**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS.parent}"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            start_new_session=True,
+        )
+
+    def read(self, counts: Counter[str]) -> bool:
+        """Take what it says. False at its end."""
+        assert self.process.stdout is not None
+        data = os.read(self.process.stdout.fileno(), 65536)
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            said = json.loads(line)
+            if "end" in said:
+                self.end, self.text = said["end"], said.get("text", "")
+            else:
+                counts.update(said)
+        return bool(data)
+
+    def failure(self) -> str | None:
+        """Say how it has failed, once it has ended by itself."""
+        status = self.process.wait()
+        if self.end == "done":
+            return None
+        if self.end == "failed":
+            return self.text
+        self._stderr.seek(0)
+        text = self._stderr.read().decode(errors="replace")
+        return f"a worker has died with status {status}: {text[-2000:]}"
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # whatever it has left behind
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._stderr.close()
+
+
+def run(
+    part: str,
+    each: Sequence[Mapping[str, Any]],
+    *,
+    prefix: Sequence[str] = (),
+    seconds: float = float("inf"),
+    on_tick: Callable[[Result], None] = lambda _result: None,
+) -> Result:
+    """Have work done by one process for each of the options.
+
+    Args:
+        part: one of `crash.worker.PARTS`.
+        each: the options of each process.
+        prefix: a command to run each under.
+        seconds: stop after this time at the latest; the result is then an interrupted one.
+        on_tick: called now and then with what there is so far.
+
+    Returns:
+        What was counted until all were done, one failed, or somebody pressed Ctrl-C.
+    """
+    result = Result()
+    started = time.monotonic()
+    workers = [_Worker(part, options, prefix) for options in each]
+    try:
+        _gather(workers, result, started, seconds, on_tick)
+    except KeyboardInterrupt:
+        result.is_interrupted = True
+    finally:
+        for worker in workers:
+            worker.stop()
+        result.seconds = time.monotonic() - started
+    return result
+
+
+def _gather(
+    workers: list[_Worker],
+    result: Result,
+    started: float,
+    seconds: float,
+    on_tick: Callable[[Result], None],
+) -> None:
+    with selectors.DefaultSelector() as selector:
+        for worker in workers:
+            selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
+        while selector.get_map():
+            for key, _ in selector.select(TICK_SECONDS):
+                worker = key.data
+                if worker.read(result.counts):
+                    continue
+                selector.unregister(key.fileobj)
+                failure = worker.failure()
+                if failure is not None:
+                    result.failures.append(failure)
+                    return
+            result.seconds = time.monotonic() - started
+            on_tick(result)
+            if result.seconds > seconds:
+                result.is_interrupted = True
+                return
