@@ -152,6 +152,7 @@ class Snapshotter:
         """
         if self._watch is not None:
             self._watch.cancel()
+            await asyncio.wait({self._watch})
         has_served = self._journal.committed_lsn > self._begin_lsn
         has_news = has_served and self._has_changed()
         if has_news and self._journal.failure is None and not hurry.is_set():
@@ -165,10 +166,9 @@ class Snapshotter:
             with suppress(CodedError, asyncio.CancelledError):  # it is logged where it is made
                 await last
         for task in (self._next, self._making):
-            if task is not None:
+            if task is not None and not task.done():
                 task.cancel()
-        async with self._lock:
-            pass  # a fold that was under way has ended
+                await asyncio.wait({task})
 
     def stats(self) -> dict[str, Any]:
         """Return the part `snapshot` of STATS."""

@@ -142,6 +142,7 @@ def running_server(
             if process.poll() is None:
                 assert server.stop() == 0, server.stderr
             assert "Traceback" not in server.stderr, server.stderr
+            assert "ERROR asyncio" not in server.stderr, server.stderr
         finally:
             if process.poll() is None:
                 process.kill()
