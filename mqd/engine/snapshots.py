@@ -17,12 +17,12 @@ import asyncio
 import json
 import logging
 import os
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from mqd.children import module_command
 from mqd.engine.base import Snapshot
 from mqd.store.segments import LEAST_PART_BYTES
 from mqd.store.snapshot import snapshot_name
@@ -38,6 +38,9 @@ _logger = logging.getLogger("mqd.snapshots")
 
 CHECK_SECONDS: Final = 0.25
 """How often it is looked whether a snapshot is due."""
+
+KILL_SECONDS: Final = 2.0
+"""How long a stop waits for a process that was killed."""
 
 SEAL_SECONDS: Final = 5.0
 """How long a full disk is given to let the journal begin a segment."""
@@ -139,10 +142,14 @@ class Snapshotter:
         Raises:
             CodedError: SNAPSHOT_FAILED; the data directory is as it was.
         """
+        wanted_lsn = self._journal.committed_lsn
         if self._next is None:
             self._next = asyncio.get_running_loop().create_task(self._make())
             self._next.add_done_callback(_look_at)
-        return await asyncio.shield(self._next)
+        made = await asyncio.shield(self._next)
+        if self._covered_lsn < wanted_lsn:
+            raise _failed("the disk is full, and the newest changes are not in it")
+        return made
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Make a last one if anything has changed, and none after it.
@@ -228,17 +235,16 @@ class Snapshotter:
             self._making, self._next = self._next, None  # who asks from here on wants a later one
             self._begun_at = started = time.monotonic()
             covered_bytes = self._journal.figures.written_bytes
-            covered_lsn = self._journal.committed_lsn
             if self._last is not None and not self._has_changed():
                 return self._last
             try:
                 figures = await self._fold(await self._sealed())
-            except (CodedError, OSError) as error:
+            except Exception as error:
                 raise self._note_failure(error) from error
-            self._covered_bytes, self._covered_lsn = covered_bytes, covered_lsn
+            self._covered_bytes, self._covered_lsn = covered_bytes, figures["covered_lsn"]
             return self._note_success(figures, time.monotonic() - started)
 
-    def _note_failure(self, error: CodedError | OSError) -> CodedError:
+    def _note_failure(self, error: Exception) -> CodedError:
         self._failed += 1
         pause = self._schedule.interval_seconds
         if self._journal.is_full:
@@ -246,6 +252,8 @@ class Snapshotter:
         self._not_before = time.monotonic() + pause
         if isinstance(error, OSError):
             error = _failed(f"the process that makes it cannot be started: {error.strerror}")
+        elif not isinstance(error, CodedError):
+            error = _failed(f"the server failed while making it: {error!r}")
         _logger.error("%s", error.message)
         return error
 
@@ -273,9 +281,9 @@ class Snapshotter:
         journal = self._journal
         if journal.is_full and not self._has_space():
             return journal.segment_number
-        number = journal.seal(within=True)
+        journal.seal(within=True)
         ends_at = time.monotonic() + SEAL_SECONDS
-        while journal.segment_number < number:
+        while journal.is_sealing:
             if journal.failure is not None:
                 raise _failed("the journal cannot be written any more")
             if journal.is_full and time.monotonic() > ends_at:
@@ -283,7 +291,7 @@ class Snapshotter:
             self._moved.clear()
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._moved.wait(), CHECK_SECONDS)
-        return number
+        return journal.segment_number
 
     def _has_space(self) -> bool:
         """Tell whether a snapshot of the state as it is now will fit on the disk."""
@@ -293,10 +301,12 @@ class Snapshotter:
     async def _fold(self, before: int) -> dict[str, Any]:
         """Run a fold in a process of its own, and return what it says it has done."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "mqd.store.fold", self._directory),
-            *("--before", str(before), "--until-eof"),
+            *module_command(
+                "mqd.store.fold", self._directory, "--before", str(before), "--until-eof"
+            ),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the server, which makes a last one
         )
         try:
             assert process.stdout is not None
@@ -305,7 +315,8 @@ class Snapshotter:
         finally:
             if process.returncode is None:
                 process.kill()
-                await process.wait()
+                with suppress(asyncio.TimeoutError):  # a disk that hangs holds it
+                    await asyncio.wait_for(process.wait(), KILL_SECONDS)
         try:
             figures: dict[str, Any] = json.loads(output)
         except ValueError:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 PIECE_BYTES: Final = 512 * 1024
 
+MAX_READING: Final = 4
+"""How many pieces of one backup are read at a time: each is in memory until it is sent."""
+
 _ATTEMPTS: Final = 5
 
 
@@ -35,23 +38,44 @@ class Backup:
 
     def __init__(self, path: str) -> None:
         self._handle: int | None = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._reading = 0
 
-    def read(self, offset: int, size_bytes: int) -> bytes:
+    async def read(self, offset: int, size_bytes: int) -> bytes:
         """Return up to `size_bytes` from a place in the file; nothing at its end.
 
         Raises:
-            CodedError: NO_BACKUP if it was let go of.
+            CodedError: NO_BACKUP if it was let go of; TOO_MANY_WAITS if it is read enough.
             OSError: the disk cannot read it.
         """
         if self._handle is None:
             raise no_backup()
-        return os.pread(self._handle, size_bytes, offset)
+        if self._reading >= MAX_READING:
+            raise CodedError(
+                Code.TOO_MANY_WAITS,
+                f"{MAX_READING} pieces of this backup are being read; wait for one of them",
+                {"limit": MAX_READING},
+            )
+        # A handle of the thread's own, which nobody closes under it.
+        handle = os.dup(self._handle)
+        self._reading += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(None, _read_and_close, handle, offset, size_bytes)
+        finally:
+            self._reading -= 1
 
     def close(self) -> None:
         """Let go of the file."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+
+def _read_and_close(handle: int, offset: int, size_bytes: int) -> bytes:
+    try:
+        return os.pread(handle, size_bytes, offset)
+    finally:
+        os.close(handle)
 
 
 async def begin_backup(session: Session) -> Results:
@@ -68,9 +92,8 @@ async def read_backup(session: Session, offset: int) -> Results:
     if session.backup is None:
         raise no_backup()
     size_bytes = min(PIECE_BYTES, session.max_frame_bytes - FRAME_OVERHEAD_BYTES)
-    loop = asyncio.get_running_loop()
     try:
-        return (await loop.run_in_executor(None, session.backup.read, offset, size_bytes),)
+        return (await session.backup.read(offset, size_bytes),)
     except OSError as error:
         raise _unreadable(error) from error
 

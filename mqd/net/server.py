@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import logging
@@ -39,6 +40,9 @@ _logger = logging.getLogger("mqd.server")
 
 BACKLOG: Final = 1024
 """Connections that the kernel holds until they are accepted."""
+
+DISK_SECONDS: Final = 10.0
+"""How long a stop waits for a disk that is slow, so that replies may leave."""
 
 SPARE_FILES: Final = 64
 """File descriptors kept for everything that is not a connection."""
@@ -138,11 +142,18 @@ class Server:
             session.break_off(going)
         if self._sessions:
             self._all_gone.clear()
-            try:
-                await asyncio.wait_for(self._all_gone.wait(), CLOSE_SECONDS)
-            except asyncio.TimeoutError:
-                for session in list(self._sessions):
+            await self._await_sessions(CLOSE_SECONDS)
+            for session in list(self._sessions):
+                if session.outbox.is_empty or self.failed.is_set():
                     session.abort()
+            await self._await_sessions(DISK_SECONDS)  # what the disk still owes to others
+            for session in list(self._sessions):
+                session.abort()
+
+    async def _await_sessions(self, seconds: float) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            if self._sessions:
+                await asyncio.wait_for(self._all_gone.wait(), seconds)
 
     def close_listeners(self) -> None:
         """Accept no further connections."""
@@ -263,9 +274,13 @@ class Server:
         if self.engine.failure is not None:
             self._fail()
             return
-        waiting, self.waiting = self.waiting, set()
-        for session in waiting:
-            session.look_again()
+        for session in list(self.waiting):
+            self.waiting.discard(session)
+            try:
+                session.look_again()
+            except Exception:  # a bug costs one connection, not all that come after it
+                _logger.exception("internal error in connection %d", session.number)
+                session.abort()
 
     def _fail(self) -> None:
         """End every connection without a word: no OK may leave any more."""

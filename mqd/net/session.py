@@ -193,6 +193,9 @@ class Session(asyncio.Protocol):
             self._server.waiting.add(self)
         elif self._is_closing:
             self._transport.close()
+        elif self._auth_over is not None:
+            self._server.loop.call_soon(self._auth_over)
+            self._auth_over = None
         if self._must_wait_for_disk():
             self._server.waiting.add(self)
             if not self._is_journal_behind:
@@ -205,10 +208,7 @@ class Session(asyncio.Protocol):
         A turn may be under way: what was added in it is not touched.
         """
         self._send()
-        if self._auth_over is not None and self.outbox.is_empty:
-            auth_over, self._auth_over = self._auth_over, None
-            auth_over()
-        elif self._is_journal_behind and not self._must_wait_for_disk():
+        if self._is_journal_behind and not self._must_wait_for_disk():
             self._is_journal_behind = False
             self.engine.begin_turn()
             self._go_on()
@@ -327,6 +327,7 @@ class Session(asyncio.Protocol):
         self._reply((request_id, "OK", *outcome))
 
     def _task_over(self, request_id: int, task: asyncio.Task[Results]) -> None:
+        self._server.end_turn()  # so that a turn begins in which nobody else has a reply
         self.engine.begin_turn()
         try:
             results = task.result()
@@ -443,7 +444,8 @@ class Session(asyncio.Protocol):
         )
 
     def _judge_reader(self, seconds: float, unsent_bytes: int) -> None:
-        if self._transport.get_write_buffer_size() < unsent_bytes:
+        is_disk_slow = not self.outbox.is_empty  # and so there is nothing to read
+        if is_disk_slow or self._transport.get_write_buffer_size() < unsent_bytes:
             self._watch_reader(seconds)  # a slow one, and no message of it may be lost
             return
         if not self._is_closing:

@@ -22,8 +22,8 @@ How it is used, from one event loop:
     journal.failure                                    # not None: close connections, exit
     journal.has_room(size_bytes, is_freeing=False)     # before planning; False: STORAGE_FULL
     journal.backlog_bytes, journal.is_full, journal.figures     # flow control, STATS
-    number = journal.seal()                            # then, once segment_number >= number:
-    python -m mqd.store.fold DIRECTORY --before number # a process; or fold(files, ...)
+    journal.seal()                                     # then, once is_sealing is false again:
+    python -m mqd.store.fold DIRECTORY --before SEGMENT_NUMBER     # or fold(files, ...)
     journal.close()                                    # writes and syncs all; may raise
 
 `commit(level)` takes the highest level that a reply of this turn waits for; with nothing

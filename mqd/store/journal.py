@@ -50,8 +50,11 @@ INLINE_BYTES: Final = 64 * 1024
 INLINE_SYNC_SECONDS: Final = 0.0005
 """A disk is quick whose syncs take no longer."""
 
-INLINE_SYNC_PAUSE_SECONDS: Final = 1.0
-"""How long syncs are left to the writer after one that took longer."""
+INLINE_PAUSE_SECONDS: Final = 1.0
+"""How long syncs are left to the writer after one that took longer; twice as long each time
+that somebody had to wait for a slow one, up to `MAX_INLINE_PAUSE_SECONDS`."""
+
+MAX_INLINE_PAUSE_SECONDS: Final = 60.0
 
 MERGE_BYTES: Final = 1024 * 1024
 """A load that is as large as this takes no further commits."""
@@ -112,8 +115,12 @@ class Journal:
         self._next_lsn = writer.written_lsn + 1
         self._committed_bytes = 0
         self._sync_wanted_lsn = 0
+        self._written_wanted_lsn = 0
+        self._seal_lsn = 0  # what has to be in the segments that are to be sealed
         self._in_hand_bytes = 0  # taken off the queue, perhaps not written yet
-        self._unsealed_number = 0  # segments before this one are to be sealed
+        self.is_sealing = False
+        """Whether a `seal` is still under way."""
+        self._unsealed_number = 0  # what that one has to reach
         self._may_seal_within = False
         self._is_closing = False
         self._is_busy = True  # the writer has work in hand, or looks for some
@@ -125,6 +132,7 @@ class Journal:
         self._data_lsn = writer.written_lsn  # the last batch that is not an empty one
         self._marked_lsn = 0  # the highest synced_upto that was written
         self._unsynced_since = _NEVER
+        self._inline_pause_seconds = INLINE_PAUSE_SECONDS
         self._inline_sync_from = 0.0  # the disk has been quick since a while before this
         self._marker_at = time.monotonic() + marker_seconds
         self._retry_at = 0.0
@@ -175,16 +183,28 @@ class Journal:
         """
         if self.failure is not None:
             raise self.failure
-        encoder = self._encoder
         with self._lock:
-            if not encoder.is_empty:
-                self._hand_on(*encoder.take())
-            lsn = self._next_lsn - 1
-            if level is Level.SYNCED and lsn > self._sync_wanted_lsn:
-                self._sync_wanted_lsn = lsn
-                if lsn > self._writer.synced_lsn and not (is_alone and self._sync_inline(lsn)):
-                    self._wake()
+            try:
+                if not self._encoder.is_empty:
+                    self._hand_on(*self._encoder.take())
+                lsn = self.committed_lsn
+                if level is Level.SYNCED:
+                    self._want_sync(lsn, is_alone=is_alone)
+                elif level is Level.WRITTEN:
+                    self._written_wanted_lsn = lsn
+            except BaseException as error:
+                # Whatever it was: part of what was applied may be on no record.
+                self._fail(error)
+                raise self._failed() from error
         return lsn
+
+    def _want_sync(self, lsn: int, *, is_alone: bool) -> None:
+        """Have everything up to `lsn` synced. Under the lock."""
+        if lsn <= self._sync_wanted_lsn:
+            return
+        self._sync_wanted_lsn = lsn
+        if lsn > self._writer.synced_lsn and not (is_alone and self._sync_inline(lsn)):
+            self._wake()
 
     def has_room(self, size_bytes: int, *, is_freeing: bool = False) -> bool:
         """Tell whether a record may be committed, as far as space on the disk goes.
@@ -210,13 +230,18 @@ class Journal:
             within: where the disk is full, make the next one of space that the present one
                 has left.
 
+        All that was committed before is in segments before `segment_number` once
+        `is_sealing` is false again; `on_progress` tells when. On a full disk that may take
+        its time.
+
         Returns:
-            The number of the first segment that is not sealed, once `segment_number` has
-            reached it; `on_progress` tells when. On a full disk that may take its time.
+            The least number that `segment_number` will have then.
         """
         with self._lock:
             self._may_seal_within = within
+            self._seal_lsn = self.committed_lsn
             self._unsealed_number = self._writer.number + 1
+            self.is_sealing = True
             self._wake()
             return self._unsealed_number
 
@@ -252,7 +277,7 @@ class Journal:
         if (
             not self._is_busy
             and not queue
-            and self._unsealed_number <= self._writer.number
+            and not self.is_sealing
             and load.size_bytes <= INLINE_BYTES
             and self._writer.fits(load.size_bytes)
         ):
@@ -268,11 +293,7 @@ class Journal:
         return load
 
     def _write_inline(self, load: Load) -> None:
-        try:
-            self._writer.write((load,))
-        except OSError as error:
-            self._fail(error)
-            raise self._failed() from error
+        self._writer.write((load,))
         self._note_written((load,))
         if self._unsynced_since + self._sync_interval_seconds < self._wakes_at:
             self._wake()
@@ -287,11 +308,11 @@ class Journal:
         now = time.monotonic()
         if now < self._inline_sync_from:
             return False
-        try:
-            self._sync(now)
-        except OSError as error:
-            self._fail(error)
-            raise self._failed() from error
+        self._sync(now)
+        if self._inline_sync_from > now:
+            self._inline_pause_seconds = min(
+                2 * self._inline_pause_seconds, MAX_INLINE_PAUSE_SECONDS
+            )
         if self._marker_at < self._wakes_at:
             self._wake()
         return True
@@ -383,7 +404,7 @@ class Journal:
         """Tell when there is something to do, on the monotonic clock; 0 for now."""
         writer = self._writer
         may_reserve = self._may_reserve()
-        if self._can_write() or (self._wants_seal() and may_reserve):
+        if self._can_write() or (self.is_sealing and may_reserve):
             return 0.0
         if not writer.has_spare and may_reserve:
             return 0.0
@@ -404,6 +425,9 @@ class Journal:
         before = self._standing()
         now = time.monotonic()
         self._write_queue()
+        if before[0] < self._written_wanted_lsn <= self._writer.written_lsn:
+            before = self._standing()
+            self._on_progress()  # nobody who waits for that alone waits for the sync
         self._sync_if_due(now)
         if self._standing() != before:
             self._on_progress()
@@ -420,9 +444,6 @@ class Journal:
         """Whether the first that waits can be written or tried. Under the lock."""
         queue = self._queue
         return bool(queue) and (self._may_reserve() or self._writer.fits(queue[0].size_bytes))
-
-    def _wants_seal(self) -> bool:
-        return self._unsealed_number > self._writer.number
 
     def _may_reserve(self) -> bool:
         return not self._writer.is_full or self._retry_at <= time.monotonic()
@@ -443,10 +464,23 @@ class Journal:
             self._in_hand_bytes = 0
             self._queue.extendleft(reversed(loads[done:]))
         is_full = done < len(loads)
-        if not is_full and self._wants_seal() and self._may_reserve():
-            is_full = not self._rotate()
+        if self.is_sealing and not is_full:
+            is_full = not self._go_on_sealing()
         if is_full:
             self._retry_at = time.monotonic() + self._retry_seconds
+
+    def _go_on_sealing(self) -> bool:
+        """Begin a new segment, if the present one does not do; False if there is no space."""
+        has_all = self._writer.written_lsn >= self._seal_lsn
+        if has_all and not self._is_sealed() and self._may_reserve() and not self._rotate():
+            return False
+        with self._lock:
+            self.is_sealing = not self._is_sealed()
+        return True
+
+    def _is_sealed(self) -> bool:
+        writer = self._writer
+        return writer.number >= self._unsealed_number and writer.first_lsn > self._seal_lsn
 
     def _rotate(self) -> bool:
         if self._writer.rotate():
@@ -468,7 +502,7 @@ class Journal:
         self._writer.sync()
         ended = time.monotonic()
         if ended - started > INLINE_SYNC_SECONDS:
-            self._inline_sync_from = ended + INLINE_SYNC_PAUSE_SECONDS
+            self._inline_sync_from = ended + self._inline_pause_seconds
         self._unsynced_since = _NEVER
         self._marker_at = ended + self._marker_seconds
         figures = self.figures

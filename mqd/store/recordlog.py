@@ -258,6 +258,7 @@ class RecordEncoder:
         self._parts: list[bytes] = []
         self._part_bytes = 0
         self.is_empty = True
+        self._broken: BaseException | None = None  # why what was gathered is not whole
 
     @property
     def size_bytes(self) -> int:
@@ -265,12 +266,20 @@ class RecordEncoder:
         return self._part_bytes + len(self._packer.getbuffer())
 
     def add(self, record: Record) -> None:
-        """Add a record at the end."""
+        """Add a record at the end.
+
+        Raises:
+            MemoryError: and then nothing that was gathered can be taken any more.
+        """
         self.is_empty = False
-        if record[0] == PUSH and len(record[4]) >= _LARGE_BYTES:
-            self._add_large(record)
-        else:
-            self._pack(record)
+        try:
+            if record[0] == PUSH and len(record[4]) >= _LARGE_BYTES:
+                self._add_large(record)
+            else:
+                self._pack(record)
+        except BaseException as error:
+            self._broken = error  # msgpack drops all that it holds
+            raise
 
     def _add_large(self, record: Record) -> None:
         self._packer.pack_array_header(len(record))
@@ -290,7 +299,13 @@ class RecordEncoder:
             self._part_bytes += len(packed)
 
     def take(self) -> tuple[list[bytes], int]:
-        """Return what was gathered as parts of a payload, with its size, and begin anew."""
+        """Return what was gathered as parts of a payload, with its size, and begin anew.
+
+        Raises:
+            MemoryError: what was gathered is not whole.
+        """
+        if self._broken is not None:
+            raise self._broken
         self._cut()
         parts, size_bytes = self._parts, self._part_bytes
         self._parts, self._part_bytes, self.is_empty = [], 0, True

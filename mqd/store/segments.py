@@ -175,7 +175,9 @@ class SegmentWriter:
         """
         parts: list[bytes] = []
         size_bytes = 0
+        first_lsn = self.written_lsn + 1
         for done, load in enumerate(loads):
+            assert load.lsn == first_lsn + done, "a gap in the journal is damage to who reads it"
             if not self.fits(size_bytes + load.size_bytes):
                 if parts:
                     self._put(parts, size_bytes, loads[done - 1].lsn)
@@ -228,17 +230,31 @@ class SegmentWriter:
 
         Durability: as `rotate`.
         """
-        part_bytes = (self._capacity_bytes - self._offset) // 2
-        if part_bytes < LEAST_PART_BYTES or self._spare is not None:
+        rest_bytes = self._capacity_bytes - self._offset
+        part_bytes = rest_bytes // 2
+        is_too_little = rest_bytes < self._segment_bytes // 16 or part_bytes < LEAST_PART_BYTES
+        if is_too_little or self._spare is not None:
             return False
         assert self._handle is not None
         self._capacity_bytes -= part_bytes
         self._files.truncate(self._handle, self._capacity_bytes)
         if not self._could_make_spare(part_bytes - _SLACK_BYTES):
+            self._take_back(part_bytes)
             return False
         self._end_segment()
         self._open_spare(self.number + 1, self.written_lsn + 1)
         return True
+
+    def _take_back(self, size_bytes: int) -> None:
+        """Reserve again what was given up in vain, if the disk still has it."""
+        assert self._handle is not None
+        try:
+            self._files.allocate(self._handle, self._capacity_bytes + size_bytes)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+        else:
+            self._capacity_bytes += size_bytes
 
     def _end_segment(self) -> None:
         if self._handle is None:

@@ -8,6 +8,8 @@ import time
 import pytest
 
 from mqd.config import LimitsConfig
+from mqd.net import server as servers
+from mqd.net import session as sessions
 from mqwire.levels import Level
 from mqwire.packs import join_bodies
 from support.gated_server import PATIENCE_SECONDS, gated_server
@@ -220,3 +222,65 @@ async def test_records_that_come_further_end_no_turn_that_is_under_way(gated, mo
     assert await connection.hears_nothing()
     server.end_turn()
     assert (await connection.read())[0] == second
+
+
+async def test_another_user_on_a_busy_disk_is_heard_again(gated):
+    connection = await gated.connect()
+    gated.files.sync_gate.clear()
+    gated.storage._max_backlog_bytes = -1  # as if too much waited
+    first = connection.send("PUSH", "jobs", 1, A)
+    second = connection.send("AUTH", {"user": "user", "password": ""})
+    assert await connection.hears_nothing()
+    gated.storage._max_backlog_bytes = 2**20
+    gated.files.sync_gate.set()
+    assert [(await connection.read())[0] for _ in range(2)] == [first, second]
+    assert (await connection.call("PING"))[1] == "OK"
+
+
+async def test_a_goodbye_waits_for_a_disk_that_is_slow(gated, monkeypatch):
+    monkeypatch.setattr(sessions, "CLOSE_SECONDS", 0.05)
+    connection = await gated.connect()
+    gated.files.sync_gate.clear()
+    connection.send("PUSH", "jobs", 1, A)
+    connection.writer.write(b"GET / HTTP/1.1\r\n")
+    for _ in range(4):
+        assert await connection.hears_nothing()
+    gated.files.sync_gate.set()
+    assert (await connection.read())[1:3] == ("OK", 1)
+    assert (await connection.read())[2] == "BAD_PREFIX"
+
+
+async def test_a_stop_waits_for_a_disk_that_is_slow(gated, monkeypatch):
+    monkeypatch.setattr(servers, "CLOSE_SECONDS", 0.05)
+    connection, idle = await gated.connect(), await gated.connect()
+    gated.files.sync_gate.clear()
+    connection.send("PUSH", "jobs", 1, A)
+    assert await connection.hears_nothing()
+    stopping = asyncio.ensure_future(gated.server.stop())
+    assert (await idle.read())[2] == "SHUTTING_DOWN"
+    for _ in range(3):
+        assert await connection.hears_nothing()
+    gated.files.sync_gate.set()
+    assert (await connection.read())[1:3] == ("OK", 1)
+    assert (await connection.read())[2] == "SHUTTING_DOWN"
+    connection.writer.close()
+    idle.writer.close()
+    await asyncio.wait_for(stopping, PATIENCE_SECONDS)
+
+
+async def test_a_bug_in_one_connection_holds_up_no_other(gated, monkeypatch):
+    one, other = await gated.connect(), await gated.connect()
+    gated.files.sync_gate.clear()
+    one.send("PUSH", "jobs", 1, A)
+    other.send("PUSH", "jobs", 1, A)
+    assert await other.hears_nothing()
+    victim = min(gated.server.waiting, key=lambda session: session.number)
+
+    def fail():
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(victim, "look_again", fail)
+    gated.files.sync_gate.set()
+    assert (await other.read())[1] == "OK"
+    with pytest.raises((EOFError, ConnectionResetError)):
+        await one.read()

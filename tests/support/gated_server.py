@@ -30,7 +30,7 @@ SEGMENT_BYTES = 64 * 1024
 
 
 class GatedFiles(OsFiles):
-    """Real files. Syncs wait for `sync_gate`, large writes for `write_gate`; either may fail."""
+    """Real files. Syncs wait for `sync_gate`; syncs and writes may fail, and space may run out."""
 
     def __init__(self) -> None:
         self.sync_gate = threading.Event()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 import pytest
 
@@ -105,8 +106,7 @@ async def test_a_fold_that_fails_is_told_and_harms_nothing(tmp_path, monkeypatch
     caplog.set_level(logging.INFO)
     store = Store(tmp_path)
     store.do(store.broker.plan_create("jobs", {}, 1))
-    before = monkeypatch
-    before.setattr(snapshots.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(snapshots, "module_command", lambda *_: ["/nowhere/python"])
     with pytest.raises(CodedError) as caught:
         await store.durable.snapshot()
     assert caught.value.code is Code.SNAPSHOT_FAILED
@@ -124,12 +124,95 @@ async def test_a_fold_that_fails_is_told_and_harms_nothing(tmp_path, monkeypatch
     await store.stop()
 
 
-async def test_a_snapshot_that_is_given_up_leaves_no_process(tmp_path):
+@pytest.fixture
+def slow_folds(monkeypatch):
+    """Have folds that never end by themselves; give their processes."""
+    begun = []
+    create = asyncio.create_subprocess_exec
+
+    async def create_slow(*_command, **options):
+        begun.append(await create("sleep", "60", **options))
+        return begun[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", create_slow)
+    return begun
+
+
+async def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)
+
+
+async def test_a_stop_in_a_hurry_leaves_no_process(tmp_path, slow_folds):
     store = Store(tmp_path)
     store.do(store.broker.plan_create("jobs", {}, 1))
-    task = asyncio.ensure_future(store.durable.snapshot())
-    await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    asked = asyncio.ensure_future(store.durable.snapshot())
+    await until(lambda: slow_folds)
     await store.stop(is_hurried=True)
-    assert list(tmp_path.glob("*.tmp")) == []
+    assert slow_folds[0].returncode is not None
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+
+
+async def test_a_hurry_that_comes_later_ends_the_last_one(tmp_path, slow_folds):
+    store = Store(tmp_path)
+    store.do(store.broker.plan_create("jobs", {}, 1))
+    hurry = asyncio.Event()
+    stopping = asyncio.ensure_future(store.durable.stop(hurry))
+    await until(lambda: slow_folds)
+    assert not stopping.done()
+    hurry.set()
+    await asyncio.wait_for(stopping, 20)
+    assert slow_folds[0].returncode is not None
+
+
+async def test_one_who_cannot_have_everything_is_told(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    store.do(store.broker.plan_create("jobs", {}, 1))
+    await store.durable.snapshot()
+    store.do(store.broker.plan_push("jobs", 1, join_bodies("a"), (), 1))
+    await until(lambda: store.durable._journal.segment_number == 2)
+    seal = store.durable._journal.seal
+    sealed = seal()
+    await until(lambda: store.durable._journal.segment_number == sealed)
+    store.do(store.broker.plan_push("jobs", 1, join_bodies("b"), (), 1))
+
+    async def only_what_is_sealed(_self):
+        return sealed
+
+    monkeypatch.setattr(snapshots.Snapshotter, "_sealed", only_what_is_sealed)
+    with pytest.raises(CodedError) as caught:
+        await store.durable.snapshot()
+    assert caught.value.code is Code.SNAPSHOT_FAILED
+    assert "the newest changes are not in it" in caught.value.message
+    monkeypatch.undo()
+    assert (await store.durable.snapshot()).number == 3, "what was left out is still to be done"
+    await store.stop()
+
+
+async def test_a_failure_that_nobody_thought_of_is_told_too(tmp_path, monkeypatch, caplog):
+    store = Store(tmp_path, interval_seconds=0.01)
+
+    async def fail(_self, _before):
+        raise KeyError("unthought")
+
+    monkeypatch.setattr(snapshots.Snapshotter, "_fold", fail)
+    store.do(store.broker.plan_create("jobs", {}, 1))
+    await until(lambda: "the server failed while making it" in caplog.text)
+    monkeypatch.undo()
+    await until(lambda: store.durable.stats()["snapshot"]["made"])
+    await store.stop()
+
+
+async def test_the_working_directory_is_nobodys_door(tmp_path, monkeypatch):
+    (tmp_path / "cwd").mkdir()
+    for name in ("json", "argparse", "mqd", "msgpack"):
+        (tmp_path / "cwd" / f"{name}.py").write_text("raise SystemExit(9)")
+    (tmp_path / "data").mkdir()
+    store = Store(tmp_path / "data")
+    monkeypatch.chdir(tmp_path / "cwd")
+    store.do(store.broker.plan_create("jobs", {}, 1))
+    assert (await store.durable.snapshot()).number == 1
+    await store.stop()

@@ -37,10 +37,14 @@ class GatedFiles(MemoryFiles):
         self.writers: list[str] = []
         self.syncers: list[str] = []
         self.is_broken = False
+        self.passes = 0  # syncs that get through the gate though it is shut
         self.is_full = False
 
     def sync_data(self, handle: int) -> None:  # noqa: ARG002  the interface's
-        self.gate.wait(30)
+        while not self.gate.wait(0.001):
+            if self.passes:
+                self.passes -= 1
+                break
         self.syncs += 1
         self.syncers.append(threading.current_thread().name)
         if self.is_broken:
@@ -418,3 +422,88 @@ def test_where_the_space_is_gone_at_once_nothing_is_sealed_and_nothing_lost() ->
     _until(lambda: journal.segment_number == 2)
     journal.close()
     assert reopen(files).state == view(broker)
+
+
+@pytest.mark.parametrize("is_alone", [False, True])
+def test_whatever_goes_wrong_in_a_commit_is_the_end(
+    monkeypatch: pytest.MonkeyPatch, *, is_alone: bool
+) -> None:
+    files, driver = make()
+    journal = driver.journal
+
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write", fail)
+        journal.append((records.PURGE, 1))
+        with pytest.raises(JournalFailed):
+            journal.commit(is_alone=is_alone)
+    journal.append((records.PURGE, 1))
+    with pytest.raises(JournalFailed):
+        journal.commit(is_alone=is_alone)
+    with pytest.raises(JournalFailed):
+        journal.close()
+    assert reopen(files).state == view(driver.broker)
+
+
+def test_a_record_that_cannot_be_taken_is_the_end_too() -> None:
+    files, driver = make()
+    journal = driver.journal
+    journal.append((records.PURGE, 1))
+    with pytest.raises(TypeError):
+        journal.append((records.PURGE, object()))
+    with pytest.raises(JournalFailed):
+        journal.commit()
+    with pytest.raises(JournalFailed):
+        journal.close()
+    assert reopen(files).state == view(driver.broker)
+
+
+def test_a_seal_takes_in_what_was_committed_before_it() -> None:
+    files, driver = make()
+    journal = driver.journal
+    entered, go_on = threading.Event(), threading.Event()
+    write = files.write
+
+    def slow_write(*arguments: Any) -> None:
+        entered.set()
+        assert go_on.wait(30)
+        write(*arguments)
+
+    files.write = slow_write  # type: ignore[method-assign]
+    driver.journal.append(driver.push("a", bytes(100_000)))  # too large to be written in place
+    journal.commit(Level.WRITTEN)
+    assert entered.wait(30)
+    files.write = write  # type: ignore[method-assign]
+    journal.append((records.PURGE, 1))
+    lsn = journal.commit(Level.WRITTEN)
+    journal.seal()
+    go_on.set()
+    driver.wait(lambda: not journal.is_sealing)
+    assert journal._writer.first_lsn == lsn + 1
+    journal.close()
+
+
+def test_who_waits_for_the_writing_alone_is_told_before_the_sync() -> None:
+    files = GatedFiles()
+    told: list[tuple[int, int]] = []
+    driver = Driver(files, Model(), marker_seconds=3600.0)
+    journal = driver.journal
+    driver.do(driver.broker.plan_create("a", {}, 1))
+    settle(driver)
+    journal._on_progress = lambda: told.append((journal.written_lsn, journal.synced_lsn))
+    files.gate.clear()
+    journal.append((records.PURGE, 1))
+    first = journal.commit()
+    driver.wait(lambda: journal._is_busy)
+    journal.append((records.PURGE, 1))
+    second = journal.commit(Level.WRITTEN)
+    journal.append((records.PURGE, 1))
+    assert journal.commit() == second, "they go together"
+    files.passes = 1
+    driver.wait(lambda: (second, first) in told)
+    assert journal.synced_lsn == first
+    files.gate.set()
+    driver.wait(lambda: journal.synced_lsn == second)
+    journal.close()
