@@ -304,6 +304,18 @@ class TooManyQueues(ServerError):
     registered_code = Code.TOO_MANY_QUEUES
 
 
+class LeaseLost(ServerError):
+    """The lease is not, or no longer, this client's; `why` in the details tells more."""
+
+    registered_code = Code.LEASE_LOST
+
+
+class NotLeased(ServerError):
+    """The message is not under the lease; its id is in the details."""
+
+    registered_code = Code.NOT_LEASED
+
+
 class StorageFull(ServerError):
     """The server's disk has no room for it; what is stored can still be pulled."""
 

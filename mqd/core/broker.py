@@ -5,6 +5,8 @@ record), then applied (`apply`: cannot fail). Whatever rebuilds the state after 
 restart applies the same records. Taking messages is one pass, `take`, which
 changes the queue at once, since finding out how many messages fit is the same
 work as taking them; applying the PULL record of that many does the same.
+
+Leases and what comes of them are the matter of `Broker.jobs`, see `mqd.core.jobs`.
 """
 
 from __future__ import annotations
@@ -12,9 +14,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mqd.core import records
-from mqd.core.errors import over_cap, queue_exists, queue_not_found, too_many_queues
+from mqd.core import job_records, records
+from mqd.core.errors import (
+    bad_dead_letter,
+    over_cap,
+    queue_exists,
+    queue_not_found,
+    too_many_queues,
+)
 from mqd.core.fifo import ANY_SIZE, Batch, HeaderRun
+from mqd.core.jobs import Jobs
 from mqd.core.queue import Queue, Waiter
 from mqwire.names import matches
 
@@ -51,8 +60,9 @@ class Broker:
         self._by_name: dict[str, Queue] = {}
         self._by_uid: dict[int, Queue] = {}
         self._last_uid = 0
-        self.clock_ms = 0
-        """When the newest record was made; time goes on from there after a restart."""
+        self._clock_ms = 0
+        self.jobs = Jobs(self._by_name, self._by_uid)
+        self._state = self.jobs.state
         self._appliers: dict[int, Callable[..., int]] = {
             records.CREATE: self._apply_create,
             records.DELETE: self._apply_delete,
@@ -61,7 +71,13 @@ class Broker:
             records.PURGE: self._apply_purge,
             records.RESTORE: self._apply_restore,
             records.COUNTERS: self._apply_counters,
+            **self._state.appliers,
         }
+
+    @property
+    def clock_ms(self) -> int:
+        """When the newest record was made; time goes on from there after a restart."""
+        return max(self._clock_ms, self._state.clock_ms)
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -96,7 +112,8 @@ class Broker:
             now_ms: when.
 
         Raises:
-            BrokerError: QUEUE_EXISTS, TOO_MANY_QUEUES, or OUT_OF_RANGE past the cap.
+            BrokerError: QUEUE_EXISTS, TOO_MANY_QUEUES, or OUT_OF_RANGE past the cap or where
+                dead letters would come back to the queue.
         """
         bounds = self._bounds
         if name in self._by_name:
@@ -107,14 +124,46 @@ class Broker:
         for option, cap in caps.items():
             if options.get(option, cap) > cap:
                 raise over_cap(option, cap, options[option])
+        self._check_dead_letter(name, options.get("dead_letter"))
         return (records.CREATE, self._last_uid + 1, name, {**caps, **options}, now_ms)
 
+    def plan_creation(self, name: str, options: Mapping[str, Any], now_ms: int) -> list[Record]:
+        """Plan a new queue, as `plan_create`, and its dead-letter queue if that is not there.
+
+        The dead-letter queue comes first, with the bounds of the server. The records are to
+        be applied together.
+        """
+        record = self.plan_create(name, options, now_ms)
+        target = options.get("dead_letter")
+        if target is None or target in self._by_name:
+            return [record]
+        if len(self._by_name) + 2 > self._bounds.max_queues:
+            raise too_many_queues(self._bounds.max_queues)
+        other = self.plan_create(target, {}, now_ms)
+        return [other, (record[0], record[1] + 1, *record[2:])]
+
+    def _check_dead_letter(self, name: str, target: str | None) -> None:
+        """Make sure that no dead letter of a queue to be made could come back to it."""
+        following = target
+        while following is not None:
+            if following == name:
+                assert target is not None
+                raise bad_dead_letter(name, target)
+            queue = self._by_name.get(following)
+            following = None if queue is None else queue.dead_letter
+
     def plan_delete(self, name: str) -> Record:
-        """Plan to delete a queue with its messages; QUEUE_NOT_FOUND if there is none."""
+        """Plan to delete a queue with all its messages; QUEUE_NOT_FOUND if there is none.
+
+        Its leases are lost with it.
+        """
         return (records.DELETE, self.queue(name).uid)
 
     def plan_purge(self, name: str) -> Record:
-        """Plan to remove all messages of a queue; QUEUE_NOT_FOUND if there is none."""
+        """Plan to remove the ready and delayed messages; QUEUE_NOT_FOUND if there is none.
+
+        Messages under a lease and dead ones stay.
+        """
         return (records.PURGE, self.queue(name).uid)
 
     def plan_push(
@@ -139,9 +188,7 @@ class Broker:
         for run in headers:
             size_bytes += run[1] * run[3]
         queue.check_room(count, size_bytes)
-        fifo = queue.fifo
-        first_id = fifo.first_id + fifo.count
-        return (records.PUSH, queue.uid, first_id, count, pack, headers, now_ms)
+        return (records.PUSH, queue.uid, queue.fifo.next_id, count, pack, headers, now_ms)
 
     def apply(self, record: Record) -> int:
         """Carry a record out. Cannot fail for a record that was planned on this state.
@@ -153,7 +200,7 @@ class Broker:
         return self._appliers[record[0]](*record[1:])
 
     def take(self, queue: Queue, most: int, room_bytes: int) -> Batch:
-        """Remove the oldest messages of a queue that holds at least one, in one pass.
+        """Remove the first ready messages of a queue that has at least one, in one pass.
 
         The record that says the same is `(PULL, queue.uid, batch.count)`.
         """
@@ -161,7 +208,7 @@ class Broker:
 
     def serve(self, queue: Queue) -> Iterator[tuple[Batch, Waiter]]:
         """Hand ready messages to those who wait, in the order in which they came."""
-        while queue.waiters and queue.fifo.count:
+        while queue.waiters and queue.ready:
             waiter, _ = queue.waiters.popitem(last=False)
             yield self.take(queue, waiter.most, waiter.room_bytes), waiter
 
@@ -187,14 +234,22 @@ class Broker:
                 queue.pulled,
                 queue.purged,
             )
+            next_id = fifo.first_id
             for first_id, count, pack, headers, now_ms in fifo.export():
+                if first_id > next_id:
+                    yield (job_records.SKIP, uid, first_id - next_id)
                 yield (records.PUSH, uid, first_id, count, pack, headers, now_ms)
+                next_id = first_id + count
+            if fifo.next_id > next_id:
+                yield (job_records.SKIP, uid, fifo.next_id - next_id)
+            yield from self._state.export(queue)
+        yield from self._state.export_leases()
         yield (records.COUNTERS, self._last_uid, self.clock_ms)
 
     def _apply_create(self, uid: int, name: str, options: dict[str, Any], now_ms: int) -> int:
         self._by_name[name] = self._by_uid[uid] = Queue(uid, name, options, now_ms)
         self._last_uid = uid
-        self.clock_ms = now_ms
+        self._clock_ms = now_ms
         return uid
 
     def _apply_restore(
@@ -216,13 +271,14 @@ class Broker:
 
     def _apply_counters(self, uid: int, now_ms: int) -> int:
         self._last_uid = uid
-        self.clock_ms = now_ms
+        self._clock_ms = self._state.clock_ms = now_ms
         return uid
 
     def _apply_delete(self, uid: int) -> int:
         queue = self._by_uid.pop(uid)
         del self._by_name[queue.name]
-        return queue.fifo.count
+        self._state.drop(queue)
+        return queue.fifo.count + queue.outside
 
     def _apply_push(
         self,
@@ -235,16 +291,19 @@ class Broker:
     ) -> int:
         queue = self._by_uid[uid]
         queue.pushed += count
-        self.clock_ms = now_ms
+        self._clock_ms = now_ms
         assigned = queue.fifo.append(pack, count, headers, now_ms)
         assert assigned == first_id, "a record belongs to the state that it was planned on"
         return first_id
 
     def _apply_pull(self, uid: int, count: int) -> int:
-        return self._by_uid[uid].take(count, ANY_SIZE).count
+        queue, left = self._by_uid[uid], count
+        while left and queue.ready:
+            left -= queue.take(left, ANY_SIZE).count
+        return count - left
 
     def _apply_purge(self, uid: int) -> int:
         queue = self._by_uid[uid]
-        removed = queue.fifo.clear()
+        removed = queue.fifo.clear() + self._state.purge(queue)
         queue.purged += removed
         return removed

@@ -1,14 +1,22 @@
-"""Deadlines: which thing is due next. An indexed heap with cheap removal.
+"""Which thing is due next.
 
-Removal marks an entry and leaves it in the heap; when more than half of the
-heap is such entries they are swept out, so each operation costs O(log n) on
-average and the heap is never larger than twice what lives in it.
+`Deadlines` is an indexed heap with cheap removal, for things that are few: removal
+marks an entry and leaves it in the heap; when more than half of the heap is such
+entries they are swept out, so each operation costs O(log n) on average and the heap
+is never larger than twice what lives in it.
+
+`Timetable` is for keys that may be millions. Keys of the same millisecond share an
+entry of the heap, which is an integer, so adding and removing are a few steps of
+hash tables and no sweep ever looks at a key.
 """
 
 from __future__ import annotations
 
 import heapq
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Item = TypeVar("Item")
 
@@ -71,3 +79,46 @@ class Deadlines(Generic[Item]):
         entry = heapq.heappop(self._heap)
         item, entry.item = entry.item, None
         return item
+
+
+class Timetable(Generic[Item]):
+    """Keys by the time when they are due; whoever removes one knows its time."""
+
+    __slots__ = ("_heap", "_keys_by_ms")
+
+    def __init__(self) -> None:
+        self._keys_by_ms: dict[int, dict[Item, None]] = {}
+        self._heap: list[int] = []  # each time of `_keys_by_ms`, and some that are past
+
+    def add(self, when_ms: int, key: Item) -> None:
+        """Remember a key that is not in the table."""
+        keys = self._keys_by_ms.get(when_ms)
+        if keys is None:
+            self._keys_by_ms[when_ms] = {key: None}
+            heapq.heappush(self._heap, when_ms)
+        else:
+            keys[key] = None
+
+    def remove(self, when_ms: int, key: Item) -> None:
+        """Forget a key that was added for `when_ms`."""
+        by_ms = self._keys_by_ms
+        keys = by_ms[when_ms]
+        del keys[key]
+        if not keys:
+            del by_ms[when_ms]
+            if len(self._heap) > 2 * len(by_ms) + _SWEEP_LEAST:
+                self._heap = list(by_ms)
+                heapq.heapify(self._heap)
+
+    def next_ms(self) -> int | None:
+        """When the earliest key is due; None if there is none."""
+        heap, by_ms = self._heap, self._keys_by_ms
+        while heap and heap[0] not in by_ms:
+            heapq.heappop(heap)
+        return heap[0] if heap else None
+
+    def due(self, now_ms: int) -> Iterator[Item]:
+        """Yield the keys of the earliest time if that is `now_ms` or before."""
+        when_ms = self.next_ms()
+        if when_ms is not None and when_ms <= now_ms:
+            yield from self._keys_by_ms[when_ms]

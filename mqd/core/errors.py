@@ -63,3 +63,46 @@ def over_cap(option: str, cap: int, asked: int) -> BrokerError:
         f"CREATE: {option} may be {cap} at most on this server, not {asked}",
         {"verb": "CREATE", "field": option, "low": 1, "high": cap, "got": asked},
     )
+
+
+def lease_lost(epoch: int, seq: int, why: str) -> BrokerError:
+    """Make the refusal of settling a lease that is not the caller's to settle.
+
+    Args:
+        epoch: of the lease, as it was claimed.
+        seq: its number.
+        why: `unknown`, `stale`, `over` or `foreign`, see `mqd.core.leases.LeaseBook.find`.
+    """
+    sentence = _WHY_LOST[why]
+    return BrokerError(
+        Code.LEASE_LOST,
+        f"the lease {epoch}-{seq} {sentence}; nothing has changed",
+        {"lease": [epoch, seq], "why": why},
+    )
+
+
+_WHY_LOST = {
+    "unknown": "is none that this server has given",
+    "stale": "is from before a restart that has lost it",
+    "over": "was settled before, or its time has run out and its messages went on",
+    "foreign": "is held by somebody else",
+}
+
+
+def not_leased(epoch: int, seq: int, message_id: int) -> BrokerError:
+    """Make the refusal of settling a message that is not under the lease."""
+    return BrokerError(
+        Code.NOT_LEASED,
+        f"the message {message_id} is not under the lease {epoch}-{seq}; nothing has changed",
+        {"lease": [epoch, seq], "id": message_id},
+    )
+
+
+def bad_dead_letter(name: str, target: str) -> BrokerError:
+    """Make the refusal of a dead-letter queue whose own dead letters would come back."""
+    return BrokerError(
+        Code.OUT_OF_RANGE,
+        f"CREATE: the dead letters of '{name}' cannot go to '{target}', from where they would "
+        "come back to it",
+        {"verb": "CREATE", "field": "dead_letter", "expected": "another queue", "got": target},
+    )

@@ -4,13 +4,15 @@ Theory of operation. There is no object for a message. Messages lie in the packs
 that they were pushed in, and leave in them where a pull takes a pack whole; a
 pack is cut only where a pull ends inside it, by a cutter that stays at the cut,
 so a pack of a thousand bodies that is pulled one by one is never copied more
-than once. Ids follow from position, since they are consecutive. What only some
-messages have lies beside the packs:
+than once. Ids follow from position, since they are consecutive but for the gaps
+that messages leave which never come by here. What only some messages have lies
+beside the packs:
 
 - headers as *runs* `(first_id, count, headers, bytes_each)`: one for all the
   messages of a push that share their headers;
 - push times as *marks* `(first_id, now_ms)`, one for each tenth of a second in
-  which something was pushed.
+  which something was pushed;
+- gaps `(first_id, count)`, always at the edge of a pack.
 """
 
 from __future__ import annotations
@@ -37,6 +39,9 @@ ANY_SIZE: Final = 2**62
 HeaderRun: TypeAlias = tuple[int, int, dict[str, Any], int]
 """(offset or first id, count, headers, encoded bytes of the headers of one message)."""
 
+Mark: TypeAlias = tuple[int, int]
+"""(first id, when it and those after it were pushed)."""
+
 
 @dataclass(slots=True)
 class Batch:
@@ -49,22 +54,26 @@ class Batch:
 
 
 class Fifo:
-    """An ordered store of messages with consecutive ids, starting with id 1."""
+    """An ordered store of messages with rising ids, starting with id 1."""
 
     __slots__ = (
         "_counts",
         "_cutter",
+        "_gaps",
         "_header_runs",
         "_marks",
         "_packs",
         "count",
         "first_id",
+        "next_id",
         "size_bytes",
     )
 
     def __init__(self) -> None:
         self.first_id = 1
         """Id of the oldest message, or of the next one if there is none."""
+        self.next_id = 1
+        """Id of the next message that is put in."""
         self.count = 0
         self.size_bytes = 0
         """Encoded bodies and headers of all messages."""
@@ -72,7 +81,8 @@ class Fifo:
         self._counts: deque[int] = deque()  # bodies left in the pack of the same index
         self._cutter: Cutter | None = None  # stands in the first pack once that is begun
         self._header_runs: deque[HeaderRun] = deque()
-        self._marks: deque[tuple[int, int]] = deque()
+        self._marks: deque[Mark] = deque()
+        self._gaps: deque[tuple[int, int]] = deque()
 
     def append(self, pack: bytes, count: int, headers: tuple[HeaderRun, ...], now_ms: int) -> int:
         """Put `count` messages at the end.
@@ -86,7 +96,8 @@ class Fifo:
         Returns:
             The id of the first of them.
         """
-        first_id = self.first_id + self.count
+        first_id = self.next_id
+        self.next_id = first_id + count
         self._packs.append(pack)
         self._counts.append(count)
         self.count += count
@@ -99,18 +110,35 @@ class Fifo:
             self.size_bytes += run_count * bytes_each
         return first_id
 
-    def take(self, most: int, room_bytes: int) -> Batch:
+    def skip(self, count: int) -> int:
+        """Give `count` ids to messages that are kept elsewhere; returns the first of them."""
+        first_id = self.next_id
+        self.next_id = first_id + count
+        if not self.count:
+            self.first_id = self.next_id
+        elif self._gaps and sum(self._gaps[-1]) == first_id:
+            start, before = self._gaps[-1]
+            self._gaps[-1] = (start, before + count)
+        else:
+            self._gaps.append((first_id, count))
+        return first_id
+
+    def take(self, most: int, room_bytes: int, at_least: int = 1) -> Batch:
         """Remove the oldest messages and return them.
 
         Args:
-            most: how many at most, at least 1.
-            room_bytes: how large packs and headers may be together. The first message is
-                taken in any case.
+            most: how many at most, at least 1; ids of a batch are consecutive, so it ends
+                at a gap.
+            room_bytes: how large packs and headers may be together.
+            at_least: 1 to take the first message in any case, 0 to take none without room.
         """
         first_id = self.first_id
         headers = None
+        gaps = self._gaps
+        if gaps:
+            most = min(most, gaps[0][0] - first_id)
         if self._header_runs:
-            most, header_bytes = self._fit_headers(most, room_bytes)
+            most, header_bytes = self._fit_headers(most, room_bytes, at_least)
             room_bytes -= header_bytes
         packs, counts = self._packs, self._counts
         taken: list[bytes] = []
@@ -121,7 +149,7 @@ class Fifo:
                 piece = packs.popleft()
                 counts.popleft()
             else:
-                count, piece = self._cut(left, room_bytes - PIECE_BYTES, at_least=not taken)
+                count, piece = self._cut(left, room_bytes - PIECE_BYTES, 0 if taken else at_least)
                 if not count:
                     break
             taken.append(piece)
@@ -133,6 +161,8 @@ class Fifo:
             headers = self._take_headers(first_id, number)
         self.first_id = first_id + number
         self.count -= number
+        if gaps and gaps[0][0] == self.first_id:
+            self.first_id += gaps.popleft()[1]
         marks = self._marks
         while marks and (not self.count or (len(marks) > 1 and marks[1][0] <= self.first_id)):
             marks.popleft()
@@ -144,22 +174,39 @@ class Fifo:
         Complexity: linear in the packs that are skipped.
         """
         window = Fifo()
-        window.first_id = self.first_id
-        window._header_runs = deque(self._runs_before(self.first_id + skip + most))
+        gaps = deque(self._gaps)
+        window.first_id = first_id = self.first_id
         for index, (pack, count) in enumerate(zip(self._packs, self._counts, strict=True)):
             if window.count >= skip + most:
                 break
+            end = first_id + count
+            after = end + gaps.popleft()[1] if gaps and gaps[0][0] == end else end
             if skip >= count and not window.count:
                 skip -= count
-                window.first_id += count
-                continue
-            is_begun = index == 0 and self._cutter is not None
-            window._packs.append(self._cutter.rest if is_begun and self._cutter else pack)
-            window._counts.append(count)
-            window.count += count
-        if skip:
-            window.take(skip, ANY_SIZE)
+                window.first_id = after
+            else:
+                is_begun = index == 0 and self._cutter is not None
+                window._packs.append(self._cutter.rest if is_begun and self._cutter else pack)
+                window._counts.append(count)
+                window.count += count
+                if after > end:
+                    window._gaps.append((end, after - end))
+            first_id = after
+        window._header_runs = deque(self._runs_before(first_id))
+        while skip:
+            skip -= window.take(skip, ANY_SIZE).count if window.count else skip
         return window.take(most, room_bytes)
+
+    def beside(self, most: int) -> tuple[tuple[HeaderRun, ...], tuple[Mark, ...]]:
+        """Return what lies beside the oldest `most` messages: headers and push times.
+
+        Some of it may be about messages before or after these. There is a message at least.
+        """
+        marks, end = self._marks, self.first_id + most
+        runs = tuple(self._runs_before(end)) if self._header_runs else ()
+        if len(marks) == 1 or marks[1][0] >= end:
+            return runs, (marks[0],)
+        return runs, tuple(takewhile(lambda mark: mark[0] < end, marks))
 
     def _runs_before(self, end: int) -> Iterator[HeaderRun]:
         """Yield the header runs that begin with a message before `end`."""
@@ -168,7 +215,7 @@ class Fifo:
     def restart(self, first_id: int) -> None:
         """Let the ids of a store that has never held a message begin with `first_id`."""
         assert not self.count
-        self.first_id = first_id
+        self.first_id = self.next_id = first_id
 
     def export(self) -> Iterator[tuple[int, int, bytes, tuple[HeaderRun, ...], int]]:
         """Yield `(first_id, count, pack, headers, now_ms)` for the `append`s that rebuild this.
@@ -176,7 +223,7 @@ class Fifo:
         The store must not change meanwhile. Complexity: linear in packs, runs and marks.
         """
         first_id = self.first_id
-        marks, runs = deque(self._marks), deque(self._header_runs)
+        marks, runs, gaps = deque(self._marks), deque(self._header_runs), deque(self._gaps)
         for index, (pack, count) in enumerate(zip(self._packs, self._counts, strict=True)):
             while len(marks) > 1 and marks[1][0] <= first_id:
                 marks.popleft()
@@ -189,14 +236,13 @@ class Fifo:
                 gone = max(first_id - start, 0)
                 headers.append((start + gone - first_id, number - gone, values, bytes_each))
             yield first_id, count, bodies, tuple(headers), marks[0][1]
-            first_id = end
+            first_id = end + gaps.popleft()[1] if gaps and gaps[0][0] == end else end
 
     def clear(self) -> int:
         """Remove every message and return how many there were; ids go on from there."""
-        removed = self.count
-        first_id = self.first_id + removed
+        removed, next_id = self.count, self.next_id
         self.__init__()  # type: ignore[misc]
-        self.first_id = first_id
+        self.first_id = self.next_id = next_id
         return removed
 
     def oldest_ms(self) -> int | None:
@@ -205,11 +251,11 @@ class Fifo:
             return None
         return self._marks[0][1]
 
-    def _cut(self, most: int, room_bytes: int, *, at_least: bool) -> tuple[int, bytes]:
+    def _cut(self, most: int, room_bytes: int, at_least: int) -> tuple[int, bytes]:
         """Take from the first pack, which stays, begun, unless all that is left in it goes."""
         if self._cutter is None:
             self._cutter = Cutter(self._packs[0])
-        count, piece = self._cutter.take(min(most, self._counts[0]), room_bytes, int(at_least))
+        count, piece = self._cutter.take(min(most, self._counts[0]), room_bytes, at_least)
         self._counts[0] -= count
         if not self._counts[0]:
             self._packs.popleft()
@@ -217,11 +263,11 @@ class Fifo:
             self._cutter = None
         return count, piece
 
-    def _fit_headers(self, most: int, room_bytes: int) -> tuple[int, int]:
+    def _fit_headers(self, most: int, room_bytes: int, at_least: int) -> tuple[int, int]:
         """Tell how many messages may go so that their headers fill half the room at most.
 
         Returns:
-            How many, at least 1; and the size of their headers in bytes.
+            How many, `at_least` at least; and the size of their headers in bytes.
         """
         end = self.first_id + min(most, self.count)
         budget = room_bytes // 2
@@ -237,7 +283,7 @@ class Fifo:
             if fitting < inside:
                 end = start + fitting
                 break
-        return max(end - self.first_id, 1), room_bytes // 2 - budget
+        return max(end - self.first_id, at_least), room_bytes // 2 - budget
 
     def _take_headers(self, first_id: int, number: int) -> list[dict[str, Any] | None] | None:
         """Remove the headers of `number` messages; None if not one of them has any."""

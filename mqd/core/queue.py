@@ -7,6 +7,8 @@ from typing import Any
 
 from mqd.core.errors import queue_full
 from mqd.core.fifo import Batch, Fifo
+from mqd.core.held import Held, HeldBatch
+from mqd.core.retries import Retries
 from mqwire.levels import LEVELS, Level
 
 
@@ -28,27 +30,37 @@ class Waiter:
 class Queue:
     """One queue. Its persistent part changes through records only, see `mqd.core.broker`.
 
-    `pushed == pulled + purged + fifo.count` holds after every record.
+    After every record `pushed` is the sum of `pulled`, `acked`, `purged`, `moved`, and the
+    ready, delayed, leased and dead messages.
 
     Args:
         uid: its number, never used twice.
         name: what clients call it.
         options: as they are on record: `max_messages`, `max_bytes`, and `durability` (a
-            level's word) where the queue has a level of its own.
+            level's word) where the queue has a level of its own; `dead_letter`, the name of
+            another queue; and those of `mqd.core.retries.Retries`.
         created_ms: when it was created.
     """
 
     __slots__ = (
+        "acked",
         "created_ms",
+        "dead_letter",
         "fifo",
+        "free_bytes",
+        "free_messages",
+        "held",
+        "leased",
         "level",
         "max_bytes",
         "max_messages",
+        "moved",
         "name",
         "options",
         "pulled",
         "purged",
         "pushed",
+        "retries",
         "uid",
         "waiters",
     )
@@ -61,41 +73,118 @@ class Queue:
         self.max_bytes: int = options["max_bytes"]
         word = options.get("durability")
         self.level: Level | None = None if word is None else LEVELS[word]
+        self.dead_letter: str | None = options.get("dead_letter")
+        self.retries = Retries(options)
         self.created_ms = created_ms
-        self.pushed = self.pulled = self.purged = 0
+        self.pushed = self.pulled = self.purged = self.acked = self.moved = 0
         self.fifo = Fifo()
+        self.held: Held | None = None
+        """Messages with an object of their own; None until there was one."""
+        self.leased = 0
+        """Messages under leases."""
+        self.free_messages: int = self.max_messages
+        """What the messages outside `fifo`, leased or held, leave of the bound for those in it."""
+        self.free_bytes: int = self.max_bytes
+        """The same of `max_bytes`."""
         self.waiters: OrderedDict[Waiter, None] = OrderedDict()
+
+    @property
+    def ready(self) -> int:
+        """How many messages can be taken now."""
+        held = self.held
+        return self.fifo.count if held is None else self.fifo.count + len(held.ready)
+
+    @property
+    def outside(self) -> int:
+        """How many messages are not in `fifo`."""
+        return self.max_messages - self.free_messages
+
+    def hold(self) -> Held:
+        """Return the place of messages with an object of their own."""
+        if self.held is None:
+            self.held = Held()
+        return self.held
 
     def check_room(self, count: int, size_bytes: int) -> None:
         """Return if `count` messages of `size_bytes` together fit.
+
+        Every message counts until it is gone, be it ready, delayed, leased or dead.
 
         Raises:
             BrokerError: QUEUE_FULL, with the bound that they would pass.
         """
         fifo = self.fifo
-        if fifo.count + count > self.max_messages:
-            raise queue_full(self.name, "max_messages", self.max_messages, fifo.count, count)
-        if fifo.size_bytes + size_bytes > self.max_bytes:
-            raise queue_full(self.name, "max_bytes", self.max_bytes, fifo.size_bytes, size_bytes)
+        if fifo.count + count > self.free_messages:
+            present = fifo.count + self.outside
+            raise queue_full(self.name, "max_messages", self.max_messages, present, count)
+        if fifo.size_bytes + size_bytes > self.free_bytes:
+            present = fifo.size_bytes + self.max_bytes - self.free_bytes
+            raise queue_full(self.name, "max_bytes", self.max_bytes, present, size_bytes)
+
+    def room(self) -> tuple[int, int]:
+        """Tell how many messages, and how many bytes, fit beside what is there."""
+        return (self.free_messages - self.fifo.count, self.free_bytes - self.fifo.size_bytes)
 
     def take(self, most: int, room_bytes: int) -> Batch:
-        """Remove the oldest messages, as `Fifo.take`, and count them as pulled."""
-        batch = self.fifo.take(most, room_bytes)
+        """Remove the first ready messages, as `Fifo.take`, and count them as pulled."""
+        held = self.held
+        if held is not None and held.ready:
+            batch = self._take_mixed(most, room_bytes)
+            if isinstance(batch, HeldBatch):
+                self.leave(batch.count, batch.size_bytes)
+        else:
+            batch = self.fifo.take(most, room_bytes)
         self.pulled += batch.count
         return batch
 
+    def _take_mixed(self, most: int, room_bytes: int) -> Batch:
+        """Remove the first ready messages, some being in `held`, up to a break in their ids.
+
+        Those that were in `held` are still to be accounted for: a `HeldBatch`.
+        """
+        fifo, held = self.fifo, self.hold()
+        first_id = held.first_ready()
+        assert first_id is not None, "nobody asks where nothing was given back"
+        if fifo.count and fifo.first_id < first_id:
+            return fifo.take(min(most, first_id - fifo.first_id), room_bytes)
+        return held.take(most, room_bytes, 1)
+
+    def leave(self, count: int, size_bytes: int) -> None:
+        """Account for messages outside `fifo` that are gone from the queue."""
+        self.free_messages += count
+        self.free_bytes += size_bytes
+
+    def enter(self, count: int, size_bytes: int) -> None:
+        """Account for messages that are outside `fifo` now."""
+        self.free_messages -= count
+        self.free_bytes -= size_bytes
+
+    def oldest_ms(self) -> int | None:
+        """When the first ready message was pushed; None if none is ready."""
+        oldest_ms = self.fifo.oldest_ms()
+        first_id = None if self.held is None else self.held.first_ready()
+        if self.held is None or first_id is None:
+            return oldest_ms
+        pushed_ms = self.held.ready[first_id].pushed_ms
+        return pushed_ms if oldest_ms is None else min(oldest_ms, pushed_ms)
+
     def info(self, now_ms: int) -> dict[str, Any]:
         """Describe the queue, as PROTOCOL.md section 5 (INFO)."""
-        oldest_ms = self.fifo.oldest_ms()
+        held, oldest_ms = self.held, self.oldest_ms()
         age = None if oldest_ms is None else max(0, now_ms - oldest_ms) / 1000
         return {
             "queue": self.name,
-            "ready": self.fifo.count,
-            "bytes": self.fifo.size_bytes,
+            "ready": self.ready,
+            "delayed": 0 if held is None else len(held.delayed),
+            "leased": self.leased,
+            "dead": 0 if held is None else len(held.dead),
+            "bytes": self.fifo.size_bytes + (0 if held is None else held.ready_bytes),
             "oldest_age_seconds": age,
             "pushed": self.pushed,
             "pulled": self.pulled,
+            "acked": self.acked,
             "purged": self.purged,
+            "moved": self.moved,
             "waiting": len(self.waiters),
             "options": dict(self.options),
             "created_at": self.created_ms / 1000,

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from mqd.engine.storage import Storage
     from mqwire.errors import CodedError
 
+_UNSERVED = ("delayed", "leased", "dead", "acked", "moved")
+"""What only leases change, which no verb gives."""
+
 _RECORD_BYTES = 512
 """More than a record takes without its pack and headers."""
 
@@ -295,6 +298,8 @@ class LocalEngine:
 
     def _info(self, queue: Queue) -> dict[str, Any]:
         info = queue.info(self._now_ms)
+        for key in _UNSERVED:
+            del info[key]
         info["options"]["durability"] = self._level(queue, None).word
         return info
 

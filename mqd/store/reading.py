@@ -142,8 +142,8 @@ def judge_header(path: str, fault: HeaderFault | None, damaged: StorageError) ->
     """
     if fault is HeaderFault.FOREIGN:
         return ForeignDirectory(
-            f"{path} has the name of one of our files and is none: move it out of the directory, "
-            "or use another directory",
+            f"{path} has the name of one of our files and is none, or its first bytes are damaged: "
+            "look at it with `mqd check`, and move it away only if it was never ours",
             path,
             0,
         )

@@ -278,10 +278,13 @@ def main(  # noqa: PLR0917  a command's options
     click.echo(f"{_machine()}; seed {run.seed}, {run.jobs} processes")
     done: dict[str, dict[str, Any]] = {}
     seconds = float("inf") if minutes is None else minutes * 60
-    for part, told in _go_through(parts or PARTS, run, seconds):
-        done[part] = told
-        if json_path is not None:
-            _write_json(json_path, {"machine": _machine(), "seed": run.seed, "parts": done})
+    try:
+        for part, told in _go_through(parts or PARTS, run, seconds):
+            done[part] = told
+            if json_path is not None:
+                _write_json(json_path, {"machine": _machine(), "seed": run.seed, "parts": done})
+    except KeyboardInterrupt:  # between two parts
+        sys.exit(130)
     sys.exit(_status(done, parts))
 
 

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 TESTS = Path(__file__).resolve().parents[1]
 STOP_SECONDS = 20.0
@@ -140,16 +141,32 @@ def run(
     """
     result = Result()
     started = time.monotonic()
-    workers = [_Worker(part, options, prefix) for options in each]
-    try:
-        _gather(workers, result, started, seconds, on_tick)
-    except KeyboardInterrupt:
-        result.is_interrupted = True
-    finally:
-        for worker in workers:
-            worker.stop()
-        result.seconds = time.monotonic() - started
+    workers: list[_Worker] = []
+    with _ctrl_c() as is_interrupted:
+        try:
+            workers += (_Worker(part, options, prefix) for options in each)
+            _gather(workers, result, started, seconds, on_tick, is_interrupted)
+        finally:
+            for worker in workers:
+                worker.stop()
+            result.seconds = time.monotonic() - started
     return result
+
+
+@contextlib.contextmanager
+def _ctrl_c() -> Iterator[Callable[[], bool]]:
+    """Take note of Ctrl-C, which would otherwise strike anywhere."""
+    pressed: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda number, _frame: pressed.append(number))
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _gather(
@@ -158,6 +175,7 @@ def _gather(
     started: float,
     seconds: float,
     on_tick: Callable[[Result], None],
+    is_interrupted: Callable[[], bool],
 ) -> None:
     with selectors.DefaultSelector() as selector:
         for worker in workers:
@@ -174,6 +192,6 @@ def _gather(
                     return
             result.seconds = time.monotonic() - started
             on_tick(result)
-            if result.seconds > seconds:
+            if result.seconds > seconds or is_interrupted():
                 result.is_interrupted = True
                 return

@@ -110,7 +110,7 @@ BREAKAGES = {
     ),
     "a file that is none of ours": (
         lambda d: segments(d)[0].write_bytes(b"#!/bin/sh\n" * 100),
-        ("has the name of one of our files and is none",),
+        ("has the name of one of our files and is none", "mqd check"),
     ),
     "another format version": (
         lambda d: another_version(segments(d)[0]),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 
-from mqd.core.deadlines import Deadlines
+from mqd.core.deadlines import Deadlines, Timetable
 
 
 def test_things_come_due_in_order_and_not_before():
@@ -60,3 +60,55 @@ def test_against_a_sorted_list():
     while (item := deadlines.pop_due(10_000)) is not None:
         popped.append(model[item])
     assert popped == sorted(model.values())
+
+
+def test_keys_come_due_by_time_and_those_of_one_time_together():
+    table = Timetable()
+    for when, key in ((30, "c"), (10, "a"), (10, "b")):
+        table.add(when, key)
+    assert table.next_ms() == 10
+    assert list(table.due(9)) == []
+    assert list(table.due(40)) == ["a", "b"]
+    table.remove(10, "a")
+    assert list(table.due(40)) == ["b"]
+    table.remove(10, "b")
+    assert table.next_ms() == 30
+    table.remove(30, "c")
+    assert table.next_ms() is None
+    assert list(table.due(40)) == []
+
+
+def test_a_key_may_come_back_to_a_time_that_was_empty():
+    table = Timetable()
+    for _ in range(3):
+        table.add(10, "a")
+        table.remove(10, "a")
+    table.add(10, "a")
+    assert list(table.due(10)) == ["a"]
+
+
+def test_times_that_are_empty_do_not_pile_up():
+    table = Timetable()
+    for number in range(10_000):
+        table.add(number, number)
+        if number % 10:
+            table.remove(number, number)
+    assert len(table._heap) <= 2 * 1000 + 65
+    assert table.next_ms() == 0
+
+
+def test_a_timetable_against_a_dictionary():
+    dice = random.Random(11)
+    table, model = Timetable(), {}
+    for number in range(5000):
+        if dice.random() < 0.55 or not model:
+            model[number] = dice.randrange(400)
+            table.add(model[number], number)
+        else:
+            gone = dice.choice(list(model))
+            table.remove(model.pop(gone), gone)
+        earliest = min(model.values(), default=None)
+        assert table.next_ms() == earliest
+        assert sorted(table.due(10**6)) == sorted(
+            k for k, when in model.items() if when == earliest
+        )

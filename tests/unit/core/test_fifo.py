@@ -235,3 +235,87 @@ def test_an_export_tells_when_each_pack_was_put_in():
         assert rebuilt.append(pack, count, headers, now_ms) == first_id
     assert rebuilt.oldest_ms() == fifo.oldest_ms()
     assert rebuilt.take(9, ANY_SIZE) == fifo.take(9, ANY_SIZE)
+
+
+# Gaps: ids of messages that are kept elsewhere
+
+
+def gapped():
+    """Ids 1, 2, then 5, 6, 7 in two packs, then 9; 10 and 11 are elsewhere."""
+    fifo = filled(("a", "b"))
+    assert fifo.skip(1) == 3
+    assert fifo.skip(1) == 4
+    fifo.append(pack_of("e", "f"), 2, (), 0)
+    fifo.append(pack_of("g"), 1, ((0, 1, {"k": 1}, 2),), 0)
+    fifo.skip(1)
+    fifo.append(pack_of("i"), 1, (), 0)
+    assert fifo.skip(2) == 10
+    return fifo
+
+
+def test_a_batch_ends_at_a_gap_and_the_next_begins_behind_it():
+    fifo = gapped()
+    found = []
+    while fifo.count:
+        batch = fifo.take(9, ANY_SIZE)
+        found.append((batch.first_id, bodies_of(batch), batch.headers))
+    assert found == [
+        (1, pieces("a", "b"), None),
+        (5, pieces("e", "f", "g"), [None, None, {"k": 1}]),
+        (9, pieces("i"), None),
+    ]
+    assert fifo.first_id == fifo.next_id == 12
+    assert fifo.append(pack_of("l"), 1, (), 0) == 12
+
+
+@pytest.mark.parametrize("skip", range(8))
+@pytest.mark.parametrize("most", range(1, 8))
+def test_peeking_shows_what_a_take_would_give(skip, most):
+    fifo, left = gapped(), skip
+    seen = fifo.peek(skip, most, ANY_SIZE)
+    while left and fifo.count:
+        left -= fifo.take(left, ANY_SIZE).count
+    if fifo.count:
+        assert seen == fifo.take(most, ANY_SIZE)
+    else:
+        assert (seen.count, seen.packs) == (0, [])
+
+
+def test_ids_that_are_skipped_by_an_empty_store_leave_no_gap():
+    fifo = Fifo()
+    assert fifo.skip(3) == 1
+    assert fifo.append(pack_of("d"), 1, (), 0) == 4
+    assert fifo.take(9, ANY_SIZE).first_id == 4
+
+
+def test_clearing_goes_on_behind_the_gaps():
+    fifo = gapped()
+    assert fifo.clear() == 6
+    assert fifo.append(pack_of("l"), 1, (), 0) == 12
+
+
+def test_an_export_tells_the_ids_around_gaps():
+    assert [(first, count) for first, count, *_ in gapped().export()] == [
+        (1, 2), (5, 2), (7, 1), (9, 1)
+    ]  # fmt: skip
+
+
+def test_a_message_without_room_is_left_where_none_has_to_go():
+    fifo = filled(("aaaa",))
+    fifo.append(pack_of("b"), 1, ((0, 1, {"k": 1}, 40),), 0)
+    assert fifo.take(2, 6, 0).count == 0
+    assert fifo.take(2, 10, 0).count == 1
+    assert fifo.take(2, 50, 0).count == 0
+    assert fifo.take(2, 90, 0).count == 1
+
+
+def test_what_lies_beside_the_oldest_messages():
+    fifo = Fifo()
+    fifo.append(pack_of("a", "b"), 2, ((0, 2, {"k": 1}, 2),), 0)
+    fifo.append(pack_of("c"), 1, ((0, 1, {"k": 2}, 2),), 500)
+    fifo.append(pack_of("d"), 1, (), 900)
+    first, second = (1, 2, {"k": 1}, 2), (3, 1, {"k": 2}, 2)
+    assert fifo.beside(2) == ((first,), ((1, 0),))
+    assert fifo.beside(3) == ((first, second), ((1, 0), (3, 500)))
+    fifo.take(3, ANY_SIZE)
+    assert fifo.beside(9) == ((), ((4, 900),))

@@ -75,7 +75,7 @@ def test_a_missing_batch_shows() -> None:
 
 
 def test_other_files() -> None:
-    with pytest.raises(ForeignDirectory, match="move it out"):
+    with pytest.raises(ForeignDirectory, match="look at it with `mqd check`"):
         verify(MemoryFiles({NAME: b"#!/bin/sh\n" * 10}), "d", 5)
     header = Header(5, 1, 1, b"storestr", b"12345678")
     later = encode_header(SNAPSHOT_MAGIC, header, version=9)

@@ -1,0 +1,168 @@
+"""Dead letters: where messages go that are not to be tried again, and how they come back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mqd.core import job_records as records
+from mqd.core.errors import BrokerError, queue_full, queue_not_found
+from mqd.core.held import Message, Origin, Runs, ids_of, runs_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mqd.core.queue import Queue
+    from mqd.core.records import Record
+
+
+class _Room:
+    """How much more a queue takes, while a plan counts on it."""
+
+    __slots__ = ("messages", "queue", "size_bytes")
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.messages, self.size_bytes = queue.room()
+
+    def takes(self, message: Message) -> bool:
+        """Tell whether a message fits beside those that were asked for before."""
+        if self.messages < 1 or self.size_bytes < message.size_bytes:
+            return False
+        self.messages -= 1
+        self.size_bytes -= message.size_bytes
+        return True
+
+
+class Yard:
+    """Where the dead messages of a queue go.
+
+    That is its dead-letter queue, as far as that is there and has room. A message that
+    cannot go there stays and is marked: nothing is lost.
+
+    Args:
+        queue: whose.
+        by_name: all queues.
+    """
+
+    def __init__(self, queue: Queue, by_name: dict[str, Queue]) -> None:
+        target = None if queue.dead_letter is None else by_name.get(queue.dead_letter)
+        self._room = None if target is None else _Room(target)
+
+    def place(self, message: Message) -> tuple[int, int]:
+        """Tell the fate of one more message, as `mqd.core.job_records` has it."""
+        room = self._room
+        if room is not None and room.takes(message):
+            return (records.MOVED, room.queue.uid)
+        return (records.DEAD, 0)
+
+    @staticmethod
+    def move(message: Message, queue: Queue, target: Queue, now_ms: int) -> None:
+        """Carry a message that is no longer anywhere in `queue` over to its dead letters."""
+        message.origin = Origin(
+            queue.name, message.message_id, message.pushed_ms, message.attempts, message.losses
+        )
+        queue.leave(1, message.size_bytes)
+        queue.moved += 1
+        _arrive(message, target, now_ms)
+
+
+class Redrive:
+    """The way back of a queue's dead messages.
+
+    Args:
+        queue: where they are: dead in it, or come to it as dead letters.
+        by_name: all queues.
+    """
+
+    def __init__(self, queue: Queue, by_name: dict[str, Queue]) -> None:
+        self._queue = queue
+        self._by_name = by_name
+        self._rooms: dict[str, _Room] = {}
+        self._ids_by_target: dict[int, list[int]] = {}
+        self._refusal: BrokerError | None = None
+
+    def plan(self, now_ms: int, most: int, ids: Runs) -> tuple[list[Record], int]:
+        """See `mqd.core.jobs.Jobs.plan_redrive`."""
+        count = 0
+        for message in self._candidates(ids):
+            if count >= most:
+                break
+            target_uid = self._target(message)
+            if target_uid:
+                self._ids_by_target.setdefault(target_uid, []).append(message.message_id)
+                count += 1
+        if not count and self._refusal is not None:
+            raise self._refusal
+        uid = self._queue.uid
+        return [
+            (records.REDRIVE, uid, runs_of(sorted(set(each))), target_uid, now_ms)
+            for target_uid, each in self._ids_by_target.items()
+        ], count
+
+    def _candidates(self, ids: Runs) -> Iterator[Message]:
+        held = self._queue.held
+        if held is None:
+            return
+        if not ids:
+            yield from held.dead.values()
+            yield from (each for each in held.ready.values() if each.origin is not None)
+        for message_id in ids_of(ids):
+            message = held.dead.get(message_id) or held.ready.get(message_id)
+            if message is not None and (message_id in held.dead or message.origin is not None):
+                yield message
+
+    def _target(self, message: Message) -> int:
+        """Tell the uid of the queue that a message goes to; 0 where it cannot go."""
+        origin = message.origin
+        if message.message_id in self._queue.hold().dead or origin is None:
+            return self._queue.uid
+        room = self._rooms.get(origin.queue)
+        if room is None:
+            target = self._by_name.get(origin.queue)
+            if target is None:
+                self._refusal = self._refusal or queue_not_found(origin.queue)
+                return 0
+            room = self._rooms[origin.queue] = _Room(target)
+        if room.takes(message):
+            return room.queue.uid
+        self._refusal = self._refusal or _full(room.queue, message)
+        return 0
+
+    @staticmethod
+    def carry_out(queue: Queue, ids: Runs, target: Queue, now_ms: int) -> int:
+        """Move messages, with new budgets; returns how many."""
+        count = 0
+        held = queue.hold()
+        for message_id in ids_of(ids):
+            count += 1
+            if target is queue:
+                message = held.dead.pop(message_id)
+                message.attempts = message.losses = 0
+                held.add_ready(message)
+            else:
+                message = held.remove_ready(message_id)
+                queue.leave(1, message.size_bytes)
+                queue.moved += 1
+                message.origin = None
+                _arrive(message, target, now_ms)
+        return count
+
+
+def _arrive(message: Message, target: Queue, now_ms: int) -> None:
+    """Put a message that has left its queue at the end of another, with new budgets."""
+    message.attempts = message.losses = 0
+    message.message_id = target.fifo.skip(1)
+    message.pushed_ms = now_ms
+    target.enter(1, message.size_bytes)
+    target.pushed += 1
+    target.hold().add_ready(message)
+
+
+def _full(queue: Queue, message: Message) -> BrokerError:
+    """Make the refusal of a message that does not fit into a queue."""
+    messages, size_bytes = queue.room()
+    if messages < 1:
+        present = queue.max_messages - messages
+        return queue_full(queue.name, "max_messages", queue.max_messages, present, 1)
+    present = queue.max_bytes - size_bytes
+    return queue_full(queue.name, "max_bytes", queue.max_bytes, present, message.size_bytes)

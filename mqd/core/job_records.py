@@ -1,0 +1,56 @@
+"""The records of the life of a job, beside those of `mqd.core.records` and in their form.
+
+    (LEASE,  uid, epoch, seq, count, deadline_ms, owner, now_ms)
+                                    the first `count` ready messages come under a lease
+    (ACK,    uid, epoch, seq, ids)  messages are done; no ids: the whole lease
+    (EXTEND, uid, epoch, seq, deadline_ms)
+    (RETURN, uid, epoch, seq, cause, reason, now_ms, parts)
+                                    messages leave a lease for one of CAUSES; a part is
+                                    (fate, ids, due_ms or the uid of the queue they go to)
+    (READY,  uid, ids)              delayed messages become ready
+    (REDRIVE, uid, ids, target_uid, now_ms)
+                                    dead messages are ready again, in their own queue or in
+                                    the one that they came from
+    (PURGE_DEAD, uid)               the dead messages of a queue go
+    (KEEP,   uid, place, message)   a message as it was: `place` READY_HERE, DELAYED or DEAD
+    (LEASED, uid, epoch, seq, deadline_ms, owner, leased_ms, size_bytes, parts, messages)
+                                    a lease as it was
+    (TALLY,  uid, acked, moved)     a queue's other counters as they were
+    (SKIP,   uid, count)            the next ids are those of messages that are not in packs
+    (SEQUENCE, seq)                 numbers of leases up to this one have been used
+
+`ids` is a tuple of runs, see `mqd.core.held`; `message` is what `Message.export` returns.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+LEASE: Final = 8
+ACK: Final = 9
+EXTEND: Final = 10
+RETURN: Final = 11
+READY: Final = 12
+REDRIVE: Final = 13
+PURGE_DEAD: Final = 14
+KEEP: Final = 15
+LEASED: Final = 16
+TALLY: Final = 17
+SKIP: Final = 18
+SEQUENCE: Final = 19
+
+# Why messages leave a lease without having been done.
+NACK: Final = "nack"
+REJECT: Final = "reject"
+HAND_BACK: Final = "hand_back"
+EXPIRED: Final = "expired"
+GONE: Final = "gone"
+CAUSES: Final = (NACK, REJECT, HAND_BACK, EXPIRED, GONE)
+"""It failed; it is never to be tried again; it was handed back on purpose; the deadline has
+passed; the holder has gone."""
+
+# Where they go.
+READY_HERE: Final = 0
+DELAYED: Final = 1
+DEAD: Final = 2
+MOVED: Final = 3

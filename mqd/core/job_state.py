@@ -1,0 +1,312 @@
+"""The state of leases and of messages that come back from them, as records change it.
+
+What may be done, and what becomes of whom, is decided in `mqd.core.jobs`; here it is
+carried out, for the first time and whenever a broker is rebuilt.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mqd.core import job_records as records
+from mqd.core.dead_letters import Redrive, Yard
+from mqd.core.deadlines import Timetable
+from mqd.core.fifo import ANY_SIZE, PIECE_BYTES, Batch
+from mqd.core.held import Entry, Message, Owner, Runs, ids_of, restored
+from mqd.core.leases import Lease, LeaseBook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mqd.core.queue import Queue
+    from mqd.core.records import Record
+
+_ATTEMPTS = frozenset({records.NACK})
+_LOSSES = frozenset({records.EXPIRED, records.GONE})
+
+
+class JobState:
+    """All leases, and the times for which delayed messages wait.
+
+    Args:
+        by_uid: the broker's queues by number.
+    """
+
+    def __init__(self, by_uid: dict[int, Queue]) -> None:
+        self.clock_ms = 0
+        """When the newest record of a job was made."""
+        self.book = LeaseBook()
+        self.alarms: Timetable[int] = Timetable()
+        """The queues with delayed messages, by the time of the next one."""
+        self._by_uid = by_uid
+        self._alarm_ms: dict[int, int] = {}
+        self.appliers: dict[int, Callable[..., int]] = {
+            records.LEASE: self._apply_lease,
+            records.ACK: self._apply_ack,
+            records.EXTEND: self._apply_extend,
+            records.RETURN: self._apply_return,
+            records.READY: self._apply_ready,
+            records.REDRIVE: self._apply_redrive,
+            records.PURGE_DEAD: self._apply_purge_dead,
+            records.KEEP: self._apply_keep,
+            records.LEASED: self._apply_leased,
+            records.TALLY: self._apply_tally,
+            records.SKIP: self._apply_skip,
+            records.SEQUENCE: self._apply_sequence,
+        }
+
+    def purge(self, queue: Queue) -> int:
+        """Drop the messages of a queue that were given back or wait for a time."""
+        held = queue.held
+        if held is None:
+            return 0
+        waiting = list(held.waiting())
+        queue.leave(len(waiting), sum(message.size_bytes for message in waiting))
+        held.purge()
+        self._set_alarm(queue)
+        return len(waiting)
+
+    def drop(self, queue: Queue) -> None:
+        """Forget all about a queue that is deleted."""
+        if queue.leased:
+            self.book.close_all(queue)
+        if queue.held is not None:
+            queue.held.purge()
+            self._set_alarm(queue)
+
+    def export(self, queue: Queue) -> Iterator[Record]:
+        """Yield the records of a queue's messages that are not in its `fifo`."""
+        held, uid = queue.held, queue.uid
+        if held is not None:
+            places = (
+                (records.READY_HERE, held.ready),
+                (records.DELAYED, held.delayed),
+                (records.DEAD, held.dead),
+            )
+            for place, messages in places:
+                for message in messages.values():
+                    yield (records.KEEP, uid, place, message.export())
+        if queue.acked or queue.moved:
+            yield (records.TALLY, uid, queue.acked, queue.moved)
+
+    def export_leases(self) -> Iterator[Record]:
+        """Yield the records of all leases, and of the number that was given last."""
+        for lease in self.book.by_seq.values():
+            yield (records.LEASED, lease.queue.uid, *lease.export())
+        if self.book.last_seq:
+            yield (records.SEQUENCE, self.book.last_seq)
+
+    def grant(self, lease: Lease, most: int, room_bytes: int) -> list[Batch]:
+        """Move the first ready messages of a lease's queue under it."""
+        queue, book = lease.queue, self.book
+        held = queue.held
+        if held is None or not held.ready:
+            batches = [_grant_fresh(lease, most, room_bytes, 1)]
+        else:
+            batches = _grant_mixed(lease, most, room_bytes)
+        queue.leased += lease.count
+        book.last_seq = lease.seq
+        book.open(lease)
+        self.clock_ms = lease.leased_ms
+        return batches
+
+    def _apply_lease(
+        self,
+        uid: int,
+        epoch: int,
+        seq: int,
+        count: int,
+        deadline_ms: int,
+        owner: Owner,
+        now_ms: int,
+    ) -> int:
+        lease = Lease(self._by_uid[uid], (epoch, seq), deadline_ms, owner, now_ms)
+        self.grant(lease, count, ANY_SIZE)
+        assert lease.count == count, "a record belongs to the state that it was made on"
+        return count
+
+    def finish(self, lease: Lease, ids: Runs) -> int:
+        """Let messages of a lease be done: all of it where there are no ids."""
+        queue, count, size_bytes = lease.queue, lease.count, lease.size_bytes
+        if ids:
+            for message_id in ids_of(ids):
+                lease.remove(message_id)
+            count -= lease.count
+            size_bytes -= lease.size_bytes
+        else:
+            self.book.close(lease)
+        queue.acked += count
+        queue.leased -= count
+        queue.free_messages += count
+        queue.free_bytes += size_bytes
+        return count
+
+    def _apply_ack(self, _uid: int, _epoch: int, seq: int, ids: Runs) -> int:
+        return self.finish(self.book.by_seq[seq], ids)
+
+    def _apply_extend(self, _uid: int, _epoch: int, seq: int, deadline_ms: int) -> int:
+        lease = self.book.by_seq[seq]
+        self.book.extend(lease, deadline_ms)
+        return lease.count
+
+    def _apply_return(
+        self,
+        uid: int,
+        _epoch: int,
+        seq: int,
+        cause: str,
+        reason: str,
+        now_ms: int,
+        parts: tuple[tuple[int, Runs, int], ...],
+    ) -> int:
+        lease, queue = self.book.by_seq[seq], self._by_uid[uid]
+        entry = Entry(lease.owner, lease.leased_ms, now_ms, cause, reason)
+        before = lease.count
+        for place, ids, rest in parts:
+            for message_id in ids_of(ids):
+                message = lease.remove(message_id)
+                message.attempts += cause in _ATTEMPTS
+                message.losses += cause in _LOSSES
+                message.note(entry)
+                if place == records.MOVED:
+                    Yard.move(message, queue, self._by_uid[rest], now_ms)
+                else:
+                    _put(queue, message, place, rest)
+        count = before - lease.count
+        queue.leased -= count
+        if not lease.count:
+            self.book.close(lease)
+        self._set_alarm(queue)
+        self.clock_ms = now_ms
+        return count
+
+    def _apply_ready(self, uid: int, ids: Runs) -> int:
+        queue = self._by_uid[uid]
+        held = queue.hold()
+        before = len(held.delayed)
+        for message_id in ids_of(ids):
+            held.wake(message_id)
+        self._set_alarm(queue)
+        return before - len(held.delayed)
+
+    def _apply_redrive(self, uid: int, ids: Runs, target_uid: int, now_ms: int) -> int:
+        self.clock_ms = now_ms
+        return Redrive.carry_out(self._by_uid[uid], ids, self._by_uid[target_uid], now_ms)
+
+    def _apply_purge_dead(self, uid: int) -> int:
+        queue = self._by_uid[uid]
+        dead = queue.hold().dead
+        count = len(dead)
+        queue.leave(count, sum(message.size_bytes for message in dead.values()))
+        queue.purged += count
+        dead.clear()
+        return count
+
+    def _apply_keep(self, uid: int, place: int, fields: Record) -> int:
+        queue = self._by_uid[uid]
+        message = restored(fields)
+        _put(queue, message, place, message.due_ms)
+        queue.enter(1, message.size_bytes)
+        queue.pushed += 1
+        self._set_alarm(queue)
+        return 1
+
+    def _apply_leased(self, uid: int, *fields: Any) -> int:
+        queue = self._by_uid[uid]
+        epoch, seq, deadline_ms, owner, leased_ms, size_bytes, parts, loose = fields
+        lease = Lease(queue, (epoch, seq), deadline_ms, owner, leased_ms)
+        for first_id, count, pack, runs, marks in parts:
+            lease.parts.append((Batch(first_id, count, [pack], None), runs, marks))
+            lease.count += count
+        if loose:
+            lease.loose = {each[0]: restored(each) for each in loose}
+            lease.count += len(loose)
+        lease.size_bytes = size_bytes
+        queue.leased += lease.count
+        queue.enter(lease.count, size_bytes)
+        queue.pushed += lease.count
+        self.book.open(lease)
+        return lease.count
+
+    def _apply_tally(self, uid: int, acked: int, moved: int) -> int:
+        queue = self._by_uid[uid]
+        queue.acked, queue.moved = acked, moved
+        queue.pushed += acked + moved
+        return 0
+
+    def _apply_skip(self, uid: int, count: int) -> int:
+        return self._by_uid[uid].fifo.skip(count)
+
+    def _apply_sequence(self, seq: int) -> int:
+        self.book.last_seq = seq
+        return 0
+
+    def _set_alarm(self, queue: Queue) -> None:
+        """Note when the next delayed message of a queue becomes ready."""
+        uid, before_ms = queue.uid, self._alarm_ms.get(queue.uid)
+        when_ms = None if queue.held is None else queue.held.times.next_ms()
+        if when_ms == before_ms:
+            return
+        if before_ms is not None:
+            self.alarms.remove(before_ms, uid)
+            del self._alarm_ms[uid]
+        if when_ms is not None:
+            self.alarms.add(when_ms, uid)
+            self._alarm_ms[uid] = when_ms
+
+
+def _grant_fresh(lease: Lease, most: int, room_bytes: int, at_least: int) -> Batch:
+    """Move messages that lie in packs from their queue under a lease."""
+    queue, fifo = lease.queue, lease.queue.fifo
+    runs, marks = fifo.beside(most)
+    before_bytes = fifo.size_bytes
+    batch = fifo.take(most, room_bytes, at_least)
+    count = batch.count
+    if count < most:
+        if not count:
+            return batch
+        end = batch.first_id + count
+        runs = tuple(run for run in runs if run[0] < end)
+        marks = tuple(mark for mark in marks if mark[0] < end)
+    size_bytes = before_bytes - fifo.size_bytes
+    lease.parts.append((batch, runs, marks))
+    lease.count += count
+    lease.size_bytes += size_bytes
+    queue.free_messages -= count
+    queue.free_bytes -= size_bytes
+    return batch
+
+
+def _grant_mixed(lease: Lease, most: int, room_bytes: int) -> list[Batch]:
+    """Move ready messages under a lease, of which some were given back before."""
+    queue, held = lease.queue, lease.queue.hold()
+    fifo = queue.fifo
+    batches: list[Batch] = []
+    batch: Batch
+    while most and queue.ready:
+        first_id = held.first_ready()
+        at_least, before_bytes = 0 if batches else 1, lease.size_bytes
+        if first_id is None or (fifo.count and fifo.first_id < first_id):
+            limit = most if first_id is None else min(most, first_id - fifo.first_id)
+            batch = _grant_fresh(lease, limit, room_bytes, at_least)
+        else:
+            returned = held.take(most, room_bytes, at_least)
+            lease.add(returned)
+            batch = returned
+        if not batch.count:
+            break
+        batches.append(batch)
+        most -= batch.count
+        room_bytes -= lease.size_bytes - before_bytes + PIECE_BYTES * len(batch.packs)
+    return batches
+
+
+def _put(queue: Queue, message: Message, place: int, due_ms: int) -> None:
+    """Let a message that the queue has already be ready, delayed or dead."""
+    held = queue.hold()
+    if place == records.READY_HERE:
+        held.add_ready(message)
+    elif place == records.DELAYED:
+        held.add_delayed(message, due_ms)
+    else:
+        held.dead[message.message_id] = message

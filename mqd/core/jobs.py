@@ -1,0 +1,295 @@
+"""The life of a job: leases, and what becomes of messages that were delivered.
+
+As in `mqd.core.broker`, a command is planned, then applied. Leasing is one pass, `lease`,
+as taking is. Time passes by `plan_expiry`: it finds the leases whose deadline has come and
+the delayed messages whose time has, and makes records of them; so it has to be called, and
+its records applied, before the commands of a moment are planned. Nothing else looks at a
+clock, and applying the same records gives the same state.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from mqd.core import job_records as records
+from mqd.core.dead_letters import Redrive, Yard
+from mqd.core.held import MAX_REASON_CHARS, Message, Owner, Runs, runs_of
+from mqd.core.job_state import JobState
+from mqd.core.leases import Claim, Lease
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mqd.core.fifo import Batch
+    from mqd.core.queue import Queue
+    from mqd.core.records import Record
+
+
+class Jobs:
+    """The leases of a broker, and the messages that come back from them.
+
+    Args:
+        by_name: the broker's queues.
+        by_uid: the same by number.
+    """
+
+    def __init__(self, by_name: dict[str, Queue], by_uid: dict[int, Queue]) -> None:
+        self.epoch = 0
+        """How many times the server was started; set before the first lease."""
+        self.state = JobState(by_uid)
+        self._by_name = by_name
+        self._by_uid = by_uid
+        self._book = self.state.book
+
+    def __len__(self) -> int:
+        """Tell how many leases there are."""
+        return len(self._book.by_seq)
+
+    # Commands
+
+    def lease(
+        self,
+        queue: Queue,
+        most: int,
+        room_bytes: int,
+        deadline_ms: int,
+        owner: Owner,
+        now_ms: int,
+    ) -> tuple[Record, list[Batch]]:
+        """Put the first ready messages of a queue that has some under a lease, in one pass.
+
+        Args:
+            queue: has at least one ready message.
+            most: how many messages at most, at least 1.
+            room_bytes: how large they may be together. The first is taken in any case.
+            deadline_ms: when the lease runs out.
+            owner: who asks.
+            now_ms: when.
+
+        Returns:
+            The record of what was done, `(LEASE, uid, epoch, seq, ...)`; and the messages
+            in batches, in each of which the ids follow each other.
+        """
+        book = self._book
+        seq = book.last_seq + 1
+        lease = Lease(queue, (self.epoch, seq), deadline_ms, owner, now_ms)
+        batches = self.state.grant(lease, most, room_bytes)
+        return (
+            (
+                records.LEASE,
+                queue.uid,
+                self.epoch,
+                seq,
+                lease.count,
+                deadline_ms,
+                owner,
+                now_ms,
+            ),
+            batches,
+        )
+
+    def plan_ack(self, claim: Claim) -> Record:
+        """Plan that messages are done.
+
+        Raises:
+            BrokerError: LEASE_LOST or NOT_LEASED.
+        """
+        lease = self._book.find(claim)
+        ids = claim[2]
+        if ids:
+            ids = _chosen(lease, ids)
+        return (records.ACK, lease.queue.uid, lease.epoch, lease.seq, ids)
+
+    def ack(self, claim: Claim) -> Record:
+        """Carry out that messages are done, in one pass; returns the record of it.
+
+        Raises:
+            BrokerError: LEASE_LOST or NOT_LEASED, and nothing has changed.
+        """
+        lease = self._book.find(claim)
+        ids = claim[2]
+        if ids:
+            ids = _chosen(lease, ids)
+        self.state.finish(lease, ids)
+        return (records.ACK, lease.queue.uid, lease.epoch, lease.seq, ids)
+
+    def plan_extend(self, claim: Claim, deadline_ms: int) -> Record:
+        """Plan another deadline for a whole lease.
+
+        Raises:
+            BrokerError: LEASE_LOST.
+        """
+        lease = self._book.find(claim)
+        return (records.EXTEND, lease.queue.uid, lease.epoch, lease.seq, deadline_ms)
+
+    def plan_nack(
+        self,
+        claim: Claim,
+        now_ms: int,
+        *,
+        reason: str = "",
+        delay_ms: int | None = None,
+        chance: float = 0.0,
+    ) -> Record:
+        """Plan that messages have failed: an attempt each.
+
+        Args:
+            claim: which.
+            now_ms: when.
+            reason: for people.
+            delay_ms: how long they are kept back; None to go by the queue's back-off.
+            chance: from 0 up to 1, drawn by the caller for the back-off's jitter.
+
+        Raises:
+            BrokerError: LEASE_LOST or NOT_LEASED.
+        """
+        lease = self._book.find(claim)
+        retries = lease.queue.retries
+
+        def fate(message: Message) -> tuple[int, int]:
+            attempts = message.attempts + 1
+            if retries.is_spent(attempts, message.losses):
+                return records.DEAD, 0
+            wait_ms = retries.delay_ms(attempts, chance) if delay_ms is None else delay_ms
+            return (records.DELAYED, now_ms + wait_ms) if wait_ms else (records.READY_HERE, 0)
+
+        return self._plan_return(lease, claim[2], (records.NACK, reason, now_ms), fate)
+
+    def plan_hand_back(self, claim: Claim, now_ms: int, *, reason: str = "") -> Record:
+        """Plan that messages take their old places again, at no one's cost.
+
+        Raises:
+            BrokerError: LEASE_LOST or NOT_LEASED.
+        """
+        lease = self._book.find(claim)
+        how = (records.HAND_BACK, reason, now_ms)
+        return self._plan_return(lease, claim[2], how, lambda _: (records.READY_HERE, 0))
+
+    def plan_reject(self, claim: Claim, now_ms: int, *, reason: str = "") -> Record:
+        """Plan that messages are dead.
+
+        Raises:
+            BrokerError: LEASE_LOST or NOT_LEASED.
+        """
+        lease = self._book.find(claim)
+        how = (records.REJECT, reason, now_ms)
+        return self._plan_return(lease, claim[2], how, lambda _: (records.DEAD, 0))
+
+    def plan_gone(self, who: str, now_ms: int, most: int, *, reason: str = "") -> Iterator[Record]:
+        """Plan that somebody has gone: all messages of its leases come back, a loss each.
+
+        Args:
+            who: as `mqd.core.leases.identity_of` tells of an owner.
+            now_ms: when.
+            most: about how many messages at most; a lease is not divided. The caller asks
+                again while `holds(who)`.
+            reason: for people.
+
+        Each record has to be applied before the next one is asked for.
+        """
+        for lease in self._book.of_owner(who, most):
+            if most <= 0:
+                return
+            most -= lease.count
+            yield self._plan_loss(lease, (records.GONE, reason, now_ms))
+
+    def holds(self, who: str) -> bool:
+        """Tell whether somebody has a lease."""
+        return bool(self._book.of_owner(who, 1))
+
+    def leases(self) -> Iterator[Lease]:
+        """Yield all leases, the oldest first. They are for looking at."""
+        yield from self._book.by_seq.values()
+
+    def plan_expiry(self, now_ms: int, most: int) -> Iterator[Record]:
+        """Plan what the passing of time brings.
+
+        Args:
+            now_ms: when.
+            most: about how many messages at most; a lease is not divided. The caller asks
+                again while `next_deadline_ms` is not later than `now_ms`.
+
+        Each record has to be applied before the next one is asked for.
+        """
+        book = self._book
+        while most > 0 and (seq := next(book.times.due(now_ms), None)) is not None:
+            lease = book.by_seq[seq]
+            most -= lease.count
+            yield self._plan_loss(lease, (records.EXPIRED, "", now_ms))
+        while most > 0 and (uid := next(self.state.alarms.due(now_ms), None)) is not None:
+            ids = list(islice(self._by_uid[uid].hold().times.due(now_ms), most))
+            most -= len(ids)
+            yield (records.READY, uid, runs_of(sorted(ids)))
+
+    def next_deadline_ms(self) -> int | None:
+        """When `plan_expiry` has something to do; None for never."""
+        known = (self._book.times.next_ms(), self.state.alarms.next_ms())
+        return min((when_ms for when_ms in known if when_ms is not None), default=None)
+
+    def plan_redrive(
+        self, queue: Queue, now_ms: int, most: int, ids: Runs = ()
+    ) -> tuple[list[Record], int]:
+        """Plan that dead messages are tried again, with new budgets.
+
+        The dead messages of the queue take their old places; dead letters that came to it
+        from other queues go to the end of these. Where one of these is full or not there,
+        its messages stay.
+
+        Args:
+            queue: where the dead are.
+            now_ms: when.
+            most: how many messages at most.
+            ids: which, each once; empty for all, those that died first before others. Ids
+                of other messages, or of none, are passed over.
+
+        Returns:
+            Records, to be applied together; and how many messages they move.
+
+        Raises:
+            BrokerError: QUEUE_NOT_FOUND or QUEUE_FULL, about the first that cannot be moved,
+                where none can be.
+        """
+        return Redrive(queue, self._by_name).plan(now_ms, most, ids)
+
+    def plan_purge_dead(self, queue: Queue) -> Record:
+        """Plan to remove the dead messages of a queue."""
+        return (records.PURGE_DEAD, queue.uid)
+
+    def _plan_loss(self, lease: Lease, how: tuple[str, str, int]) -> Record:
+        retries = lease.queue.retries
+
+        def fate(message: Message) -> tuple[int, int]:
+            is_spent = retries.is_spent(message.attempts, message.losses + 1)
+            return (records.DEAD if is_spent else records.READY_HERE, 0)
+
+        return self._plan_return(lease, (), how, fate)
+
+    def _plan_return(
+        self,
+        lease: Lease,
+        ids: Runs,
+        how: tuple[str, str, int],
+        fate: Callable[[Message], tuple[int, int]],
+    ) -> Record:
+        """Plan that messages leave a lease, each for its own fate."""
+        cause, reason, now_ms = how
+        yard = Yard(lease.queue, self._by_name)
+        by_fate: dict[tuple[int, int], list[int]] = {}
+        messages = lease.part()
+        for message_id in lease.chosen(ids):
+            message = messages[message_id]
+            place = fate(message)
+            if place[0] == records.DEAD:
+                place = yard.place(message)
+            by_fate.setdefault(place, []).append(message_id)
+        parts = tuple((place, runs_of(each), rest) for (place, rest), each in by_fate.items())
+        reason = reason[:MAX_REASON_CHARS]
+        uid = lease.queue.uid
+        return (records.RETURN, uid, lease.epoch, lease.seq, cause, reason, now_ms, parts)
+
+
+def _chosen(lease: Lease, ids: Runs) -> Runs:
+    """Return the ids of a lease that were asked for as a record has them: none for all."""
+    chosen = lease.chosen(ids)
+    return () if len(chosen) == lease.count else runs_of(chosen)

@@ -1,0 +1,246 @@
+"""Leases: messages that somebody works on, until a deadline.
+
+Theory of operation. A lease keeps the packs that it was given as they were taken, so a
+lease of 64 messages that is acknowledged whole costs no more than its own object. Only
+where its messages part ways, or come back, do they get objects of their own
+(`Lease.part`). A lease is named by the server's boot epoch and a sequence number that
+counts up over the broker's life: even where the last leases before a crash were not on
+the disk, and their numbers are given again, the epoch tells them apart.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mqd.core.deadlines import Timetable
+from mqd.core.errors import lease_lost, not_leased
+from mqd.core.held import HeldBatch, Message, Owner, Runs, runs_of
+from mqwire.packs import split_pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mqd.core.fifo import Batch, HeaderRun, Mark
+    from mqd.core.queue import Queue
+    from mqd.core.records import Record
+
+Part: TypeAlias = "tuple[Batch, tuple[HeaderRun, ...], tuple[Mark, ...]]"
+"""Messages as they were taken, and what lay beside them (`Fifo.beside`)."""
+
+Claim: TypeAlias = "tuple[int, int, Runs, str | None]"
+"""What somebody says to hold: epoch, sequence, ids under the lease (empty: all of them; each
+count at least 1, in any order), and who it is (None: not to be judged)."""
+
+
+def identity_of(owner: Owner) -> str:
+    """Tell who an owner is, without what only describes it."""
+    if isinstance(owner, str):
+        return owner
+    identity: str = owner["instance"]
+    return identity
+
+
+class Lease:
+    """Messages under one lease.
+
+    Args:
+        queue: theirs.
+        name: its epoch and number.
+        deadline_ms: when it runs out.
+        owner: who has it.
+        leased_ms: since when.
+
+    It holds nothing at first.
+    """
+
+    __slots__ = (
+        "count",
+        "deadline_ms",
+        "epoch",
+        "leased_ms",
+        "loose",
+        "owner",
+        "parts",
+        "queue",
+        "seq",
+        "size_bytes",
+    )
+
+    def __init__(
+        self, queue: Queue, name: tuple[int, int], deadline_ms: int, owner: Owner, leased_ms: int
+    ) -> None:
+        self.queue = queue
+        self.epoch, self.seq = name
+        self.deadline_ms = deadline_ms
+        self.owner = owner
+        self.leased_ms = leased_ms
+        self.count = self.size_bytes = 0
+        self.parts: list[Part] = []
+        """Messages that were never given back, in packs; counted by whoever puts them in."""
+        self.loose: dict[int, Message] | None = None
+        """The others; None until there was one."""
+
+    @property
+    def who(self) -> str:
+        """Who the owner is."""
+        return identity_of(self.owner)
+
+    def add(self, batch: HeldBatch) -> None:
+        """Take in messages that have objects."""
+        self.count += batch.count
+        self.size_bytes += batch.size_bytes
+        if self.loose is None:
+            self.loose = {}
+        for message in batch.messages:
+            message.deliveries += 1
+            self.loose[message.message_id] = message
+
+    def part(self) -> dict[int, Message]:
+        """Give each message an object, and return them by id. What is leased stays so."""
+        loose = self.loose
+        if loose is None:
+            loose = self.loose = {}
+        for part in self.parts:
+            for message in _messages_of(part):
+                loose[message.message_id] = message
+        self.parts.clear()
+        return loose
+
+    def remove(self, message_id: int) -> Message:
+        """Take a message out."""
+        message = self.part().pop(message_id)
+        self.count -= 1
+        self.size_bytes -= message.size_bytes
+        return message
+
+    def chosen(self, runs: Runs) -> list[int]:
+        """Return ids under the lease, ascending: those of `runs`, all of them if it is empty.
+
+        Raises:
+            BrokerError: NOT_LEASED, with the first id that is not under the lease.
+        """
+        loose = self.part()
+        if not runs:
+            return sorted(loose)
+        wanted: set[int] = set()
+        for first, count in zip(runs[::2], runs[1::2], strict=True):
+            for message_id in range(first, first + count):
+                if message_id not in loose:
+                    raise not_leased(self.epoch, self.seq, message_id)
+                wanted.add(message_id)
+        return sorted(wanted)
+
+    def ids(self) -> Runs:
+        """Return the ids under the lease."""
+        whole = [range(batch.first_id, batch.first_id + batch.count) for batch, _, _ in self.parts]
+        return runs_of(sorted([*(self.loose or ()), *(each for ids in whole for each in ids)]))
+
+    def export(self) -> Record:
+        """Return what makes this lease again, behind kind and queue: see `mqd.core.job_records`."""
+        parts = tuple(
+            (batch.first_id, batch.count, b"".join(batch.packs), runs, marks)
+            for batch, runs, marks in self.parts
+        )
+        loose = tuple(message.export() for message in (self.loose or {}).values())
+        return (
+            self.epoch,
+            self.seq,
+            self.deadline_ms,
+            self.owner,
+            self.leased_ms,
+            self.size_bytes,
+            parts,
+            loose,
+        )
+
+
+def _messages_of(part: Part) -> Iterator[Message]:
+    """Yield messages that lie in packs as objects; this delivery is their first."""
+    batch, runs, marks = part
+    end = batch.first_id + batch.count
+    headers: dict[int, tuple[dict[str, Any], int]] = {}
+    for first, count, values, bytes_each in runs:
+        for message_id in range(max(first, batch.first_id), min(first + count, end)):
+            headers[message_id] = (values, bytes_each)
+    later = list(marks[::-1])
+    pieces = batch.packs
+    if len(pieces) < batch.count:
+        pieces = [piece for pack in pieces for piece in split_pack(pack)]
+    for message_id, piece in enumerate(pieces, batch.first_id):
+        while len(later) > 1 and later[-2][0] <= message_id:
+            later.pop()
+        values_or_none, header_bytes = headers.get(message_id, (None, 0))
+        message = Message(message_id, piece, values_or_none, header_bytes, later[-1][1])
+        message.deliveries = 1
+        yield message
+
+
+class LeaseBook:
+    """All leases of a broker: by number, by owner and by deadline."""
+
+    __slots__ = ("_by_owner", "by_seq", "last_seq", "times")
+
+    def __init__(self) -> None:
+        self.by_seq: dict[int, Lease] = {}
+        self.last_seq = 0
+        """The highest number that was given."""
+        self.times: Timetable[int] = Timetable()
+        """The numbers by deadline."""
+        self._by_owner: dict[str, dict[int, None]] = {}
+
+    def open(self, lease: Lease) -> None:
+        """Take in a lease."""
+        seq, owner = lease.seq, lease.owner
+        self.by_seq[seq] = lease
+        self.times.add(lease.deadline_ms, seq)
+        who = owner if type(owner) is str else lease.who
+        held = self._by_owner.get(who)
+        if held is None:
+            self._by_owner[who] = {seq: None}
+        else:
+            held[seq] = None
+
+    def close(self, lease: Lease) -> None:
+        """Forget a lease that holds nothing any more."""
+        seq, owner = lease.seq, lease.owner
+        del self.by_seq[seq]
+        self.times.remove(lease.deadline_ms, seq)
+        who = owner if type(owner) is str else lease.who
+        held = self._by_owner[who]
+        del held[seq]
+        if not held:
+            del self._by_owner[who]
+
+    def extend(self, lease: Lease, deadline_ms: int) -> None:
+        """Give a lease another deadline."""
+        self.times.remove(lease.deadline_ms, lease.seq)
+        lease.deadline_ms = deadline_ms
+        self.times.add(deadline_ms, lease.seq)
+
+    def close_all(self, queue: Queue) -> None:
+        """Forget the leases of a queue."""
+        for lease in [lease for lease in self.by_seq.values() if lease.queue is queue]:
+            self.close(lease)
+
+    def of_owner(self, who: str, most: int) -> list[Lease]:
+        """Return leases that somebody holds, `most` of them at most."""
+        return [self.by_seq[seq] for seq in islice(self._by_owner.get(who, ()), most)]
+
+    def find(self, claim: Claim) -> Lease:
+        """Return the lease that somebody says to hold.
+
+        Raises:
+            BrokerError: LEASE_LOST, with `why`: `unknown` was never given, `stale` has the
+                number of a live lease and another epoch, `over` was settled or lost,
+                `foreign` is somebody else's.
+        """
+        epoch, seq, _, who = claim
+        lease = self.by_seq.get(seq)
+        if lease is None:
+            raise lease_lost(epoch, seq, "unknown" if seq > self.last_seq else "over")
+        if lease.epoch != epoch:
+            raise lease_lost(epoch, seq, "stale")
+        if who is not None and who != lease.who:
+            raise lease_lost(epoch, seq, "foreign")
+        return lease

@@ -1,0 +1,682 @@
+"""The life of jobs against a plain model: a dictionary of messages, and time as an input.
+
+A second broker is fed with the records alone, as they come off a disk, and has to be equal
+after every step; crashes and snapshots put it, or what it exports, in the place of the first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from mqd.core import job_records, records
+from mqd.core.broker import Bounds, Broker
+from mqd.core.errors import BrokerError
+from mqd.core.fifo import ANY_SIZE
+from mqd.core.held import MAX_HISTORY, HeldBatch, ids_of, runs_of
+from mqd.store.recordlog import decode, encode
+from mqwire.codes import Code
+from mqwire.packs import join_bodies, split_pack
+
+BOUNDS = Bounds(max_messages=9, max_bytes=120, max_queues=3)
+NAMES = st.sampled_from("abc")
+OWNERS = st.sampled_from(["w1", {"instance": "w2", "peer": "10.0.0.2"}])
+OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "dead_letter": NAMES,
+        "max_messages": st.integers(2, 9),
+        "max_attempts": st.integers(1, 3),
+        "max_worker_losses": st.integers(1, 2),
+        "backoff": st.sampled_from(["fixed", "linear", "exponential"]),
+        "backoff_seconds": st.sampled_from([0.5, 2]),
+        "backoff_cap_seconds": st.sampled_from([3, 60]),
+        "backoff_jitter": st.sampled_from([0.0, 0.5]),
+    },
+)
+
+
+@dataclass
+class Job:
+    piece: bytes
+    headers: dict[str, Any] | None
+    size_bytes: int
+    pushed_ms: int
+    state: str = "ready"
+    deliveries: int = 0
+    attempts: int = 0
+    losses: int = 0
+    due_ms: int = 0
+    causes: tuple[str, ...] = ()
+    origin: tuple[str, int] | None = None
+
+    def seen(self):
+        return (
+            self.state, self.piece, self.headers, self.deliveries, self.attempts, self.losses,
+            self.due_ms, self.causes, self.origin,
+        )  # fmt: skip
+
+
+@dataclass
+class ModelQueue:
+    options: dict[str, Any]
+    jobs: dict[int, Job] = field(default_factory=dict)
+    next_id: int = 1
+    pulled: int = 0
+    acked: int = 0
+    purged: int = 0
+    moved: int = 0
+    pushed: int = 0
+
+    def add(self, job):
+        self.jobs[self.next_id] = job
+        self.next_id += 1
+        self.pushed += 1
+
+    def ids(self, *states):
+        return sorted(number for number, job in self.jobs.items() if job.state in states)
+
+    def has_room(self, count, size_bytes):
+        held = sum(job.size_bytes for job in self.jobs.values())
+        return (
+            len(self.jobs) + count <= self.options["max_messages"]
+            and held + size_bytes <= self.options["max_bytes"]
+        )
+
+    def is_spent(self, job):
+        return (
+            job.attempts >= self.options.get("max_attempts", 99)
+            or job.losses >= self.options.get("max_worker_losses", 99)
+        )  # fmt: skip
+
+    def backoff_ms(self, attempts, chance):
+        kind = self.options.get("backoff")
+        if kind is None:
+            return 0
+        factor = {"fixed": 1, "linear": attempts, "exponential": 2 ** (attempts - 1)}[kind]
+        seconds = min(
+            self.options.get("backoff_seconds", 1) * factor,
+            self.options.get("backoff_cap_seconds", 3600),
+        )
+        return int(1000 * seconds * (1 - self.options.get("backoff_jitter", 0) * chance))
+
+
+@dataclass
+class ModelLease:
+    queue: str
+    ids: set[int]
+    deadline_ms: int
+    who: str
+    epoch: int
+
+
+def held_job(message, state):
+    return (
+        state, message.piece, message.headers, message.deliveries, message.attempts,
+        message.losses, message.due_ms, tuple(entry.cause for entry in message.history),
+        message.origin and (message.origin.queue, message.origin.message_id),
+    )  # fmt: skip
+
+
+def packed(first_id, pack, runs, state, deliveries):
+    for number, piece in enumerate(split_pack(pack), first_id):
+        headers = [run[2] for run in runs if run[0] <= number < run[0] + run[1]]
+        assert len(headers) <= 1
+        values = headers[0] if headers else None
+        yield number, (state, piece, values, deliveries, 0, 0, 0, (), None)
+
+
+def in_queue(queue):
+    """Yield the messages of a queue that are not leased, without changing how they lie there."""
+    for first_id, count, pack, runs, _ in queue.fifo.export():
+        absolute = [(first_id + run[0], *run[1:]) for run in runs]
+        pieces = list(packed(first_id, pack, absolute, "ready", 0))
+        assert len(pieces) == count
+        yield from pieces
+    for state in ("ready", "delayed", "dead") if queue.held else ():
+        for number, message in getattr(queue.held, state).items():
+            assert number == message.message_id
+            yield number, held_job(message, state)
+
+
+def in_lease(lease):
+    """Yield the messages of a lease."""
+    for batch, runs, _ in lease.parts:
+        yield from packed(batch.first_id, b"".join(batch.packs), runs, "leased", 1)
+    for number, message in (lease.loose or {}).items():
+        yield number, held_job(message, "leased")
+
+
+def picture(broker):
+    """Every message of a broker, each in one place."""
+    pairs = [((q.name, number), seen) for q in broker.queues() for number, seen in in_queue(q)]
+    for lease in broker.jobs.leases():
+        jobs = list(in_lease(lease))
+        assert list(ids_of(lease.ids())) == sorted(number for number, _ in jobs)
+        assert len(jobs) == lease.count > 0
+        pairs += (((lease.queue.name, number), seen) for number, seen in jobs)
+    found = dict(pairs)
+    assert len(found) == len(pairs), "a message is in two places"
+    return found
+
+
+def whole_picture(broker, now_ms):
+    leases = {
+        lease.seq: (lease.queue.name, lease.epoch, lease.deadline_ms, lease.owner, lease.ids(),
+                    lease.leased_ms, lease.size_bytes)
+        for lease in broker.jobs.leases()
+    }  # fmt: skip
+    queues = [
+        (q.uid, q.info(now_ms), q.fifo.next_id, q.free_bytes, q.free_messages)
+        for q in broker.queues()
+    ]
+    return picture(broker), leases, queues, broker.clock_ms, broker.jobs.next_deadline_ms()
+
+
+class JobMachine(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.broker, self.shadow = Broker(BOUNDS), Broker(BOUNDS)
+        self.broker.jobs.epoch = self.epoch = 1
+        self.queues: dict[str, ModelQueue] = {}
+        self.leases: dict[int, ModelLease] = {}
+        self.ended: list[tuple[int, int]] = []
+        self.deliveries: dict[bytes, int] = {}
+        self.last_seq = 0
+        self.now_ms = 1_000_000
+        self.bodies = 0
+
+    # Helpers
+
+    @property
+    def jobs(self):
+        return self.broker.jobs
+
+    def follow(self, record):
+        """Feed the second broker with a record as it comes off a disk."""
+        self.shadow.apply_all(decode([encode([record])]))
+
+    def do(self, record):
+        result = self.broker.apply(record)
+        self.follow(record)
+        return result
+
+    def refused(self, code, plan, *arguments, **options):
+        before = whole_picture(self.broker, self.now_ms)
+        try:
+            plan(*arguments, **options)
+        except BrokerError as error:
+            refusal = error
+        else:
+            raise AssertionError(f"{code} was expected")
+        assert refusal.code is code
+        assert whole_picture(self.broker, self.now_ms) == before
+        return refusal
+
+    def planned(self, plan, *arguments, **options):
+        before = whole_picture(self.broker, self.now_ms)
+        made = plan(*arguments, **options)
+        assert whole_picture(self.broker, self.now_ms) == before, "a plan has changed something"
+        return made
+
+    def draw_lease(self, data, is_partly=True):
+        seq = data.draw(st.sampled_from(sorted(self.leases)))
+        lease = self.leases[seq]
+        ids = sorted(lease.ids)
+        if is_partly and data.draw(st.booleans()):
+            ids = data.draw(st.lists(st.sampled_from(ids), min_size=1, unique=True))
+        is_named = len(ids) < len(lease.ids) or data.draw(st.booleans())
+        who = data.draw(st.sampled_from([None, lease.who]))
+        runs = tuple(x for number in ids for x in (number, 1)) if is_named and is_partly else ()
+        return seq, lease, sorted(ids), (lease.epoch, seq, runs, who)
+
+    def end(self, seq, ids):
+        lease = self.leases[seq]
+        lease.ids -= set(ids)
+        if not lease.ids:
+            del self.leases[seq]
+            self.ended.append((lease.epoch, seq))
+
+    def returned(self, seq, ids, cause, delay):
+        """Let messages come back in the model; `delay` tells how long each is kept back."""
+        name = self.leases[seq].queue
+        queue = self.queues[name]
+        target_name = queue.options.get("dead_letter")
+        target = self.queues.get(target_name)
+        for number in sorted(ids):
+            job = queue.jobs[number]
+            job.attempts += cause == "nack"
+            job.losses += cause in ("expired", "gone")
+            job.causes = (*job.causes, cause)[-MAX_HISTORY:]
+            is_dead = cause == "reject" or (cause != "hand_back" and queue.is_spent(job))
+            wait_ms = delay(job)
+            if is_dead and target and target.has_room(1, job.size_bytes):
+                del queue.jobs[number]
+                queue.moved += 1
+                self.arrive(target, job, (name, number))
+            elif is_dead:
+                job.state = "dead"
+            elif wait_ms:
+                job.state, job.due_ms = "delayed", self.now_ms + wait_ms
+            else:
+                job.state = "ready"
+        self.end(seq, ids)
+
+    def arrive(self, target, job, origin):
+        job.origin, job.state, job.attempts, job.losses = origin, "ready", 0, 0
+        job.pushed_ms = self.now_ms
+        target.add(job)
+
+    def lost(self, seq, cause):
+        self.returned(seq, list(self.leases[seq].ids), cause, lambda _: 0)
+
+    # Time
+
+    @rule(seconds=st.sampled_from([0.0, 0.3, 1, 2, 5, 40]), most=st.integers(1, 4))
+    def pass_time(self, seconds, most):
+        self.now_ms += int(seconds * 1000)
+        while (due_ms := self.jobs.next_deadline_ms()) is not None and due_ms <= self.now_ms:
+            done = 0
+            for record in self.jobs.plan_expiry(self.now_ms, most):
+                assert done < most
+                done += self.expired(record)
+            assert done
+        assert all(lease.deadline_ms > self.now_ms for lease in self.jobs.leases())
+        assert not list(self.jobs.plan_expiry(self.now_ms, most))
+        for queue in self.queues.values():
+            for number in queue.ids("delayed"):
+                assert queue.jobs[number].due_ms > self.now_ms
+
+    def expired(self, record):
+        if record[0] == job_records.RETURN:
+            seq = record[3]
+            due_ms = self.leases[seq].deadline_ms
+            assert due_ms == min(lease.deadline_ms for lease in self.leases.values())
+            assert due_ms <= self.now_ms
+            self.lost(seq, "expired")
+        else:
+            assert record[0] == job_records.READY
+            name = next(q.name for q in self.broker.queues() if q.uid == record[1])
+            for number in ids_of(record[2]):
+                job = self.queues[name].jobs[number]
+                assert (job.state, job.due_ms <= self.now_ms) == ("delayed", True)
+                job.state, job.due_ms = "ready", 0
+        return self.do(record)
+
+    # Queues
+
+    @initialize(
+        options=OPTIONS,
+        counts=st.lists(st.integers(1, 3), max_size=3),
+        room=st.sampled_from([0, 2]),
+        data=st.data(),
+    )
+    def begin(self, options, counts, room, data):
+        if room:
+            self.create("b", {"max_messages": room})
+        self.create("a", {"dead_letter": "b", **options})
+        for count in counts if self.queues else ():
+            self.push(data, count, [None, {"k": 1}, None])
+
+    @rule(name=NAMES, options=OPTIONS)
+    def create(self, name, options):
+        target, following = options.get("dead_letter"), options.get("dead_letter")
+        while following is not None and following != name:
+            known = self.queues.get(following)
+            following = known and known.options.get("dead_letter")
+        plan = self.broker.plan_creation
+        if name in self.queues:
+            self.refused(Code.QUEUE_EXISTS, plan, name, options, self.now_ms)
+            return
+        if following == name:
+            self.refused(Code.OUT_OF_RANGE, plan, name, options, self.now_ms)
+            return
+        wanted = {name} | ({target} - {None})
+        assert len(wanted | set(self.queues)) <= BOUNDS.max_queues
+        for record in self.planned(plan, name, options, self.now_ms):
+            self.do(record)
+        defaults = {"max_messages": BOUNDS.max_messages, "max_bytes": BOUNDS.max_bytes}
+        if target is not None and target not in self.queues:
+            self.queues[target] = ModelQueue(defaults)
+        self.queues[name] = ModelQueue({**defaults, **options})
+
+    @precondition(lambda self: self.queues)
+    @rule(data=st.data(), doubt=st.integers(0, 4))
+    def delete(self, data, doubt):
+        if doubt:
+            return
+        name = data.draw(st.sampled_from(sorted(self.queues)))
+        removed = self.do(self.planned(self.broker.plan_delete, name))
+        assert removed == len(self.queues.pop(name).jobs)
+        for seq in [seq for seq, lease in self.leases.items() if lease.queue == name]:
+            self.end(seq, list(self.leases[seq].ids))
+
+    @precondition(lambda self: self.queues)
+    @rule(data=st.data(), is_dead=st.booleans(), doubt=st.integers(0, 2))
+    def purge(self, data, is_dead, doubt):
+        if doubt:
+            return
+        name = data.draw(st.sampled_from(sorted(self.queues)))
+        queue = self.queues[name]
+        if is_dead:
+            record, states = self.jobs.plan_purge_dead(self.broker.queue(name)), ("dead",)
+        else:
+            record, states = self.broker.plan_purge(name), ("ready", "delayed")
+        numbers = queue.ids(*states)
+        assert self.do(record) == len(numbers)
+        queue.purged += len(numbers)
+        for number in numbers:
+            del queue.jobs[number]
+
+    # Messages
+
+    @precondition(lambda self: self.queues)
+    @rule(
+        data=st.data(),
+        count=st.integers(1, 4),
+        headers=st.lists(st.sampled_from([None, {"k": 1}, {"h": 2}]), min_size=4, max_size=4),
+    )
+    def push(self, data, count, headers):
+        name = data.draw(st.sampled_from(sorted(self.queues)))
+        queue = self.queues[name]
+        self.bodies += count
+        pieces = [join_bodies([f"{number:04}"]) for number in range(self.bodies, self.bodies + 4)]
+        self.bodies += 4
+        pieces, headers = pieces[:count], headers[:count]
+        runs = tuple((i, 1, values, 4) for i, values in enumerate(headers) if values)
+        size = sum(map(len, pieces)) + 4 * len(runs)
+        arguments = (name, count, b"".join(pieces), runs, self.now_ms)
+        if not queue.has_room(count, size):
+            self.refused(Code.QUEUE_FULL, self.broker.plan_push, *arguments)
+            return
+        assert self.do(self.planned(self.broker.plan_push, *arguments)) == queue.next_id
+        for piece, values in zip(pieces, headers, strict=True):
+            job = Job(piece, values, len(piece) + (4 if values else 0), self.now_ms)
+            queue.add(job)
+
+    def first_ready(self, data, most):
+        names = sorted(name for name, queue in self.queues.items() if queue.ids("ready"))
+        name = data.draw(st.sampled_from(names))
+        queue = self.queues[name]
+        return name, queue, queue.ids("ready")[:most]
+
+    def check_batch(self, queue, batch):
+        pieces = [piece for pack in batch.packs for piece in split_pack(pack)]
+        numbers = range(batch.first_id, batch.first_id + batch.count)
+        headers = batch.headers or [None] * batch.count
+        expected = [queue.jobs[number] for number in numbers]
+        assert [(job.piece, job.headers) for job in expected] == list(
+            zip(pieces, headers, strict=True)
+        )
+        if isinstance(batch, HeldBatch):
+            assert [message.message_id for message in batch.messages] == list(numbers)
+        return list(numbers)
+
+    @precondition(lambda self: any(queue.ids("ready") for queue in self.queues.values()))
+    @rule(data=st.data(), most=st.integers(1, 6), room=st.sampled_from([ANY_SIZE, 0, 14, 25, 40]))
+    def pull(self, data, most, room):
+        name, queue, wanted = self.first_ready(data, most)
+        real = self.broker.queue(name)
+        batch = self.broker.take(real, most, room)
+        numbers = self.check_batch(queue, batch)
+        assert numbers
+        assert numbers == wanted[: len(numbers)]
+        self.follow((records.PULL, real.uid, batch.count))
+        queue.pulled += batch.count
+        for number in numbers:
+            del queue.jobs[number]
+
+    @precondition(lambda self: any(queue.ids("ready") for queue in self.queues.values()))
+    @rule(
+        data=st.data(),
+        most=st.integers(1, 8),
+        room=st.sampled_from([ANY_SIZE, ANY_SIZE, 0, 14, 25, 40]),
+        seconds=st.integers(1, 8),
+        owner=OWNERS,
+    )
+    def lease(self, data, most, room, seconds, owner):
+        name, queue, wanted = self.first_ready(data, most)
+        deadline_ms = self.now_ms + 1000 * seconds
+        real = self.broker.queue(name)
+        record, batches = self.jobs.lease(real, most, room, deadline_ms, owner, self.now_ms)
+        numbers = [number for batch in batches for number in self.check_batch(queue, batch)]
+        assert numbers
+        assert numbers == wanted[: len(numbers)]
+        if room == ANY_SIZE:
+            assert numbers == wanted
+        elif len(numbers) > 1:
+            assert sum(queue.jobs[number].size_bytes for number in numbers) <= room
+        seq = self.last_seq = self.last_seq + 1
+        assert record == (
+            job_records.LEASE, real.uid, self.epoch, seq, len(numbers), deadline_ms, owner,
+            self.now_ms,
+        )  # fmt: skip
+        self.follow(record)
+        who = owner if isinstance(owner, str) else owner["instance"]
+        self.leases[seq] = ModelLease(name, set(numbers), deadline_ms, who, self.epoch)
+        for number in numbers:
+            queue.jobs[number].state = "leased"
+            queue.jobs[number].deliveries += 1
+
+    # Settling
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), is_one_pass=st.booleans())
+    def ack(self, data, is_one_pass):
+        seq, lease, ids, claim = self.draw_lease(data)
+        if is_one_pass:
+            self.follow(self.jobs.ack(claim))
+        else:
+            assert self.do(self.planned(self.jobs.plan_ack, claim)) == len(ids)
+        queue = self.queues[lease.queue]
+        queue.acked += len(ids)
+        for number in ids:
+            del queue.jobs[number]
+        self.end(seq, ids)
+
+    @precondition(lambda self: self.leases)
+    @rule(
+        data=st.data(),
+        delay_ms=st.sampled_from([None, None, 0, 700]),
+        chance=st.sampled_from([0.0, 0.5]),
+    )
+    def nack(self, data, delay_ms, chance):
+        seq, lease, ids, claim = self.draw_lease(data)
+        queue = self.queues[lease.queue]
+        record = self.planned(
+            self.jobs.plan_nack, claim, self.now_ms, reason="bad", delay_ms=delay_ms, chance=chance
+        )
+        self.returned(
+            seq,
+            ids,
+            "nack",
+            lambda job: queue.backoff_ms(job.attempts, chance) if delay_ms is None else delay_ms,
+        )
+        assert self.do(record) == len(ids)
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), is_rejected=st.booleans())
+    def hand_back_or_reject(self, data, is_rejected):
+        seq, _, ids, claim = self.draw_lease(data)
+        plan = self.jobs.plan_reject if is_rejected else self.jobs.plan_hand_back
+        record = self.planned(plan, claim, self.now_ms, reason="so")
+        self.returned(seq, ids, "reject" if is_rejected else "hand_back", lambda _: 0)
+        assert self.do(record) == len(ids)
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), seconds=st.integers(1, 60))
+    def extend(self, data, seconds):
+        _, lease, _, claim = self.draw_lease(data, is_partly=False)
+        lease.deadline_ms = self.now_ms + 1000 * seconds
+        self.do(self.planned(self.jobs.plan_extend, claim, lease.deadline_ms))
+
+    @rule(who=st.sampled_from(["w1", "w2", "w3"]), most=st.integers(1, 3))
+    def gone(self, who, most):
+        held = [seq for seq, lease in self.leases.items() if lease.who == who]
+        assert self.jobs.holds(who) == bool(held)
+        while self.jobs.holds(who):
+            for record in self.jobs.plan_gone(who, self.now_ms, most):
+                assert self.leases[record[3]].who == who
+                self.lost(record[3], "gone")
+                self.do(record)
+
+    @rule(data=st.data())
+    def wrong_claim(self, data):
+        cases = [("unknown", (self.epoch, self.last_seq + 1, (), None))]
+        if self.ended:
+            cases.append(("over", (*data.draw(st.sampled_from(self.ended)), (), None)))
+        for seq, lease in self.leases.items():
+            cases.append(("stale", (lease.epoch + 1, seq, (), lease.who)))
+            cases.append(("foreign", (lease.epoch, seq, (), "somebody")))
+            outside = {1, max(lease.ids) + 1} - lease.ids
+            runs = [(min(lease.ids), 20), *((number, 1) for number in outside)]
+            cases.extend((None, (lease.epoch, seq, run, None)) for run in runs)
+        why, claim = data.draw(st.sampled_from(cases))
+        jobs, now_ms = self.jobs, self.now_ms
+        plans = [
+            (jobs.plan_ack, claim),
+            (jobs.ack, claim),
+            (jobs.plan_nack, claim, now_ms),
+            (jobs.plan_hand_back, claim, now_ms),
+            (jobs.plan_reject, claim, now_ms),
+        ]
+        if why is None:
+            error = self.refused(Code.NOT_LEASED, *data.draw(st.sampled_from(plans)))
+            assert error.details["id"] not in self.leases[claim[1]].ids
+        else:
+            plans.append((jobs.plan_extend, claim, now_ms + 5))
+            error = self.refused(Code.LEASE_LOST, *data.draw(st.sampled_from(plans)))
+            assert error.details == {"lease": [claim[0], claim[1]], "why": why}
+
+    def redrivable(self, name):
+        return [
+            number
+            for number, job in self.queues[name].jobs.items()
+            if job.state == "dead" or (job.state == "ready" and job.origin)
+        ]
+
+    @precondition(lambda self: self.queues)
+    @rule(data=st.data(), most=st.integers(1, 5), is_chosen=st.booleans())
+    def redrive(self, data, most, is_chosen):
+        names = [name for name in sorted(self.queues) if self.redrivable(name)]
+        name = data.draw(st.sampled_from(names or sorted(self.queues)))
+        queue, real = self.queues[name], self.broker.queue(name)
+        candidates = self.redrivable(name)
+        chosen = ()
+        if is_chosen:
+            numbers = st.sampled_from(sorted({*queue.jobs, 1, 99}))
+            chosen = data.draw(st.lists(numbers, min_size=1, unique=True))
+        runs = runs_of(sorted(chosen))
+        movable = [n for n in candidates if not chosen or n in chosen]
+        try:
+            found, count = self.planned(self.jobs.plan_redrive, real, self.now_ms, most, runs)
+        except BrokerError as error:
+            assert movable
+            job = queue.jobs[min(movable)]
+            assert error.code in (Code.QUEUE_FULL, Code.QUEUE_NOT_FOUND)
+            for number in movable:
+                job = queue.jobs[number]
+                assert job.state == "ready"
+                target = self.queues.get(job.origin[0])
+                assert target is None or not target.has_room(1, job.size_bytes)
+            return
+        assert count <= most
+        assert bool(count) == bool(movable)
+        done = 0
+        for record in found:
+            done += self.do(record)
+            for number in ids_of(record[2]):
+                assert number in movable
+                job = queue.jobs[number]
+                job.attempts = job.losses = 0
+                if job.state == "dead":
+                    assert record[3] == real.uid
+                    job.state = "ready"
+                    continue
+                target = self.queues[job.origin[0]]
+                assert target.has_room(1, job.size_bytes)
+                del queue.jobs[number]
+                queue.moved += 1
+                self.arrive(target, job, None)
+        assert done == count
+
+    # Crashes
+
+    @rule(is_snapshot=st.booleans())
+    def crash_and_recover(self, is_snapshot):
+        self.broker = self.shadow
+        exported = decode([encode(self.broker.export())])
+        self.shadow = Broker(BOUNDS)
+        self.shadow.apply_all(exported)
+        if is_snapshot:
+            again = Broker(BOUNDS)
+            again.apply_all(exported)
+            self.broker = again
+        self.epoch += 1
+        self.jobs.epoch = self.epoch
+
+    # Invariants
+
+    @invariant()
+    def the_broker_is_as_the_model(self):
+        expected = {
+            (name, number): job.seen()
+            for name, queue in self.queues.items()
+            for number, job in queue.jobs.items()
+        }
+        found = picture(self.broker)
+        assert found == expected
+        pieces = [seen[1] for seen in found.values()]
+        assert len(set(pieces)) == len(pieces), "a message is there twice"
+        for seen in found.values():
+            assert seen[3] >= self.deliveries.get(seen[1], 0), "a delivery count has fallen"
+            self.deliveries[seen[1]] = seen[3]
+
+    @invariant()
+    def counts_add_up(self):
+        for name, queue in self.queues.items():
+            info = self.broker.queue(name).info(self.now_ms)
+            for state in ("ready", "delayed", "leased", "dead"):
+                assert info[state] == len(queue.ids(state))
+            for counter in ("pushed", "pulled", "acked", "purged", "moved"):
+                assert info[counter] == getattr(queue, counter), counter
+            there = info["ready"] + info["delayed"] + info["leased"] + info["dead"]
+            gone = info["pulled"] + info["acked"] + info["purged"] + info["moved"]
+            assert info["pushed"] == gone + there
+            ready = [queue.jobs[number] for number in queue.ids("ready")]
+            assert info["bytes"] == sum(job.size_bytes for job in ready)
+            if ready:
+                age_ms = self.now_ms - min(job.pushed_ms for job in ready)
+                assert 0 <= round(info["oldest_age_seconds"] * 1000) - age_ms <= 100
+            else:
+                assert info["oldest_age_seconds"] is None
+
+    @invariant()
+    def leases_are_as_the_model(self):
+        assert len(self.jobs) == len(self.leases)
+        for lease in self.jobs.leases():
+            model = self.leases[lease.seq]
+            assert (lease.queue.name, set(ids_of(lease.ids())), lease.deadline_ms, lease.epoch) == (
+                model.queue,
+                model.ids,
+                model.deadline_ms,
+                model.epoch,
+            )
+
+    @invariant()
+    def records_alone_give_the_same_state(self):
+        assert whole_picture(self.shadow, self.now_ms) == whole_picture(self.broker, self.now_ms)
+
+
+JobMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+TestJobs = JobMachine.TestCase

@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+import pytest
+
+from mqd.core import job_records
+from mqd.core.fifo import ANY_SIZE
+from mqd.core.held import HeldBatch, ids_of
+from mqd.core.leases import identity_of
+from mqd.core.queue import Waiter
+from mqwire.codes import Code
+from mqwire.packs import join_bodies
+from support.jobs import Desk, refusal, texts_of
+
+WORKER = {"instance": "w1", "user": "lab", "peer": "10.0.0.9:1"}
+
+
+@pytest.fixture
+def desk():
+    return Desk()
+
+
+# Leasing
+
+
+def test_a_lease_is_a_record_and_the_packs_as_they_came(desk):
+    pack = join_bodies("abc")
+    desk.do(desk.broker.plan_push("jobs", 3, pack, (), 5))
+    record, batches = desk.jobs.lease(desk.broker.queue("jobs"), 64, ANY_SIZE, 30_000, WORKER, 1000)
+    assert record == (job_records.LEASE, 1, 7, 1, 3, 30_000, WORKER, 1000)
+    (batch,) = batches
+    assert batch.packs[0] is pack
+    assert desk.counts() == {"leased": 3}
+    assert len(desk.jobs) == 1
+    assert desk.jobs.next_deadline_ms() == 30_000
+
+
+def test_numbers_of_leases_rise_and_are_not_used_twice_after_an_export(desk):
+    desk.push("a", "b")
+    first, _ = desk.lease()
+    desk.jobs.ack((7, first, (), None))
+    other = desk.rebuilt(is_exported=True)
+    record, _ = other.jobs.lease(other.queue("jobs"), 1, ANY_SIZE, 9, "w1", 0)
+    assert record[2:4] == (8, first + 1)
+
+
+def test_a_lease_takes_what_room_there_is_and_one_in_any_case(desk):
+    desk.push("aaaa", "bbbb", "cccc")
+    _, batches = desk.lease(3, room=2 * 5 + 5)
+    assert texts_of(batches) == ["aaaa", "bbbb"]
+    _, batches = desk.lease(3, room=0)
+    assert texts_of(batches) == ["cccc"]
+
+
+def test_returned_messages_come_before_what_was_never_delivered(desk):
+    desk.push(*"abcde")
+    seq, _ = desk.lease(3)
+    desk.hand_back(seq, 1, 1, 3, 1)
+    _, batches = desk.lease(9)
+    assert [(batch.first_id, batch.count) for batch in batches] == [(1, 1), (3, 1), (4, 2)]
+    assert [type(batch) is HeldBatch for batch in batches] == [True, True, False]
+    assert batches[0].messages[0].deliveries == 2
+    assert texts_of(batches) == ["a", "c", "d", "e"]
+
+
+def test_room_is_shared_by_returned_and_other_messages(desk):
+    desk.push("aaaa", "bbbb", "cccc")
+    seq, _ = desk.lease(1)
+    desk.hand_back(seq)
+    _, batches = desk.lease(9, room=2 * 10)
+    assert texts_of(batches) == ["aaaa", "bbbb"]
+    desk.hand_back(2)
+    _, batches = desk.lease(9, room=10)
+    assert texts_of(batches) == ["aaaa"]
+
+
+def test_headers_that_do_not_fit_behind_a_returned_message_stay(desk):
+    desk.push("a")
+    desk.push("b", headers=((0, 1, {"k": 1}, 30),))
+    seq, _ = desk.lease(1)
+    desk.hand_back(seq)
+    _, batches = desk.lease(9, room=40)
+    assert texts_of(batches) == ["a"]
+
+
+def test_headers_and_push_times_follow_a_message_through_its_returns(desk):
+    desk.push("a", "b", headers=((1, 1, {"n": 1}, 3),), now_ms=0)
+    desk.push("c", "d", headers=((0, 2, {"m": 2}, 3),), now_ms=5000)
+    desk.push("e", now_ms=9000)
+    seq, _ = desk.lease(3, now_ms=9000)
+    desk.hand_back(seq)
+    held = desk.broker.queue("jobs").held.ready
+    found = [(m.message_id, m.headers, m.header_bytes, m.pushed_ms) for m in held.values()]
+    assert found == [(1, None, 0, 0), (2, {"n": 1}, 3, 0), (3, {"m": 2}, 3, 5000)]
+    _, batches = desk.lease(3)
+    assert batches[0].headers == [None, {"n": 1}, {"m": 2}]
+    (lease,) = desk.jobs.leases()
+    assert list(ids_of(lease.ids())) == [1, 2, 3]
+
+
+def test_an_unleased_pull_takes_returned_messages_too(desk):
+    desk.push(*"abcd")
+    seq, _ = desk.lease(3)
+    desk.hand_back(seq, 1, 1, 3, 1)
+    assert desk.texts() == ["a", "c", "d"]
+    info = desk.info()
+    assert (info["pulled"], info["leased"], info["bytes"]) == (3, 1, 0)
+    assert desk.broker.queue("jobs").outside == 1
+
+
+def test_one_record_may_pull_returned_and_other_messages(desk):
+    desk.push(*"abc")
+    seq, _ = desk.lease(1)
+    desk.hand_back(seq)
+    assert desk.do((4, 1, 3)) == 3
+    assert desk.do((4, 1, 1)) == 0, "what is not there is not waited for"
+    assert desk.counts() == {}
+
+
+def test_those_who_wait_get_returned_messages(desk):
+    desk.push("a")
+    seq, _ = desk.lease()
+    queue = desk.broker.queue("jobs")
+    queue.waiters[Waiter(1, ANY_SIZE)] = None
+    assert list(desk.broker.serve(queue)) == []
+    desk.hand_back(seq)
+    ((batch, _),) = desk.broker.serve(queue)
+    assert texts_of([batch]) == ["a"]
+
+
+def test_every_message_counts_for_the_bounds_until_it_is_gone():
+    desk = Desk(max_messages=3, max_bytes=20)
+    desk.push("a", "b")
+    seq, _ = desk.lease(2)
+    desk.push("c")
+    error = refusal(desk.broker.plan_push, "jobs", 1, join_bodies("d"), (), 0)
+    assert error.details == {
+        "queue": "jobs", "bound": "max_messages", "limit": 3, "present": 3, "asked": 1
+    }  # fmt: skip
+    desk.jobs.ack((7, seq, (1, 1), None))
+    error = refusal(desk.broker.plan_push, "jobs", 1, b"x" * 17, (), 0)
+    assert error.details == {
+        "queue": "jobs", "bound": "max_bytes", "limit": 20, "present": 4, "asked": 17
+    }  # fmt: skip
+    desk.broker.plan_push("jobs", 1, b"x" * 16, (), 0)
+
+
+# Settling
+
+
+def test_a_whole_ack_takes_no_message_apart(desk):
+    desk.push(*"abc")
+    seq, _ = desk.lease(3)
+    (lease,) = desk.jobs.leases()
+    record = desk.jobs.ack((7, seq, (), "w1"))
+    assert record == (job_records.ACK, 1, 7, seq, ())
+    assert lease.loose is None
+    assert desk.info()["acked"] == 3
+    assert desk.counts() == {}
+    assert desk.broker.queue("jobs").free_bytes == 1000
+
+
+def test_an_ack_of_all_ids_by_name_is_one_of_the_lease(desk):
+    desk.push(*"abc")
+    seq, _ = desk.lease(3)
+    record = desk.jobs.plan_ack((7, seq, (3, 1, 1, 2), None))
+    assert record[-1] == ()
+
+
+def test_single_messages_are_done_and_the_rest_is_still_leased(desk):
+    desk.push(*"abcd")
+    seq, _ = desk.lease(4)
+    record = desk.jobs.plan_ack((7, seq, (4, 1, 1, 2, 2, 1), None))
+    assert record[-1] == (1, 2, 4, 1), "ids in order, each once"
+    assert desk.do(record) == 3
+    assert desk.counts() == {"leased": 1}
+    assert desk.hand_back(seq) == 1
+    assert desk.texts() == ["c"]
+    assert len(desk.jobs) == 0
+
+
+@pytest.mark.parametrize(
+    "settle",
+    [
+        lambda jobs, claim: jobs.plan_ack(claim),
+        lambda jobs, claim: jobs.ack(claim),
+        lambda jobs, claim: jobs.plan_nack(claim, 0),
+        lambda jobs, claim: jobs.plan_reject(claim, 0),
+        lambda jobs, claim: jobs.plan_hand_back(claim, 0),
+        lambda jobs, claim: jobs.plan_extend(claim, 500),
+    ],
+)
+def test_only_a_live_lease_of_ones_own_can_be_settled(desk, settle):
+    desk.push("a", "b")
+    seq, _ = desk.lease(owner=WORKER)
+    over, _ = desk.lease()
+    desk.jobs.ack((7, over, (), None))
+    cases = {
+        "unknown": (7, 3, (), None),
+        "over": (7, over, (), None),
+        "stale": (6, seq, (), None),
+        "foreign": (7, seq, (), "w2"),
+    }
+    for why, claim in cases.items():
+        error = refusal(settle, desk.jobs, claim)
+        assert error.code is Code.LEASE_LOST
+        assert error.details == {"lease": [claim[0], claim[1]], "why": why}
+        assert f"{claim[0]}-{claim[1]}" in error.message
+    assert desk.counts() == {"leased": 1}
+    settle(desk.jobs, (7, seq, (), "w1"))
+
+
+def test_an_id_that_is_not_under_the_lease_is_named(desk):
+    desk.push(*"abc")
+    seq, _ = desk.lease(2)
+    for ids in ((3, 1), (1, 3), (1, 2, 3, 1)):
+        error = refusal(desk.jobs.plan_ack, (7, seq, ids, None))
+        assert error.code is Code.NOT_LEASED
+        assert error.details == {"lease": [7, seq], "id": 3}
+    assert desk.counts() == {"ready": 1, "leased": 2}
+
+
+def test_an_extension_moves_the_deadline_and_nothing_else(desk):
+    desk.push("a")
+    seq, _ = desk.lease(deadline_ms=100)
+    assert desk.do(desk.jobs.plan_extend((7, seq, (), "w1"), 900)) == 1
+    assert desk.expire(899) == 0
+    assert desk.expire(900) == 1
+
+
+def test_who_an_owner_is():
+    assert identity_of("w1") == identity_of(WORKER) == "w1"
+
+
+# Losses
+
+
+def test_a_lease_runs_out_at_its_deadline_and_not_before(desk):
+    desk.push("a")
+    desk.lease(deadline_ms=100, now_ms=40)
+    assert desk.expire(99) == 0
+    assert desk.expire(100) == 1
+    (message,) = desk.broker.queue("jobs").held.ready.values()
+    assert (message.deliveries, message.attempts, message.losses) == (1, 0, 1)
+    assert message.history == (("w1", 40, 100, "expired", ""),)
+
+
+def test_expiry_comes_in_slices_of_whole_leases(desk):
+    desk.push(*"abcdef")
+    for _ in range(3):
+        desk.lease(2)
+    assert desk.expire(100, most=1) == 2
+    assert desk.expire(100, most=3) == 4
+    assert desk.expire(100) == 0
+
+
+def test_an_owner_who_has_gone_loses_all_leases_in_slices(desk):
+    desk.push(*"abcde")
+    for owner in (WORKER, "w1", "w2", "w1"):
+        desk.lease(owner=owner)
+    jobs = desk.jobs
+    assert [desk.do(r) for r in jobs.plan_gone("w1", 9, 2, reason="no sign of life")] == [1, 1]
+    assert jobs.holds("w1")
+    assert [desk.do(r) for r in jobs.plan_gone("w1", 9, 2)] == [1]
+    assert not jobs.holds("w1")
+    assert list(jobs.plan_gone("w1", 9, 2)) == []
+    assert desk.counts() == {"ready": 4, "leased": 1}
+    message = desk.broker.queue("jobs").held.ready[1]
+    assert (message.attempts, message.losses) == (0, 1)
+    assert message.history == ((WORKER, 0, 9, "gone", "no sign of life"),)
+
+
+def test_a_large_lease_ends_a_slice(desk):
+    desk.push(*"abcd")
+    desk.lease(3)
+    desk.lease(1)
+    assert [desk.do(record) for record in desk.jobs.plan_gone("w1", 9, 2)] == [3]
+
+
+# Deleting and purging
+
+
+def test_the_leases_of_a_deleted_queue_are_lost(desk):
+    desk.push(*"abc")
+    seq, _ = desk.lease()
+    delayed, _ = desk.lease()
+    desk.nack(delayed, delay_ms=50)
+    desk.do(desk.broker.plan_create("other", {}, 0))
+    desk.push("x", name="other")
+    kept, _ = desk.lease(name="other")
+    assert desk.do(desk.broker.plan_delete("jobs")) == 3
+    assert desk.jobs.next_deadline_ms() == 100
+    assert refusal(desk.jobs.plan_ack, (7, seq, (), None)).details["why"] == "over"
+    assert desk.do(desk.jobs.plan_ack((7, kept, (), None))) == 1
+    assert desk.jobs.next_deadline_ms() is None
+
+
+def test_purging_keeps_what_is_leased_and_what_is_dead(desk):
+    desk.push(*"abcde")
+    for _ in range(4):
+        desk.lease()
+    desk.hand_back(1)
+    desk.nack(2, delay_ms=50)
+    desk.reject(3)
+    assert desk.counts() == {"ready": 2, "delayed": 1, "dead": 1, "leased": 1}
+    assert desk.do(desk.broker.plan_purge("jobs")) == 3
+    assert desk.counts() == {"dead": 1, "leased": 1}
+    assert desk.info()["purged"] == 3
+    assert desk.jobs.next_deadline_ms() == 100
+    assert desk.do(desk.jobs.plan_purge_dead(desk.broker.queue("jobs"))) == 1
+    assert desk.info()["purged"] == 4
+    assert desk.broker.queue("jobs").outside == 1
+    assert desk.hand_back(4) == 1
+    assert desk.texts() == ["d"]
+
+
+# Rebuilding
+
+
+@pytest.mark.parametrize("is_exported", [False, True])
+def test_leases_and_all_that_came_of_them_are_rebuilt(is_exported):
+    desk = Desk(dead_letter="dead", max_attempts=2)
+    desk.push(*"abcdef", headers=((0, 6, {"k": 1}, 3),))
+    desk.push(*"gh", now_ms=500)
+    for most in (1, 1, 1, 2, 1):
+        desk.lease(most, owner=WORKER)
+    desk.nack(1, delay_ms=70, reason="try later")
+    desk.hand_back(2)
+    desk.reject(3, reason="never")
+    desk.jobs.ack((7, 4, (4, 1), None))
+    desk.history.append((job_records.ACK, 2, 7, 4, (4, 1)))
+    desk.do(desk.jobs.plan_extend((7, 5, (), None), 999))
+    other = desk.rebuilt(is_exported=is_exported)
+    for name in ("jobs", "dead"):
+        queue, twin = desk.broker.queue(name), other.queue(name)
+        assert twin.info(900) == queue.info(900)
+        assert (twin.free_bytes, twin.fifo.next_id) == (queue.free_bytes, queue.fifo.next_id)
+        for place in ("ready", "delayed", "dead"):
+            messages = getattr(queue.held, place) if queue.held else {}
+            twins = getattr(twin.held, place) if twin.held else {}
+            assert {k: m.export() for k, m in twins.items()} == {
+                k: m.export() for k, m in messages.items()
+            }
+    assert [(x.seq, x.ids(), x.deadline_ms) for x in other.jobs.leases()] == [
+        (x.seq, x.ids(), x.deadline_ms) for x in desk.jobs.leases()
+    ]
+    assert other.jobs.next_deadline_ms() == desk.jobs.next_deadline_ms() == 70
+    assert other.clock_ms == desk.broker.clock_ms
+    assert other.apply(other.jobs.plan_ack((7, 4, (), "w1"))) == 1
+
+
+def test_a_queue_without_leases_is_exported_as_ever(desk):
+    desk.push("a")
+    assert [record[0] for record in desk.broker.export()] == [6, 3, 7]
