@@ -346,8 +346,8 @@ class Config:
         if self.storage.segment_bytes < least:
             sentence = (
                 f"{self.storage.segment_bytes} bytes hold too few frames: with "
-                f"limits.max_frame_bytes at {self.limits.max_frame_bytes} it takes at least {least}; "
-                "lower that, and limits.max_body_bytes, for smaller segments"
+                f"limits.max_frame_bytes at {self.limits.max_frame_bytes} it takes at least "
+                f"{least}; lower that, and limits.max_body_bytes, for smaller segments"
             )
             raise ConfigError([Problem("storage.segment_bytes", sentence)])
         log = self.frame_log

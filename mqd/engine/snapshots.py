@@ -210,8 +210,8 @@ class Snapshotter:
         is_full = self._journal.is_full
         if is_full and not self._was_full:
             _logger.error(
-                "the disk of %s is full: pushes may be refused with STORAGE_FULL, pulls go on; make "
-                "space there, or have messages pulled",
+                "the disk of %s is full: pushes may be refused with STORAGE_FULL, pulls go on; "
+                "make space there, or have messages pulled",
                 self._directory,
             )
         elif self._was_full and not is_full:
