@@ -159,6 +159,8 @@ def _check(files: Files, directory: str, *, is_json: bool) -> int:
     from mqd.store.checking import check as look
 
     checked = look(files, directory)
+    if checked.is_empty and checked.is_sound:
+        _check_meant(files, directory)
     _say(words.check_json(checked) if is_json else words.check_lines(checked))
     if checked.is_sound:
         return EXIT_OK
@@ -239,6 +241,18 @@ def _check_apart(directory: str, destination: str) -> None:
 def _refuse_usage(sentence: str) -> NoReturn:
     click.echo(f"mqd: {sentence}", err=True)
     raise SystemExit(EXIT_USAGE)
+
+
+def _check_meant(files: Files, directory: str) -> None:
+    """Make sure that a directory with nothing of ours in it is not just the wrong one."""
+    from mqd.store import FOLD_LOCK_NAME, LOCK_NAME
+
+    others = set(files.names(directory)) - {LOCK_NAME, FOLD_LOCK_NAME, "frames"}
+    if others:
+        _refuse_usage(
+            f"{directory} holds no data of mqd, and other files ({min(others)}): give the "
+            "directory in which its segment-*.mqj lie; the first line of the server's log names it"
+        )
 
 
 def _check_new(files: Files, destination: str) -> None:

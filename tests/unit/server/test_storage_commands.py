@@ -583,3 +583,11 @@ def test_a_reader_that_goes_away_is_no_failure(data):
         ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
+
+
+def test_another_directory_is_not_taken_for_an_empty_one(tmp_path):
+    (tmp_path / "thesis.txt").write_text("")
+    result = checked(tmp_path)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert f"{tmp_path} holds no data of mqd, and other files (thesis.txt)" in result.stderr
