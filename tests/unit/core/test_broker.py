@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mqd.core import records
+from mqd.core import job_records, records
 from mqd.core.broker import Bounds, Broker
 from mqd.core.errors import BrokerError
 from mqd.core.fifo import ANY_SIZE
@@ -228,3 +228,12 @@ def test_a_queues_own_level_outlives_it(broker):
     assert rebuilt.queue("own").level is Level.ACCEPTED
     assert rebuilt.queue("jobs").level is None
     assert rebuilt.queue("own").info(0) == broker.queue("own").info(0)
+
+
+def test_ids_that_were_passed_over_at_the_end_stay_so(broker):
+    broker.apply(broker.plan_push("jobs", 1, join_bodies("a"), (), 5000))
+    broker.apply((job_records.SKIP, broker.queue("jobs").uid, 3))
+    rebuilt = Broker(BOUNDS)
+    rebuilt.apply_all(broker.export())
+    for each in (broker, rebuilt):
+        assert each.plan_push("jobs", 1, join_bodies("b"), (), 5000)[2] == 5
