@@ -69,6 +69,8 @@ class Removal(NamedTuple):
     level: Level | None = None
 
 
+_MOST_STEPS = 200_000
+
 Event: TypeAlias = "Push | Pull | Removal"
 
 
@@ -227,17 +229,11 @@ class _QueueHistory:
             if body not in self.deliveries and message_id >= removed_below
         }
         groups = self._groups(sorted(missing))
-        self.counts["taken"] += len(missing)
-        for pull in sorted(self.pulls, key=lambda each: each.run):
-            if pull.level is not None:
-                continue
-            able = [group for group in groups if group.ids and group.can_be_by(pull.run)]
-            if able:
-                group = min(able, key=lambda each: each.last_run)
-                del group.ids[: pull.most]
-        for group in groups:
+        pulls = sorted((pull.run, pull.most) for pull in self.pulls if pull.level is None)
+        explained = _explained(groups, tuple(pulls))
+        self.counts["taken"] += sum(len(group.ids) for group in groups[:explained])
+        for group in groups[explained:]:
             for message_id in group.ids:
-                self.counts["taken"] -= 1
                 self.complain("lost", f"{missing[message_id]!r} with id {message_id}")
 
     def _groups(self, missing: list[int]) -> list[_Group]:
@@ -280,6 +276,43 @@ class _Group:
 
     def can_be_by(self, run: int) -> bool:
         return self.first_run <= run <= self.last_run
+
+
+def _explained(groups: list[_Group], pulls: tuple[tuple[int, int], ...]) -> int:
+    """Tell how many of the groups, from the first on, pulls in doubt can have taken.
+
+    Each pull takes from one group, up to as many as it has asked for. All ways to give
+    pulls to groups are tried, up to `_MOST_STEPS`; nobody is accused beyond that.
+
+    Args:
+        groups: in the order of their ids; so both ends of their runs ascend too.
+        pulls: `(run, most)` of each, sorted.
+    """
+    best = 0
+    seen: set[tuple[int, int, tuple[tuple[int, int], ...]]] = set()
+    todo = [(0, len(groups[0].ids), pulls)] if groups else []
+    while todo:
+        index, needed, left = todo.pop()
+        if needed <= 0:
+            index += 1
+            best = max(best, index)
+            if index == len(groups):
+                break
+            first_run = groups[index].first_run
+            left = tuple(pull for pull in left if pull[0] >= first_run)
+            needed = len(groups[index].ids)
+        if (index, needed, left) in seen:
+            continue
+        seen.add((index, needed, left))
+        if len(seen) > _MOST_STEPS:
+            return len(groups)
+        able = [most for run, most in left if groups[index].can_be_by(run)]
+        if sum(able) < needed:
+            continue
+        for place, (run, most) in enumerate(left):
+            if groups[index].can_be_by(run) and (not place or left[place - 1] != (run, most)):
+                todo.append((index, needed - most, left[:place] + left[place + 1 :]))
+    return best
 
 
 def judge(history: Iterable[Event], promised: Level) -> Verdict:

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def make_content() -> dict[str, bytes]:
     files = MemoryFiles()
-    driver = Driver(files, Model())
+    driver = Driver(files, Model(), marker_seconds=3600.0)  # where batches lie is counted on
     driver.do(driver.broker.plan_create("jobs", {}, 1))
     driver.do(driver.push("jobs", "one", "two"))
     driver.fold()

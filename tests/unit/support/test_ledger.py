@@ -50,6 +50,9 @@ SOUND = {
                                in_doubt(1, run=2), pull(4, "d", run=3)],
     "a push in doubt of which a pull in doubt has taken a part": [
         push(0, "a", "b", level=None), in_doubt(1), pull(2, "b", run=2)],
+    "a large pull in doubt and a small one, in whichever order": [
+        push(1, "a", "b", "c", "d", "e"), in_doubt(4), in_doubt(1), pull(2, "b", run=1),
+        pull(6, run=2)],
     "less than promised is gone": [push(1, "a", level=A), push(1, "b", run=2),
                                    pull(1, "b", run=2)],
     "less than promised comes again": [push(1, "a"), pull(1, "a", level=A),
