@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -95,7 +96,8 @@ class _Worker:
 
     def failure(self) -> str | None:
         """Say how it has failed, once it has ended by itself."""
-        status = self.process.wait()
+        self._wait_for_end()
+        status = self._reap()
         if self.end == "done":
             return None
         if self.end == "failed":
@@ -104,16 +106,27 @@ class _Worker:
         text = self._stderr.read().decode(errors="replace")
         return f"a worker has died with status {status}: {text[-2000:]}"
 
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+    def _wait_for_end(self, seconds: float | None = None) -> bool:
+        """Wait until it has ended, without taking note of that: its id stays its own."""
+        handle = os.pidfd_open(self.process.pid)
+        try:
+            return bool(select.select([handle], [], [], seconds)[0])
+        finally:
+            os.close(handle)
+
+    def _reap(self) -> int:
+        """End whatever it has left behind, and then itself: after that the id is anybody's."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)  # whatever it has left behind
+            os.killpg(self.process.pid, signal.SIGKILL)
+        return self.process.wait()
+
+    def stop(self) -> None:
+        if self.process.returncode is None:
+            os.kill(self.process.pid, signal.SIGTERM)
+            if not self._wait_for_end(STOP_SECONDS):
+                os.kill(self.process.pid, signal.SIGKILL)
+                self._wait_for_end()
+            self._reap()
         assert self.process.stdout is not None
         self.process.stdout.close()
         self._stderr.close()
