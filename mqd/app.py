@@ -1,10 +1,10 @@
 """The composition root: config in, a serving process, an exit code out. Floor 4.
 
-Order of starting: the data directory locked and its state recovered, address file looked
-at, journal, frame log, sockets, address file written, the line that says so. Order of
+Order of starting: address file looked at, the data directory locked and its state
+recovered, journal, frame log, sockets, address file written, the line that says so. Order of
 stopping: no new connections, the clients are told, the address file goes, a last snapshot,
 the journal synced, the frame log written out. A second signal hurries it: the snapshot is
-left out. All else is bounded by `mqd.net.server.CLOSE_SECONDS`.
+left out. Clients are waited for as `mqd.net.server` says, the disk as long as it takes.
 
 A server whose journal cannot be written ends at once and answers nothing more.
 """

@@ -38,8 +38,6 @@ OnEnd: TypeAlias = Callable[[Results | CodedError, Level], None]
 Needs: TypeAlias = tuple[int, int]
 """How far the engine's records must have been written, and synced."""
 
-NEEDS_NOTHING: Needs = (0, 0)
-
 
 @dataclass(frozen=True)
 class Snapshot:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mqd.engine.snapshots import Schedule, Snapshotter
-from mqd.engine.storage import NEVER_LSN
+from mqd.engine.storage import NEVER_LSN, nothing
 from mqd.store import (
     FOLD_LOCK_NAME,
     SEGMENT_BYTES,
@@ -81,7 +81,7 @@ class Durable:
     def __init__(
         self, directory: str, broker: Broker, settings: Settings, files: Files | None = None
     ) -> None:
-        self.on_progress: Callable[[], None] = _nothing
+        self.on_progress: Callable[[], None] = nothing
         self._directory = directory
         self._broker = broker
         self._settings = settings
@@ -242,7 +242,3 @@ def _disk_use(directory: str) -> tuple[int, int]:
             continue  # a fold has removed it meanwhile
         segments += segment_number(path.name) is not None
     return segments, size_bytes
-
-
-def _nothing() -> None:
-    """Stand in until somebody wants to know."""

@@ -82,7 +82,7 @@ class MemoryOnly:
     written_lsn = synced_lsn = 0
 
     def __init__(self) -> None:
-        self.on_progress: Callable[[], None] = _nothing
+        self.on_progress: Callable[[], None] = nothing
 
     def append(self, _record: Record, /) -> None:
         """Drop a record."""
@@ -124,5 +124,5 @@ def storage_full(queue: str) -> CodedError:
     )
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Stand in until somebody wants to know."""
