@@ -26,7 +26,7 @@ from mqd.address_file import AddressFile, own_address
 from mqd.config import ConfigError, Problem
 from mqd.core.access import Role
 from mqd.engine.durable import Durable
-from mqd.engine.local import LocalEngine
+from mqd.engine.local import LocalEngine, Settings
 from mqd.net.authenticator import Authenticator
 from mqd.net.frame_log import FrameLog
 from mqd.net.server import Server, Services
@@ -155,8 +155,12 @@ class _Process:
             state.broker,
             state.storage,
             state.clock.now_ms,
-            max_frame_bytes=config.limits.max_frame_bytes,
-            level=LEVELS[config.storage.durability],
+            Settings(
+                max_frame_bytes=config.limits.max_frame_bytes,
+                level=LEVELS[config.storage.durability],
+                grace_ms=round(1000 * config.leases.grace_seconds),
+                epoch=state.storage.epoch,
+            ),
         )
         authenticator = Authenticator(config.auth.users_by_name, checker, tokens)
         services = Services(engine, state.clock, authenticator.authenticate, frame_log)

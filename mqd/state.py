@@ -45,7 +45,8 @@ def open_state(config: Config) -> State:
     queues = config.queues
     broker = Broker(Bounds(queues.max_messages, queues.max_bytes, queues.max_queues))
     if not config.storage.journal:
-        return State(broker, MemoryOnly(), Clock())
+        clock = Clock()
+        return State(broker, MemoryOnly(epoch=clock.now_ms() // 1000), clock)
     storage = _recover(config, broker)
     clock = Clock(broker.clock_ms)
     if clock.ahead_seconds:

@@ -65,6 +65,27 @@ MAX_WAIT_SECONDS: Final = 3600
 MAX_WAITS_PER_CONNECTION: Final = 1024
 """Waiting PULLs of one connection."""
 
+MIN_LEASE_SECONDS: Final = 0.1
+"""Shortest lease: less is over before a worker has seen its messages."""
+
+MAX_LEASE_SECONDS: Final = 7 * 24 * 3600
+"""Longest lease. A worker that needs more extends it."""
+
+MAX_DELAY_SECONDS: Final = 366 * 24 * 3600
+"""Longest time that a message may be kept back."""
+
+MAX_ATTEMPTS: Final = 2**31
+"""Hard bound of the budgets `max_attempts` and `max_worker_losses`."""
+
+MAX_REASON_CHARS: Final = 4096
+"""Why a message was given back: room for a traceback."""
+
+MAX_INSTANCE_CHARS: Final = 64
+"""Characters in the id that a client chooses for itself."""
+
+MAX_KEEPALIVE_SECONDS: Final = 3600
+"""Longest that a client which promises to be heard may be silent."""
+
 MAX_TEXT_CHARS: Final = 256
 """User names, client names and other short texts."""
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from mqwire.codes import Code
 from mqwire.errors import RequestError, StreamError
 from mqwire.levels import LEVELS
-from mqwire.limits import MAX_REQUEST_ID
+from mqwire.limits import MAX_MESSAGES_PER_FRAME, MAX_REQUEST_ID
 from mqwire.names import check_name, check_pattern
 from mqwire.verbs import VERBS, Field, Kind, Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 MAX_SHOWN_CHARS = 64
 
@@ -100,17 +100,51 @@ def _check_options(verb: Verb, options: Mapping[Any, Any]) -> None:
 def _check_value(verb: str, field: Field, value: Any) -> None:
     if type(value) not in field.kind.types:
         raise _wrong_type(verb, field.name, field.kind.words, value)
-    if field.kind in (Kind.COUNT, Kind.SECONDS):
-        if not field.low <= value <= field.high:
-            raise _out_of_range(verb, field, value)
-    elif field.kind is Kind.NAME:
-        check_name(value)
-    elif field.kind is Kind.PATTERN:
-        check_pattern(value)
-    elif field.kind is Kind.TEXT and len(value) > field.high:
-        raise _out_of_range(verb, field, len(value))
-    elif field.kind is Kind.LEVEL and value not in LEVELS:
-        raise _no_level(verb, field, value)
+    check = _CHECKS.get(field.kind)
+    if check is not None:
+        check(verb, field, value)
+
+
+def _check_number(verb: str, field: Field, value: float) -> None:
+    if not field.low <= value <= field.high:
+        raise _out_of_range(verb, field, value)
+
+
+def _check_length(verb: str, field: Field, value: str) -> None:
+    _check_number(verb, field, len(value))
+
+
+def _check_level(verb: str, field: Field, value: str) -> None:
+    _check_word(verb, field, value, tuple(LEVELS))
+
+
+def _check_lease(verb: str, field: Field, value: tuple[Any, ...]) -> None:
+    if len(value) != 2 or not all(map(_is_number, value)):
+        raise _wrong_form(verb, field)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_REQUEST_ID
+
+
+def _check_runs(verb: str, field: Field, runs: tuple[Any, ...]) -> None:
+    """Return if `runs` are runs of ids, no more of them together than a frame has messages."""
+    is_sound = runs and len(runs) % 2 == 0 and all(map(_is_number, runs)) and all(runs)
+    if not is_sound:
+        raise _wrong_form(verb, field)
+    asked = sum(runs[1::2])
+    if asked > MAX_MESSAGES_PER_FRAME:
+        raise RequestError(
+            Code.TOO_MANY_MESSAGES,
+            f"{verb}: {field.name} may name {MAX_MESSAGES_PER_FRAME} messages at most, not {asked}",
+            {
+                "verb": verb,
+                "field": field.name,
+                "low": 1,
+                "high": MAX_MESSAGES_PER_FRAME,
+                "got": asked,
+            },
+        )
 
 
 def _wrong_arity(verb: Verb, length: int) -> RequestError:
@@ -145,14 +179,39 @@ def _out_of_range(verb: str, field: Field, value: float) -> RequestError:
     )
 
 
-def _no_level(verb: str, field: Field, value: str) -> RequestError:
-    known = ", ".join(LEVELS)
+def _wrong_form(verb: str, field: Field) -> RequestError:
+    words = field.kind.words
     return RequestError(
-        Code.OUT_OF_RANGE,
-        f"{verb}: {field.name} must be one of {known}, not {_shown(value)}",
-        {"verb": verb, "field": field.name, "expected": list(LEVELS), "got": _cut(value)},
+        Code.WRONG_TYPE,
+        f"{verb}: {field.name} must be {words}",
+        {"verb": verb, "field": field.name, "expected": words, "got": "another array"},
     )
 
+
+def _check_word(verb: str, field: Field, value: str, words: tuple[str, ...] = ()) -> None:
+    words = words or field.words
+    if value in words:
+        return
+    raise RequestError(
+        Code.OUT_OF_RANGE,
+        f"{verb}: {field.name} must be one of {', '.join(words)}, not {_shown(value)}",
+        {"verb": verb, "field": field.name, "expected": list(words), "got": _cut(value)},
+    )
+
+
+_CHECKS: dict[Kind, Callable[[str, Field, Any], object]] = {
+    Kind.COUNT: _check_number,
+    Kind.SECONDS: _check_number,
+    Kind.NUMBER: _check_number,
+    Kind.NAME: lambda _verb, _field, value: check_name(value),
+    Kind.PATTERN: lambda _verb, _field, value: check_pattern(value),
+    Kind.TEXT: _check_length,
+    Kind.LEVEL: _check_level,
+    Kind.WORD: _check_word,
+    Kind.LEASE: _check_lease,
+    Kind.RUNS: _check_runs,
+}
+"""What is looked at beyond the type."""
 
 _TYPE_WORDS = {
     type(None): "nil",

@@ -21,6 +21,10 @@ class Kind(Enum):
     TEXT = ("a string", (str,))
     COUNT = ("an unsigned integer", (int,))
     SECONDS = ("a number of seconds", (int, float))
+    NUMBER = ("a number", (int, float))
+    WORD = ("a word (a string)", (str,))
+    LEASE = ("a lease (an array of two unsigned integers)", (tuple,))
+    RUNS = ("runs of ids (an array of unsigned integers: first, count, ...)", (tuple,))
     FLAG = ("a boolean", (bool,))
     LEVEL = ("a durability level (a string)", (str,))
     PACK = ("a pack (binary)", (bytes,))
@@ -39,9 +43,10 @@ class Field:
     Args:
         name: its name, in error details and in PROTOCOL.md.
         kind: what it may be.
-        low: the least value (COUNT, SECONDS), inclusive.
-        high: the greatest value (COUNT, SECONDS) or length in characters (TEXT), inclusive.
+        low: the least value (COUNT, SECONDS, NUMBER) or length in characters (TEXT), inclusive.
+        high: the greatest value or length, inclusive.
         is_required: whether the request is refused without it; options never are.
+        words: what a WORD may be.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Field:
     low: float = 0
     high: float = limits.MAX_TEXT_CHARS
     is_required: bool = True
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,26 @@ def _options(*fields: Field) -> dict[str, Field]:
 _QUEUE = Field("queue", Kind.NAME)
 _MAX = Field("max", Kind.COUNT, 1, limits.MAX_MESSAGES_PER_FRAME)
 _DURABILITY = Field("durability", Kind.LEVEL)
+_LEASE = Field("lease", Kind.LEASE)
+_IDS = Field("ids", Kind.RUNS)
+_REASON = Field("reason", Kind.TEXT, 0, limits.MAX_REASON_CHARS)
+_LEASE_SECONDS = (Kind.SECONDS, limits.MIN_LEASE_SECONDS, limits.MAX_LEASE_SECONDS)
+
+BACKOFFS = ("fixed", "linear", "exponential")
+"""How the delay before another attempt grows."""
+
+PURGEABLE = ("waiting", "dead")
+"""What PURGE removes: what is ready or delayed; or what is dead."""
+
+_RETRIES = (
+    Field("dead_letter", Kind.NAME),
+    Field("max_attempts", Kind.COUNT, 1, limits.MAX_ATTEMPTS),
+    Field("max_worker_losses", Kind.COUNT, 1, limits.MAX_ATTEMPTS),
+    Field("backoff", Kind.WORD, words=BACKOFFS),
+    Field("backoff_seconds", Kind.SECONDS, 0, limits.MAX_DELAY_SECONDS),
+    Field("backoff_cap_seconds", Kind.SECONDS, 0, limits.MAX_DELAY_SECONDS),
+    Field("backoff_jitter", Kind.NUMBER, 0, 1),
+)
 
 _ALL = (
     Verb(
@@ -87,6 +113,9 @@ _ALL = (
         _options(
             Field("client", Kind.TEXT),
             Field("version", Kind.COUNT, 0, 2**31),
+            Field("instance", Kind.TEXT, 1, limits.MAX_INSTANCE_CHARS),
+            Field("host", Kind.TEXT),
+            Field("keepalive", Kind.SECONDS, 1, limits.MAX_KEEPALIVE_SECONDS),
         ),
     ),
     Verb(
@@ -97,6 +126,7 @@ _ALL = (
             Field("max_messages", Kind.COUNT, 1, limits.MAX_QUEUE_MESSAGES),
             Field("max_bytes", Kind.COUNT, 1, limits.MAX_QUEUE_BYTES),
             _DURABILITY,
+            *_RETRIES,
             Field("if_missing", Kind.FLAG),
         ),
     ),
@@ -122,9 +152,46 @@ _ALL = (
     ),
     Verb(
         "PULL",
-        "remove the oldest messages and return them",
+        "return the oldest messages: remove them, or keep them under a lease",
         (_QUEUE, _MAX),
-        _options(Field("wait", Kind.SECONDS, 0, limits.MAX_WAIT_SECONDS), _DURABILITY),
+        _options(
+            Field("wait", Kind.SECONDS, 0, limits.MAX_WAIT_SECONDS),
+            Field("lease", *_LEASE_SECONDS),
+            _DURABILITY,
+        ),
+    ),
+    Verb("ACK", "say that leased messages are done", (_LEASE,), _options(_IDS, _DURABILITY)),
+    Verb(
+        "NACK",
+        "give leased messages back",
+        (_LEASE,),
+        _options(
+            _IDS,
+            _REASON,
+            Field("delay", Kind.SECONDS, 0, limits.MAX_DELAY_SECONDS),
+            Field("hand_back", Kind.FLAG),
+            Field("lost", Kind.FLAG),
+            _DURABILITY,
+        ),
+    ),
+    Verb("EXTEND", "let a lease run on", (_LEASE, Field("seconds", *_LEASE_SECONDS))),
+    Verb(
+        "REJECT",
+        "say that leased messages are never to be tried again",
+        (_LEASE,),
+        _options(_IDS, _REASON, _DURABILITY),
+    ),
+    Verb(
+        "REDRIVE",
+        "let dead messages be tried again",
+        (_QUEUE,),
+        _options(_MAX, _IDS),
+    ),
+    Verb(
+        "HOLDERS",
+        "list who holds leases",
+        (Field("pattern", Kind.PATTERN, is_required=False),),
+        _options(_MAX),
     ),
     Verb(
         "WAKE",
@@ -137,7 +204,12 @@ _ALL = (
         (_QUEUE, _MAX),
         _options(Field("skip", Kind.COUNT, 0, limits.MAX_QUEUE_MESSAGES)),
     ),
-    Verb("PURGE", "remove all messages of a queue", (_QUEUE,)),
+    Verb(
+        "PURGE",
+        "remove messages of a queue",
+        (_QUEUE,),
+        _options(Field("state", Kind.WORD, words=PURGEABLE)),
+    ),
     Verb("PING", "ask whether the server answers"),
     Verb("STATS", "show the server's figures"),
     Verb("SNAPSHOT", "make a snapshot of the state now"),

@@ -151,6 +151,21 @@ class QueuesConfig(Section):
 
 
 @dataclass(frozen=True)
+class LeasesConfig(Section):
+    """Who keeps the messages that were pulled under a lease."""
+
+    section: ClassVar[str] = "leases"
+
+    grace_seconds: float = _key(
+        15.0,
+        Seconds(_DAY_SECONDS),
+        "How long a worker whose last connection has broken, or whose server was restarted, has "
+        "to come back before its messages are given to others, even if their lease would run "
+        "on.",
+    )
+
+
+@dataclass(frozen=True)
 class StorageConfig(Section):
     """Where the server keeps what it keeps, and what OK promises."""
 
@@ -329,6 +344,7 @@ class Config:
 
     server: ServerConfig = field(default_factory=ServerConfig)
     queues: QueuesConfig = field(default_factory=QueuesConfig)
+    leases: LeasesConfig = field(default_factory=LeasesConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
     frame_log: FrameLogConfig = field(default_factory=FrameLogConfig)
     auth: AuthConfig = field(default_factory=AuthConfig)
@@ -409,6 +425,7 @@ SECTIONS: Final[dict[str, type[Section]]] = {
     for kind in (
         ServerConfig,
         QueuesConfig,
+        LeasesConfig,
         StorageConfig,
         FrameLogConfig,
         AuthConfig,

@@ -96,6 +96,10 @@ class Broker:
             raise queue_not_found(name)
         return queue
 
+    def by_uid(self, uid: int) -> Queue:
+        """Return the queue of this number, which is there."""
+        return self._by_uid[uid]
+
     def queues(self, pattern: str = "*") -> Iterator[Queue]:
         """Yield the queues whose names fit, sorted by name."""
         for name in sorted(self._by_name):
@@ -206,11 +210,14 @@ class Broker:
         """
         return queue.take(most, room_bytes)
 
-    def serve(self, queue: Queue) -> Iterator[tuple[Batch, Waiter]]:
-        """Hand ready messages to those who wait, in the order in which they came."""
+    def serve(self, queue: Queue) -> Iterator[Waiter]:
+        """Yield those who wait for messages, in the order in which they came.
+
+        Each is off the queue then, and is to be given messages before the next is asked for.
+        """
         while queue.waiters and queue.ready:
             waiter, _ = queue.waiters.popitem(last=False)
-            yield self.take(queue, waiter.most, waiter.room_bytes), waiter
+            yield waiter
 
     def apply_all(self, planned: Iterable[Record]) -> None:
         """Carry records out in their order: how a broker is rebuilt."""

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 MAX_HISTORY: Final = 16
 """Entries of a message's history; past that the oldest go."""
 
-MAX_REASON_CHARS: Final = 1024
-"""Of a reason, in a history; the rest is cut off."""
-
 _SWEEP_LEAST: Final = 64
 
 Owner: TypeAlias = "str | dict[str, Any]"

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from mqd.core import job_records as records
 from mqd.core.dead_letters import Redrive, Yard
-from mqd.core.held import MAX_REASON_CHARS, Message, Owner, Runs, runs_of
+from mqd.core.held import Message, Owner, Runs, runs_of
 from mqd.core.job_state import JobState
 from mqd.core.leases import Claim, Lease
+from mqwire.limits import MAX_REASON_CHARS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,6 +38,8 @@ class Jobs:
     def __init__(self, by_name: dict[str, Queue], by_uid: dict[int, Queue]) -> None:
         self.epoch = 0
         """How many times the server was started; set before the first lease."""
+        self.leases_from_ms = 0
+        """No lease runs out before: holders have time to come back after a restart."""
         self.state = JobState(by_uid)
         self._by_name = by_name
         self._by_uid = by_uid
@@ -88,6 +91,14 @@ class Jobs:
             ),
             batches,
         )
+
+    def find(self, claim: Claim) -> Lease:
+        """Return the lease that somebody says to hold, to look at.
+
+        Raises:
+            BrokerError: LEASE_LOST.
+        """
+        return self._book.find(claim)
 
     def plan_ack(self, claim: Claim) -> Record:
         """Plan that messages are done.
@@ -166,6 +177,14 @@ class Jobs:
         how = (records.HAND_BACK, reason, now_ms)
         return self._plan_return(lease, claim[2], how, lambda _: (records.READY_HERE, 0))
 
+    def plan_lost(self, claim: Claim, now_ms: int, *, reason: str = "") -> Record:
+        """Plan that the worker of messages was lost: a loss each.
+
+        Raises:
+            BrokerError: LEASE_LOST or NOT_LEASED.
+        """
+        return self._plan_loss(self._book.find(claim), (records.GONE, reason, now_ms), claim[2])
+
     def plan_reject(self, claim: Claim, now_ms: int, *, reason: str = "") -> Record:
         """Plan that messages are dead.
 
@@ -213,7 +232,8 @@ class Jobs:
         Each record has to be applied before the next one is asked for.
         """
         book = self._book
-        while most > 0 and (seq := next(book.times.due(now_ms), None)) is not None:
+        lease_ms = now_ms if now_ms >= self.leases_from_ms else 0
+        while most > 0 and (seq := next(book.times.due(lease_ms), None)) is not None:
             lease = book.by_seq[seq]
             most -= lease.count
             yield self._plan_loss(lease, (records.EXPIRED, "", now_ms))
@@ -224,8 +244,11 @@ class Jobs:
 
     def next_deadline_ms(self) -> int | None:
         """When `plan_expiry` has something to do; None for never."""
-        known = (self._book.times.next_ms(), self.state.alarms.next_ms())
-        return min((when_ms for when_ms in known if when_ms is not None), default=None)
+        lease_ms, alarm_ms = self._book.times.next_ms(), self.state.alarms.next_ms()
+        if lease_ms is None:
+            return alarm_ms
+        lease_ms = max(lease_ms, self.leases_from_ms)
+        return lease_ms if alarm_ms is None else min(lease_ms, alarm_ms)
 
     def plan_redrive(
         self, queue: Queue, now_ms: int, most: int, ids: Runs = ()
@@ -256,14 +279,14 @@ class Jobs:
         """Plan to remove the dead messages of a queue."""
         return (records.PURGE_DEAD, queue.uid)
 
-    def _plan_loss(self, lease: Lease, how: tuple[str, str, int]) -> Record:
+    def _plan_loss(self, lease: Lease, how: tuple[str, str, int], ids: Runs = ()) -> Record:
         retries = lease.queue.retries
 
         def fate(message: Message) -> tuple[int, int]:
             is_spent = retries.is_spent(message.attempts, message.losses + 1)
             return (records.DEAD if is_spent else records.READY_HERE, 0)
 
-        return self._plan_return(lease, (), how, fate)
+        return self._plan_return(lease, ids, how, fate)
 
     def _plan_return(
         self,

@@ -95,6 +95,21 @@ class Queue:
         return self.fifo.count if held is None else self.fifo.count + len(held.ready)
 
     @property
+    def delayed(self) -> int:
+        """How many messages wait for a time."""
+        return 0 if self.held is None else len(self.held.delayed)
+
+    @property
+    def dead(self) -> int:
+        """How many messages are dead and have stayed."""
+        return 0 if self.held is None else len(self.held.dead)
+
+    @property
+    def size_bytes(self) -> int:
+        """Encoded bodies and headers of the ready messages."""
+        return self.fifo.size_bytes + (0 if self.held is None else self.held.ready_bytes)
+
+    @property
     def outside(self) -> int:
         """How many messages are not in `fifo`."""
         return self.max_messages - self.free_messages
@@ -170,15 +185,15 @@ class Queue:
 
     def info(self, now_ms: int) -> dict[str, Any]:
         """Describe the queue, as PROTOCOL.md section 5 (INFO)."""
-        held, oldest_ms = self.held, self.oldest_ms()
+        oldest_ms = self.oldest_ms()
         age = None if oldest_ms is None else max(0, now_ms - oldest_ms) / 1000
         return {
             "queue": self.name,
             "ready": self.ready,
-            "delayed": 0 if held is None else len(held.delayed),
+            "delayed": self.delayed,
             "leased": self.leased,
-            "dead": 0 if held is None else len(held.dead),
-            "bytes": self.fifo.size_bytes + (0 if held is None else held.ready_bytes),
+            "dead": self.dead,
+            "bytes": self.size_bytes,
             "oldest_age_seconds": age,
             "pushed": self.pushed,
             "pulled": self.pulled,

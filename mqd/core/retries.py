@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-BACKOFFS: Final = ("fixed", "linear", "exponential")
-"""The words of the option `backoff`."""
-
 DEFAULT_BACKOFF_SECONDS: Final = 1.0
 DEFAULT_BACKOFF_CAP_SECONDS: Final = 3600.0
 _MAX_DOUBLINGS: Final = 60
@@ -21,7 +18,7 @@ class Retries:
     Args:
         options: `max_attempts` (failures after which a message is dead), the same for lost
             workers in `max_worker_losses`; each without end if it is not there. `backoff` (a
-            word of `BACKOFFS`; without it a message is ready again at once), with
+            word of `mqwire.verbs.BACKOFFS`; without it a message is ready again at once), with
             `backoff_seconds`, `backoff_cap_seconds`, and `backoff_jitter` (0 to 1: the part
             of the delay that chance may take off).
     """

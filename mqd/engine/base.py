@@ -39,6 +39,39 @@ Needs: TypeAlias = tuple[int, int]
 """How far the engine's records must have been written, and synced."""
 
 
+Claim: TypeAlias = "tuple[int, int, tuple[int, ...], str]"
+"""A lease that somebody says to hold: its epoch and number, runs of ids under it (none: all of
+them), and who it is."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a pull with a lease asks for beside messages.
+
+    Args:
+        lease_ms: how long the lease is to run.
+        owner: who will hold it: `instance` is who, the rest describes.
+    """
+
+    lease_ms: int
+    owner: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class GiveBack:
+    """How leased messages go on otherwise than by being done.
+
+    Args:
+        cause: `nack`, `hand_back`, `reject` or `gone`, as a history has them.
+        reason: for people.
+        delay_ms: of a nack: how long they are kept back; None for the queue's back-off.
+    """
+
+    cause: str
+    reason: str = ""
+    delay_ms: int | None = None
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A snapshot that was made.
@@ -66,6 +99,42 @@ class Wait(Protocol):
         """Whether it has ended or was forgotten."""
 
 
+class JobEngine(Protocol):
+    """The part of an engine that knows leases. LEASE_LOST and NOT_LEASED refuse a claim."""
+
+    def lease(
+        self, name: str, most: int, terms: Terms, level: Level | None
+    ) -> tuple[Results, Level]:
+        """Put the oldest messages under a lease and return them with it, or `NO_MESSAGES`."""
+
+    def ack(self, claim: Claim, level: Level | None) -> tuple[int, Level]:
+        """Let leased messages be done; returns how many."""
+
+    def give_back(self, claim: Claim, how: GiveBack, level: Level | None) -> tuple[int, Level]:
+        """Let leased messages go on otherwise; returns how many."""
+
+    def extend(self, claim: Claim, lease_ms: int) -> Level:
+        """Let a lease end so long from now."""
+
+    def redrive(self, name: str, most: int, ids: tuple[int, ...]) -> tuple[int, Level]:
+        """Let dead messages be tried again; returns how many."""
+
+    def purge_dead(self, name: str) -> tuple[int, Level]:
+        """Remove the dead messages of a queue; returns how many."""
+
+    def holders(self, pattern: str, most: int) -> list[dict[str, Any]]:
+        """Describe leases on the queues whose names fit, the oldest first."""
+
+    def arrive(self, who: str) -> None:
+        """Note that a holder has one more connection."""
+
+    def leave(self, who: str, *, has_grace: bool) -> None:
+        """Note that a holder has one connection less.
+
+        With the last one it loses its leases: at once, or after its grace.
+        """
+
+
 class Engine(Protocol):
     """Carries commands out. Names have been checked; numbers are within their bounds.
 
@@ -76,11 +145,19 @@ class Engine(Protocol):
     level: Level
     """The level of commands and queues that name none."""
 
+    epoch: int
+    """Which start of the state this is: part of the name of each lease."""
+
     pushed: int
     """Messages that were pushed since the start."""
 
-    pulled: int
-    """Messages that were pulled since the start."""
+    @property
+    def pulled(self) -> int:
+        """Messages that were pulled since the start, those under a lease included."""
+
+    @property
+    def jobs(self) -> JobEngine:
+        """What it does with leases."""
 
     on_progress: Callable[[], None]
     """Called in the event loop when records have come further, or the engine has failed."""
@@ -152,9 +229,18 @@ class Engine(Protocol):
         """
 
     def wait(
-        self, name: str, most: int, seconds: float, level: Level | None, on_end: OnEnd
+        self,
+        name: str,
+        most: int,
+        seconds: float,
+        level: Level | None,
+        terms: Terms | None,
+        on_end: OnEnd,
     ) -> Wait:
-        """Wait for messages of a queue that is empty now; `on_end` is called once."""
+        """Wait for messages of a queue that is empty now; `on_end` is called once.
+
+        They are removed, or come under a lease where there are `terms`.
+        """
 
     def wake(self, wait: Wait) -> bool:
         """End a wait now, as if its time had run out. False if it was over already."""
@@ -179,4 +265,4 @@ class Engine(Protocol):
         """When `expire` has to be called next, on the engine's clock; None for never."""
 
     def expire(self) -> None:
-        """End the waits whose time has run out, by the present turn's clock."""
+        """Carry out what time has brought by the present turn's clock, or a slice of it."""

@@ -100,6 +100,11 @@ class Durable:
             )
             stack.pop_all()
 
+    @property
+    def epoch(self) -> int:
+        """Which start of the data directory this is."""
+        return self.recovered.epoch
+
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to take records. Called once, in the event loop."""
 
@@ -202,7 +207,6 @@ class Durable:
             "cut_bytes": recovered.cut_bytes,
             "snapshot": recovered.snapshot_number,
             "decision": recovered.decision.reason,
-            "epoch": recovered.epoch,
         }
 
     def _progressed(self) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from math import ceil
+from dataclasses import dataclass
+from random import random
 from typing import TYPE_CHECKING, Any
 
-from mqd.core import records
-from mqd.core.deadlines import Deadline, Deadlines
-from mqd.core.errors import queue_not_found
-from mqd.core.queue import Queue, Waiter
 from mqd.engine.base import NO_MESSAGES, HeaderRuns, Needs, OnEnd, Results, Snapshot
-from mqd.engine.storage import no_journal, storage_full
+from mqd.engine.commits import RECORD_BYTES, Commits
+from mqd.engine.deliveries import Deliveries, level_of_lease, results
+from mqd.engine.jobs import LocalJobs
+from mqd.engine.waits import LocalWait, Waits
 from mqwire.levels import LEVELS, Level
 from mqwire.limits import FRAME_OVERHEAD_BYTES
 
@@ -18,37 +18,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mqd.core.broker import Broker
-    from mqd.core.fifo import Batch
-    from mqd.core.records import Record
-    from mqd.engine.base import Wait
+    from mqd.core.queue import Queue
+    from mqd.engine.base import Terms, Wait
     from mqd.engine.storage import Storage
-    from mqwire.errors import CodedError
-
-_UNSERVED = ("delayed", "leased", "dead", "acked", "moved")
-"""What only leases change, which no verb gives."""
-
-_RECORD_BYTES = 512
-"""More than a record takes without its pack and headers."""
 
 
-class LocalWait(Waiter):
-    """A pull that waits on a queue of the local engine."""
+@dataclass(frozen=True)
+class Settings:
+    """How a local engine works.
 
-    __slots__ = ("deadline", "level", "on_end", "queue")
+    Args:
+        max_frame_bytes: a reply with messages is made to fit into a frame of this size.
+        level: of commands and queues that name none; at most what the storage can promise.
+        grace_ms: how long a holder without a connection keeps its leases.
+        epoch: which start of the state this is.
+        chance: draws a number from 0 up to 1, for the jitter of back-offs.
+    """
 
-    def __init__(
-        self, queue: Queue, most: int, room_bytes: int, level: Level, on_end: OnEnd
-    ) -> None:
-        super().__init__(most, room_bytes)
-        self.queue = queue
-        self.level = level
-        self.on_end: OnEnd | None = on_end
-        self.deadline: Deadline[LocalWait] | None = None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has ended or was forgotten."""
-        return self.on_end is None
+    max_frame_bytes: int
+    level: Level
+    grace_ms: int
+    epoch: int = 0
+    chance: Callable[[], float] = random
 
 
 class LocalEngine:
@@ -58,8 +49,7 @@ class LocalEngine:
         broker: the state, as it was restored.
         storage: takes the records that change it.
         now_ms: the clock, in milliseconds since 1970-01-01 UTC, never falling.
-        max_frame_bytes: a reply with messages is made to fit into a frame of this size.
-        level: of commands and queues that name none; not above what `storage` can promise.
+        settings: see `Settings`.
     """
 
     def __init__(
@@ -67,22 +57,36 @@ class LocalEngine:
         broker: Broker,
         storage: Storage,
         now_ms: Callable[[], int],
-        *,
-        max_frame_bytes: int,
-        level: Level,
+        settings: Settings,
     ) -> None:
         self.broker = broker
-        self.level = min(level, storage.highest_level)
+        self.epoch = broker.jobs.epoch = settings.epoch
         self._storage = storage
-        self._append = storage.append
         self._read_clock = now_ms
+        self._room_bytes = settings.max_frame_bytes - FRAME_OVERHEAD_BYTES
+        self._commits = Commits(broker, storage, settings.level)
+        self.level = self._commits.level
+        self._waits = Waits()
+        self._deliveries = Deliveries(broker, storage.append, self._waits)
+        self.jobs = LocalJobs(
+            broker,
+            self._commits,
+            self._deliveries,
+            room_bytes=self._room_bytes,
+            grace_ms=settings.grace_ms,
+            chance=settings.chance,
+        )
         self._now_ms = now_ms()
-        self._room_bytes = max_frame_bytes - FRAME_OVERHEAD_BYTES
-        self._deadlines: Deadlines[LocalWait] = Deadlines()
-        self.pushed = self.pulled = 0  # messages, since the start
+        self.jobs.begin(self._now_ms)
+        self.pushed = 0  # messages, since the start
         self._lsn = 0  # of all records up to the last turn's end
         self._pushed_level = Level.ACCEPTED  # the highest of this turn's pushes
         self._promised: Needs = (0, 0)  # marks of the last pushes at `written` and `synced`
+
+    @property
+    def pulled(self) -> int:
+        """Messages that were pulled since the start, those under a lease included."""
+        return self._deliveries.delivered
 
     # Turns
 
@@ -107,7 +111,7 @@ class LocalEngine:
 
     def begin_turn(self) -> None:
         """Read the clock for the requests that follow."""
-        self._now_ms = self._read_clock()
+        self._now_ms = self.jobs.now_ms = self._read_clock()
 
     def end_turn(self, level: Level, *, is_alone: bool = False) -> None:
         """Hand on what the turn has changed; `level` is the highest that is waited for."""
@@ -138,33 +142,32 @@ class LocalEngine:
         self, name: str, options: Mapping[str, Any], *, if_missing: bool
     ) -> tuple[dict[str, Any], Level]:
         """Create a queue and return its info."""
-        broker = self.broker
+        broker, commits = self.broker, self._commits
         if not (if_missing and name in broker):
-            record = broker.plan_create(name, options, self._now_ms)
+            planned = broker.plan_creation(name, options, self._now_ms)
             word = options.get("durability")
             if word is not None:
-                self._check_level(LEVELS[word])
-            self._check_room(name, _RECORD_BYTES)
-            self._commit(record)
+                commits.check_level(LEVELS[word])
+            commits.check_room(name, RECORD_BYTES * len(planned))
+            for record in planned:
+                commits.commit(record)
         queue = broker.queue(name)
-        return self._info(queue), self._level(queue, None)
+        return self._info(queue), commits.level_for(queue, None)
 
     def delete(self, name: str) -> tuple[int, Level]:
         """Delete a queue; those who wait get QUEUE_NOT_FOUND. Returns messages removed."""
-        queue = self.broker.queue(name)
-        self._check_room(name, _RECORD_BYTES, is_freeing=True)
-        removed = self._commit(self.broker.plan_delete(name))
-        while queue.waiters:
-            waiter, _ = queue.waiters.popitem(last=False)
-            assert isinstance(waiter, LocalWait)
-            self._end(waiter, queue_not_found(name))
-        return removed, self._level(queue, None)
+        queue, commits = self.broker.queue(name), self._commits
+        commits.check_room(name, RECORD_BYTES, is_freeing=True)
+        removed = commits.commit(self.broker.plan_delete(name))
+        self._waits.end_all(queue)
+        return removed, commits.level_for(queue, None)
 
     def purge(self, name: str) -> tuple[int, Level]:
-        """Remove the messages of a queue. Returns how many."""
-        queue = self.broker.queue(name)
-        self._check_room(name, _RECORD_BYTES, is_freeing=True)
-        return self._commit(self.broker.plan_purge(name)), self._level(queue, None)
+        """Remove the ready and delayed messages of a queue. Returns how many."""
+        queue, commits = self.broker.queue(name), self._commits
+        commits.check_room(name, RECORD_BYTES, is_freeing=True)
+        removed = commits.commit(self.broker.plan_purge(name))
+        return removed, commits.level_for(queue, None)
 
     def info(self, name: str) -> dict[str, Any]:
         """Describe a queue."""
@@ -178,67 +181,60 @@ class LocalEngine:
         self, name: str, count: int, pack: bytes, headers: HeaderRuns, level: Level | None
     ) -> tuple[int, Level]:
         """Append messages and serve those who wait. Returns the first id."""
-        broker = self.broker
+        broker, commits = self.broker, self._commits
         record = broker.plan_push(name, count, pack, headers, self._now_ms)
         queue = broker.queue(name)
-        level = self._level(queue, level)
+        level = commits.level_for(queue, level)
         if self._storage.is_full:
-            self._check_room(name, _RECORD_BYTES + len(pack) + sum(run[3] for run in headers))
-        first_id = self._commit(record)
+            size_bytes = RECORD_BYTES + len(pack) + sum(run[3] for run in headers)
+            commits.check_room(name, size_bytes)
+        first_id = commits.commit(record)
         self.pushed += count
         self._pushed_level = max(self._pushed_level, level)
         if queue.waiters:
-            for batch, waiter in broker.serve(queue):
-                assert isinstance(waiter, LocalWait)
-                self._append((records.PULL, queue.uid, batch.count))
-                self.pulled += batch.count
-                self._end(waiter, _results(batch), waiter.level)
+            self._deliveries.serve(queue, self._now_ms)
         return first_id, level
 
     def pull(self, name: str, most: int, level: Level | None) -> tuple[Results, Level]:
         """Remove the oldest messages and return them, or `NO_MESSAGES`."""
         queue = self.broker.queue(name)
-        level = self._level(queue, level)
-        if not queue.fifo.count:
+        level = self._commits.level_for(queue, level)
+        if not queue.fifo.count and not queue.ready:
             return NO_MESSAGES, Level.ACCEPTED
         if self._storage.is_full:
-            self._check_room(name, _RECORD_BYTES, is_freeing=True)
-        batch = self.broker.take(queue, most, self._room_bytes)
-        self._append((records.PULL, queue.uid, batch.count))
-        self.pulled += batch.count
-        return _results(batch), level
+            self._commits.check_room(name, RECORD_BYTES, is_freeing=True)
+        return self._deliveries.take(queue, most, self._room_bytes), level
 
     def wait(
-        self, name: str, most: int, seconds: float, level: Level | None, on_end: OnEnd
+        self,
+        name: str,
+        most: int,
+        seconds: float,
+        level: Level | None,
+        terms: Terms | None,
+        on_end: OnEnd,
     ) -> LocalWait:
         """Wait for messages of a queue that is empty now; `on_end` is called once."""
         queue = self.broker.queue(name)
-        level = self._level(queue, level)
-        wait = LocalWait(queue, most, self._room_bytes, level, on_end)
-        queue.waiters[wait] = None
-        wait.deadline = self._deadlines.add(self._now_ms + ceil(seconds * 1000) + 1, wait)
+        reached = self._commits.level_for(queue, level)
+        if terms is not None:
+            reached = level_of_lease(reached, level)
+        wait = LocalWait(queue, most, self._room_bytes, reached, terms, on_end)
+        self._waits.add(wait, self._now_ms, seconds)
         return wait
 
     def wake(self, wait: Wait) -> bool:
         """End a wait now, as if its time had run out. False if it was over already."""
-        assert isinstance(wait, LocalWait)
-        if wait.is_over:
-            return False
-        del wait.queue.waiters[wait]
-        self._end(wait, NO_MESSAGES)
-        return True
+        return self._waits.wake(wait)
 
     def forget(self, wait: Wait) -> None:
         """Drop a wait whose client has gone: nothing is delivered to it any more."""
-        assert isinstance(wait, LocalWait)
-        if not wait.is_over:
-            wait.on_end = _ignore
-            self.wake(wait)
+        self._waits.forget(wait)
 
     def peek(self, name: str, skip: int, most: int) -> Results:
         """Return messages without removing them."""
         batch = self.broker.queue(name).fifo.peek(skip, most, self._room_bytes)
-        return _results(batch) if batch.count else NO_MESSAGES
+        return results(batch) if batch.count else NO_MESSAGES
 
     async def snapshot(self) -> Snapshot:
         """Make a snapshot of the state, all that was done before included."""
@@ -252,8 +248,11 @@ class LocalEngine:
             parts["journal"] = {"durability": self.level.word, **parts["journal"]}
         parts["queues"] = {
             "count": len(queues),
-            "ready": sum(queue.fifo.count for queue in queues),
-            "bytes": sum(queue.fifo.size_bytes for queue in queues),
+            "ready": sum(queue.ready for queue in queues),
+            "delayed": sum(queue.delayed for queue in queues),
+            "leased": sum(queue.leased for queue in queues),
+            "dead": sum(queue.dead for queue in queues),
+            "bytes": sum(queue.size_bytes for queue in queues),
             "waiting": sum(len(queue.waiters) for queue in queues),
         }
         return parts
@@ -262,63 +261,17 @@ class LocalEngine:
 
     def next_deadline_ms(self) -> int | None:
         """When `expire` has to be called next, on the engine's clock; None for never."""
-        return self._deadlines.next_ms()
+        wait_ms, job_ms = self._waits.next_ms(), self.jobs.next_deadline_ms()
+        if wait_ms is None or job_ms is None:
+            return job_ms if wait_ms is None else wait_ms
+        return min(wait_ms, job_ms)
 
     def expire(self) -> None:
-        """End the waits whose time has run out, by the present turn's clock."""
-        while (wait := self._deadlines.pop_due(self._now_ms)) is not None:
-            del wait.queue.waiters[wait]
-            self._end(wait, NO_MESSAGES)
-
-    # Inside
-
-    def _commit(self, record: Record) -> int:
-        """Carry a planned record out: the one place where commands change the state.
-
-        Messages that leave are the exception: `Broker.take` finds out how many and removes
-        them in one pass, and its record is appended beside it.
-        """
-        self._append(record)
-        return self.broker.apply(record)
-
-    def _level(self, queue: Queue, asked: Level | None) -> Level:
-        """Tell the level of a command on a queue. NO_JOURNAL if it cannot be had."""
-        if asked is not None:
-            self._check_level(asked)
-            return asked
-        return self.level if queue.level is None else queue.level
-
-    def _check_level(self, asked: Level) -> None:
-        if asked > self._storage.highest_level:
-            raise no_journal(f"the level {asked.word}")
-
-    def _check_room(self, name: str, size_bytes: int, *, is_freeing: bool = False) -> None:
-        if not self._storage.has_room(size_bytes, is_freeing=is_freeing):
-            raise storage_full(name)
+        """Carry out what time has brought by the present turn's clock, or a slice of it."""
+        self._waits.expire(self._now_ms)
+        self.jobs.expire()
 
     def _info(self, queue: Queue) -> dict[str, Any]:
         info = queue.info(self._now_ms)
-        for key in _UNSERVED:
-            del info[key]
-        info["options"]["durability"] = self._level(queue, None).word
+        info["options"]["durability"] = self._commits.level_for(queue, None).word
         return info
-
-    def _end(
-        self, waiter: LocalWait, outcome: Results | CodedError, level: Level = Level.ACCEPTED
-    ) -> None:
-        if waiter.deadline is not None:
-            self._deadlines.remove(waiter.deadline)
-        on_end, waiter.on_end = waiter.on_end, None
-        assert on_end is not None, "a wait ends once"
-        on_end(outcome, level)
-
-
-def _results(batch: Batch) -> Results:
-    ids = (batch.first_id, batch.count)
-    if batch.headers is None:
-        return (ids, batch.packs)
-    return (ids, batch.packs, {"headers": batch.headers})
-
-
-def _ignore(_outcome: Results | CodedError, _level: Level) -> None:
-    """Stand in for a client that has gone."""

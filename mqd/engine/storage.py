@@ -30,6 +30,10 @@ class Storage(Protocol):
     highest_level: Level
     """The highest that it can promise."""
 
+    @property
+    def epoch(self) -> int:
+        """Which start of the state this is."""
+
     on_progress: Callable[[], None]
     """Called in the event loop when records have come further, or writing has failed."""
 
@@ -73,7 +77,11 @@ class Storage(Protocol):
 
 
 class MemoryOnly:
-    """Keeps nothing: what is in memory is all there is."""
+    """Keeps nothing: what is in memory is all there is.
+
+    Args:
+        epoch: which start of the server this is, grown since the last one.
+    """
 
     highest_level = Level.ACCEPTED
     failure = None
@@ -81,7 +89,8 @@ class MemoryOnly:
     is_behind = False
     written_lsn = synced_lsn = 0
 
-    def __init__(self) -> None:
+    def __init__(self, epoch: int = 0) -> None:
+        self.epoch = epoch
         self.on_progress: Callable[[], None] = nothing
 
     def append(self, _record: Record, /) -> None:

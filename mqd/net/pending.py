@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Coroutine
 
-    from mqd.engine.base import Engine, Results, Wait
+    from mqd.engine.base import Engine, Results, Terms, Wait
     from mqwire.errors import CodedError
     from mqwire.levels import Level
 
@@ -48,9 +48,21 @@ class Pending:
         self._tasks: dict[int, asyncio.Task[Results]] = {}
 
     def wait(
-        self, request_id: int, name: str, most: int, seconds: float, level: Level | None
+        self,
+        request_id: int,
+        queue: tuple[str, int],
+        seconds: float,
+        level: Level | None,
+        terms: Terms | None = None,
     ) -> None:
         """Let a PULL wait for messages.
+
+        Args:
+            request_id: its own.
+            queue: which, and how many messages at most.
+            seconds: how long at most.
+            level: that the delivery is to reach; None for the queue's.
+            terms: of a lease, if they are to come under one.
 
         Raises:
             RequestError: ID_IN_USE or TOO_MANY_WAITS.
@@ -62,7 +74,8 @@ class Pending:
             self._waits.pop(request_id, None)
             self._on_wait_over(request_id, outcome, reached)
 
-        self._waits[request_id] = self._engine.wait(name, most, seconds, level, on_end)
+        name, most = queue
+        self._waits[request_id] = self._engine.wait(name, most, seconds, level, terms, on_end)
 
     def start(self, request_id: int, results: Coroutine[Any, Any, Results]) -> None:
         """Let a coroutine find the results out, or raise the refusal.

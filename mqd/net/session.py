@@ -19,9 +19,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from mqd.engine.base import NO_MESSAGES
+from mqd.net.holder import Holder, Keepalive
 from mqd.net.outbox import Outbox
 from mqd.net.pending import Pending
-from mqd.net.verbs import HANDLERS_BY_ROLE, Reply, refuse
+from mqd.net.verbs import HANDLERS_BY_ROLE, refuse
 from mqwire.codes import Code
 from mqwire.errors import CodedError, StreamError
 from mqwire.framelog_bodies import without_bodies
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from mqd.engine.base import Results
     from mqd.net.backups import Backup
     from mqd.net.frame_log import FrameLog
+    from mqd.net.replies import Reply
     from mqd.net.server import Server
     from mqd.net.tap import Tap
     from mqd.passwords import User
@@ -80,6 +82,9 @@ class Session(asyncio.Protocol):
         self.outbox = Outbox(server.engine)
         self.backup: Backup | None = None
         """The backup that the client fetches."""
+        self.holder: Holder | None = None
+        """Who it is to leases; known once it has authenticated."""
+        self._keepalive: Keepalive | None = None
         self.pending = Pending(
             server.engine,
             server.loop,
@@ -89,6 +94,7 @@ class Session(asyncio.Protocol):
         )
         self._backlog: list[Frame] = []
         self._auth_task: asyncio.Task[User] | None = None
+        self._auth_options: dict[str, Any] = {}
         self._next_turn: asyncio.Handle | None = None
         self._is_held = False
         self._is_share_used = False
@@ -122,6 +128,8 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take the next bytes and answer what is whole with them."""
         self.engine.begin_turn()
+        if self._keepalive is not None:
+            self._keepalive.was_heard = True
         frames = self._reader.feed(data)
         if self._tap is not None:
             self._tap.received(data, frames, self._reader.leftover_bytes)
@@ -146,7 +154,13 @@ class Session(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """End: the client has gone, or was told to."""
         self._is_closing = True
-        timers = (self._auth_deadline, self._unread_deadline, self._next_turn, self._auth_task)
+        timers = (
+            self._auth_deadline,
+            self._unread_deadline,
+            self._next_turn,
+            self._auth_task,
+            self._keepalive,
+        )
         for timer in timers:
             if timer is not None:
                 timer.cancel()
@@ -156,12 +170,19 @@ class Session(asyncio.Protocol):
         if self.backup is not None:
             self.backup.close()
         self._server.unregister(self)
+        if self.holder is not None:
+            self.engine.begin_turn()
+            self.holder.leave()
+            self._server.end_turn_soon()
 
     # What verbs call
 
-    def authenticate(self, request_id: int, credentials: dict[str, str]) -> None:
+    def authenticate(
+        self, request_id: int, credentials: dict[str, str], options: dict[str, Any]
+    ) -> None:
         """Find out who the client is; the reply comes when that is known."""
         self._auth_task = self._server.loop.create_task(self._server.authenticate(credentials))
+        self._auth_options = options
         self._auth_task.add_done_callback(lambda task: self._authenticated(request_id, task))
         self._hold()
 
@@ -378,8 +399,33 @@ class Session(asyncio.Protocol):
         if self._auth_deadline is not None:
             self._auth_deadline.cancel()
         self._server.end_turn()
+        self._become(user)
         if self._tap is not None:
             self._tap.identify(user.name)
+
+    def _become(self, user: User) -> None:
+        """Be a holder of leases, and be watched if the client has promised to be heard."""
+        options, server = self._auth_options, self._server
+        if self.holder is not None:
+            self.holder.leave()
+        origin = (self.engine.epoch, self.number)
+        self.holder = Holder(self.engine.jobs, user.name, origin, self.peer, options)
+        if self._keepalive is not None:
+            self._keepalive.cancel()
+            self._keepalive = None
+        seconds = options.get("keepalive")
+        if seconds is not None:
+            self._keepalive = Keepalive(
+                server.loop, seconds, lambda: self._is_held, self._fell_silent
+            )
+
+    def _fell_silent(self) -> None:
+        _logger.warning(
+            "connection %d from %s has not been heard as promised; it is cut off",
+            self.number,
+            self.peer,
+        )
+        self.abort()
 
     def _must_wait(self) -> bool:
         """Tell whether something holds the session."""

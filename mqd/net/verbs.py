@@ -8,32 +8,27 @@ verbs recognise their plainest form by themselves and leave everything else to
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from mqd.core.access import ALLOWED, PUBLIC_VERBS, Role
 from mqd.engine.base import NO_MESSAGES
 from mqd.net.backups import begin_backup, describe, read_backup
 from mqd.net.headers import header_runs
+from mqd.net.job_verbs import JOB_HANDLERS, lease_terms
+from mqd.net.replies import WORDS
 from mqwire import PROTOCOL_VERSION, SUPPORTED_VERSIONS
 from mqwire.codes import Code
 from mqwire.errors import RequestError
-from mqwire.levels import LEVELS, Level
+from mqwire.levels import LEVELS
 from mqwire.limits import MAX_MESSAGES_PER_FRAME, MAX_TEXT_CHARS
 from mqwire.packs import iter_sizes
 from mqwire.requests import check_envelope, check_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mqd.engine.base import Results
+    from mqd.net.replies import Handler, Reply
     from mqd.net.session import Session
     from mqwire.frames import Frame
-
-_WORDS = tuple(level.word for level in Level)
-"""The levels' words by their numbers."""
-
-Reply: TypeAlias = tuple[Any, ...]
-Handler: TypeAlias = "Callable[[Session, int, Frame], Reply | None]"
 
 
 def auth(session: Session, request_id: int, frame: Frame) -> None:
@@ -47,7 +42,7 @@ def auth(session: Session, request_id: int, frame: Frame) -> None:
             f"this server speaks protocol version {spoken}, not {version}",
             {"asked": version, "supported": list(SUPPORTED_VERSIONS)},
         )
-    session.authenticate(request_id, _check_credentials(credentials))
+    session.authenticate(request_id, _check_credentials(credentials), options)
 
 
 def _check_credentials(credentials: dict[str, Any]) -> dict[str, str]:
@@ -95,9 +90,11 @@ def delete(session: Session, request_id: int, frame: Frame) -> Reply:
 
 
 def purge(session: Session, request_id: int, frame: Frame) -> Reply:
-    """Remove all messages of a queue."""
-    (name,), _ = check_request(frame)
-    removed, level = session.engine.purge(name)
+    """Remove messages of a queue."""
+    (name,), options = check_request(frame)
+    is_of_dead = options.get("state") == "dead"
+    remove = session.engine.jobs.purge_dead if is_of_dead else session.engine.purge
+    removed, level = remove(name)
     session.rest_on(level)
     return (request_id, "OK", removed)
 
@@ -139,7 +136,7 @@ def push(session: Session, request_id: int, frame: Frame) -> Reply:
     outbox = session.outbox
     if level > outbox.level:  # noqa: PLR1730  half the time of max()
         outbox.level = level
-    return (request_id, "OK", first_id, _WORDS[level])
+    return (request_id, "OK", first_id, WORDS[level])
 
 
 def _check_bodies(pack: bytes, limit: int) -> None:
@@ -155,7 +152,7 @@ def _check_bodies(pack: bytes, limit: int) -> None:
 
 def pull(session: Session, request_id: int, frame: Frame) -> Reply | None:
     """Remove the oldest messages and return them; wait for some if there are none."""
-    wait_seconds, level = 0.0, None
+    wait_seconds, level, terms = 0.0, None, None
     if len(frame) == 4:
         _, _, name, most = frame
         if type(name) is not str or type(most) is not int or not 0 < most <= MAX_MESSAGES_PER_FRAME:
@@ -164,10 +161,15 @@ def pull(session: Session, request_id: int, frame: Frame) -> Reply | None:
         (name, most), options = check_request(frame)
         wait_seconds = options.get("wait", 0.0)
         level = LEVELS.get(options.get("durability", ""))
-    results, reached = session.engine.pull(name, most, level)
+        if "lease" in options:
+            terms = lease_terms(session, options["lease"])
+    if terms is None:
+        results, reached = session.engine.pull(name, most, level)
+    else:
+        results, reached = session.engine.jobs.lease(name, most, terms, level)
     if results is NO_MESSAGES:
         if wait_seconds:
-            session.pending.wait(request_id, name, most, wait_seconds, level)
+            session.pending.wait(request_id, (name, most), wait_seconds, level, terms)
             return None
     else:
         outbox = session.outbox
@@ -216,6 +218,7 @@ def backup(session: Session, request_id: int, frame: Frame) -> None:
 
 
 HANDLERS: dict[str, Handler] = {
+    **JOB_HANDLERS,
     "AUTH": auth,
     "BACKUP": backup,
     "CREATE": create,

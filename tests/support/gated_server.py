@@ -15,6 +15,7 @@ from mqd.core.access import Role
 from mqd.core.broker import Bounds, Broker
 from mqd.engine.durable import Durable, Settings
 from mqd.engine.local import LocalEngine
+from mqd.engine.local import Settings as EngineSettings
 from mqd.net.server import Server, Services
 from mqd.passwords import User
 from mqd.store import OsFiles
@@ -139,8 +140,9 @@ async def gated_server(
     storage.start(loop)
     storage._journal._inline_sync_from = math.inf  # a gate would hold the test itself
     clock = Clock(broker.clock_ms)
-    most = config.limits.max_frame_bytes
-    engine = LocalEngine(broker, storage, clock.now_ms, max_frame_bytes=most, level=level)
+    most, epoch = config.limits.max_frame_bytes, storage.epoch
+    settings = EngineSettings(max_frame_bytes=most, level=level, grace_ms=15_000, epoch=epoch)
+    engine = LocalEngine(broker, storage, clock.now_ms, settings)
 
     async def authenticate(credentials: dict[str, str]) -> User:
         return User(credentials["user"], Role(credentials["user"]))

@@ -4,8 +4,9 @@ import pytest
 
 from mqd.core.broker import Broker
 from mqd.core.fifo import ANY_SIZE
-from mqd.core.held import MAX_HISTORY, MAX_REASON_CHARS
+from mqd.core.held import MAX_HISTORY
 from mqwire.codes import Code
+from mqwire.limits import MAX_REASON_CHARS
 from mqwire.packs import join_bodies
 from support.jobs import BOUNDS, Desk, refusal
 

@@ -6,7 +6,7 @@ from mqd.core import records
 from mqd.core.broker import Bounds, Broker
 from mqd.core.errors import BrokerError
 from mqd.engine.base import NO_MESSAGES
-from mqd.engine.local import LocalEngine
+from mqd.engine.local import LocalEngine, Settings
 from mqd.engine.storage import NEVER_LSN, MemoryOnly
 from mqwire.codes import Code
 from mqwire.errors import CodedError
@@ -14,6 +14,7 @@ from mqwire.levels import Level
 from mqwire.limits import MAX_FRAME_BYTES
 from mqwire.packs import join_bodies
 
+GRACE_MS = 15_000
 OVER = (NO_MESSAGES, Level.ACCEPTED)
 
 
@@ -42,9 +43,8 @@ def ended():
 
 def new_engine(clock, storage, level=Level.SYNCED, max_frame_bytes=MAX_FRAME_BYTES):
     broker = Broker(Bounds(100, 1 << 30, 5))
-    engine = LocalEngine(
-        broker, storage, clock.now_ms, max_frame_bytes=max_frame_bytes, level=level
-    )
+    settings = Settings(max_frame_bytes=max_frame_bytes, level=level, grace_ms=GRACE_MS, epoch=7)
+    engine = LocalEngine(broker, storage, clock.now_ms, settings)
     engine.create("jobs", {}, if_missing=False)
     engine.end_turn(Level.ACCEPTED)
     return engine
@@ -92,7 +92,7 @@ def test_results_have_the_form_of_the_protocol(engine):
 
 
 def test_a_wait_is_served_by_a_push(engine, ended):
-    wait = engine.wait("jobs", 2, 60, None, noting(ended))
+    wait = engine.wait("jobs", 2, 60, None, None, noting(ended))
     assert not wait.is_over
     assert engine.info("jobs")["waiting"] == 1
     push(engine, "a", "b", "c")
@@ -103,7 +103,7 @@ def test_a_wait_is_served_by_a_push(engine, ended):
 
 
 def test_a_wait_ends_when_its_time_has_run_out_and_not_before(engine, clock, ended):
-    engine.wait("jobs", 1, 1.5, None, noting(ended))
+    engine.wait("jobs", 1, 1.5, None, None, noting(ended))
     assert engine.next_deadline_ms() == 2501
     for ms, expected in ((2500, []), (2501, [OVER]), (9999, [OVER])):
         clock.ms = ms
@@ -114,7 +114,7 @@ def test_a_wait_ends_when_its_time_has_run_out_and_not_before(engine, clock, end
 
 
 def test_waking_ends_a_wait_once(engine, ended):
-    wait = engine.wait("jobs", 1, 60, None, noting(ended))
+    wait = engine.wait("jobs", 1, 60, None, None, noting(ended))
     assert engine.wake(wait)
     assert not engine.wake(wait)
     assert ended == [OVER]
@@ -123,7 +123,7 @@ def test_waking_ends_a_wait_once(engine, ended):
 
 
 def test_a_forgotten_wait_is_told_nothing(engine, ended):
-    wait = engine.wait("jobs", 1, 60, None, noting(ended))
+    wait = engine.wait("jobs", 1, 60, None, None, noting(ended))
     engine.forget(wait)
     engine.forget(wait)
     push(engine, "a")
@@ -133,7 +133,7 @@ def test_a_forgotten_wait_is_told_nothing(engine, ended):
 
 
 def test_deleting_ends_waits_with_the_reason(engine, ended):
-    wait = engine.wait("jobs", 1, 60, None, noting(ended))
+    wait = engine.wait("jobs", 1, 60, None, None, noting(ended))
     assert engine.delete("jobs") == (0, Level.ACCEPTED)
     [(error, _)] = ended
     assert isinstance(error, CodedError)
@@ -199,7 +199,7 @@ def test_everything_that_changes_the_state_is_on_record(clock, disk, ended):
     engine = new_engine(clock, disk)
     push(engine, "a", "b", "c")
     engine.pull("jobs", 2, None)
-    engine.wait("jobs", 1, 60, None, noting(ended))  # served below, behind what is there
+    engine.wait("jobs", 1, 60, None, None, noting(ended))  # served below, behind what is there
     push(engine, "d", "e")
     engine.purge("jobs")
     engine.create("more", {"durability": "written"}, if_missing=False)
@@ -254,7 +254,7 @@ def test_a_written_push_after_a_synced_one_takes_nothing_back(clock, disk):
 
 def test_a_delivery_to_one_who_waits_needs_the_level_that_was_asked_for(clock, disk, ended):
     engine = new_engine(clock, disk, level=Level.ACCEPTED)
-    engine.wait("jobs", 1, 60, Level.SYNCED, noting(ended))
+    engine.wait("jobs", 1, 60, Level.SYNCED, None, noting(ended))
     push(engine, "a")
     assert ended == [(((1, 1), [join_bodies("a")]), Level.SYNCED)]
 
@@ -323,10 +323,10 @@ def test_after_a_failure_nothing_is_reached(clock, disk):
 
 def test_figures_count_what_went_through(clock, disk, ended):
     engine = new_engine(clock, disk)
-    engine.wait("jobs", 1, 60, None, noting(ended))
+    engine.wait("jobs", 1, 60, None, None, noting(ended))
     push(engine, "a", "b", "c")
     engine.pull("jobs", 1, None)
-    engine.wait("jobs", 1, 60, None, noting(ended))
+    engine.wait("jobs", 1, 60, None, None, noting(ended))
     assert (engine.pushed, engine.pulled) == (3, 2)
     stats = engine.stats()
     assert stats["queues"] == {"count": 1, "ready": 1, "bytes": 2, "waiting": 1}

@@ -1,0 +1,114 @@
+"""How messages leave the broker: removed, or under a lease; and as columns, for a reply."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mqd.core import records
+from mqd.core.held import HeldBatch
+from mqd.engine.waits import LocalWait, Waits
+from mqwire.levels import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mqd.core.broker import Broker
+    from mqd.core.fifo import Batch
+    from mqd.core.queue import Queue
+    from mqd.core.records import Record
+    from mqd.engine.base import Results, Terms
+
+
+class Deliveries:
+    """Hands out messages.
+
+    Args:
+        broker: theirs.
+        append: takes the records.
+        waits: those who wait for messages.
+    """
+
+    def __init__(self, broker: Broker, append: Callable[[Record], None], waits: Waits) -> None:
+        self.delivered = 0
+        """Messages, since the start."""
+        self._broker = broker
+        self._append = append
+        self._waits = waits
+
+    def take(self, queue: Queue, most: int, room_bytes: int) -> Results:
+        """Remove messages of a queue that has some and return them."""
+        batch = self._broker.take(queue, most, room_bytes)
+        self._append((records.PULL, queue.uid, batch.count))
+        self.delivered += batch.count
+        return results(batch)
+
+    def lease(self, queue: Queue, most: int, room_bytes: int, terms: Terms, now_ms: int) -> Results:
+        """Put messages of a queue that has some under a lease and return them with it."""
+        deadline_ms = now_ms + terms.lease_ms
+        record, batches = self._broker.jobs.lease(
+            queue, most, room_bytes, deadline_ms, terms.owner, now_ms
+        )
+        self._append(record)
+        ids: tuple[int, ...] = ()
+        packs: list[bytes] = []
+        for batch in batches:
+            ids += (batch.first_id, batch.count)
+            packs += batch.packs
+            self.delivered += batch.count
+        return (ids, packs, _columns(batches), record[2:4])
+
+    def serve(self, queue: Queue, now_ms: int) -> None:
+        """Hand ready messages to those who wait, in the order in which they came."""
+        for wait in self._broker.serve(queue):
+            assert isinstance(wait, LocalWait)
+            if wait.terms is None:
+                found = self.take(queue, wait.most, wait.room_bytes)
+            else:
+                found = self.lease(queue, wait.most, wait.room_bytes, wait.terms, now_ms)
+            self._waits.end(wait, found, wait.level)
+
+
+def level_of_lease(level: Level, asked: Level | None) -> Level:
+    """Tell what a lease is to reach before its messages leave.
+
+    It is enough that the death of the server does not make it forget who has them: a lease
+    that is lost with the power is lost with its holder's job, or its messages come twice.
+    """
+    return level if asked is not None else min(level, Level.WRITTEN)
+
+
+def results(batch: Batch) -> Results:
+    """Return a batch as the results of a reply."""
+    ids = (batch.first_id, batch.count)
+    if isinstance(batch, HeldBatch):
+        columns = _columns((batch,))
+        return (ids, batch.packs, columns) if columns else (ids, batch.packs)
+    if batch.headers is None:
+        return (ids, batch.packs)
+    return (ids, batch.packs, {"headers": batch.headers})
+
+
+def _columns(batches: Sequence[Batch]) -> dict[str, list[Any]]:
+    """Return what only some messages have; a column is there if one of them needs it."""
+    columns: dict[str, list[Any]] = {}
+    if any(batch.headers is not None for batch in batches):
+        headers: list[Any] = []
+        for batch in batches:
+            headers += batch.headers or [None] * batch.count
+        columns["headers"] = headers
+    if not any(isinstance(batch, HeldBatch) for batch in batches):
+        return columns
+    for name, usual in _COUNTS.items():
+        column: list[int] = []
+        for batch in batches:
+            if isinstance(batch, HeldBatch):
+                column += [getattr(message, name) for message in batch.messages]
+            else:
+                column += [usual] * batch.count
+        if any(count != usual for count in column):
+            columns[name] = column
+    return columns
+
+
+_COUNTS = {"deliveries": 1, "attempts": 0, "losses": 0}
+"""The columns of counts, and what a message has that was never given back."""

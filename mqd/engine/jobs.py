@@ -1,0 +1,241 @@
+"""Job life in the local engine: leases, what becomes of them, and who holds them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from mqd.core import job_records
+from mqd.engine.base import NO_MESSAGES
+from mqd.engine.commits import RECORD_BYTES
+from mqd.engine.deliveries import level_of_lease
+from mqd.engine.presence import Presence
+from mqwire.errors import CodedError
+from mqwire.levels import Level
+from mqwire.names import matches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mqd.core.broker import Broker
+    from mqd.core.held import Runs
+    from mqd.core.leases import Claim, Lease
+    from mqd.core.queue import Queue
+    from mqd.core.records import Record
+    from mqd.engine.base import GiveBack, Results, Terms
+    from mqd.engine.commits import Commits
+    from mqd.engine.deliveries import Deliveries
+
+SLICE: Final = 500
+"""About how many messages time may move in one turn: the loop is to be free again soon."""
+
+GONE_REASON: Final = "it had no connection for longer than its grace"
+"""What the history says of a holder that went away."""
+
+_RETRY_MS: Final = 1000
+"""How long a full disk is left alone before what time brings is tried again."""
+
+
+class LocalJobs:
+    """See `mqd.engine.base.JobEngine`.
+
+    Args:
+        broker: the state, as it was restored.
+        commits: the way to change it.
+        deliveries: hands out messages.
+        room_bytes: how large the messages of one reply may be together.
+        grace_ms: how long a holder without a connection keeps its leases.
+        chance: draws a number from 0 up to 1, for the jitter of back-offs.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        commits: Commits,
+        deliveries: Deliveries,
+        *,
+        room_bytes: int,
+        grace_ms: int,
+        chance: Callable[[], float],
+    ) -> None:
+        self.now_ms = 0
+        """The present turn's time."""
+        self._broker = broker
+        self._jobs = broker.jobs
+        self._commits = commits
+        self._deliveries = deliveries
+        self._room_bytes = room_bytes
+        self._grace_ms = grace_ms
+        self._chance = chance
+        self._presence = Presence()
+        self._not_before_ms = 0  # a full disk is left alone until then
+
+    def begin(self, now_ms: int) -> None:
+        """Take note of who held leases when the server was started: now they are away.
+
+        No lease runs out before its holder has had its grace to come back: the time while
+        the server was down was not the worker's fault.
+        """
+        self.now_ms = now_ms
+        gone_ms = now_ms + self._grace_ms
+        for lease in self._jobs.leases():
+            self._jobs.leases_from_ms = gone_ms
+            self._presence.miss(lease.who, gone_ms)
+
+    # Commands
+
+    def lease(
+        self, name: str, most: int, terms: Terms, level: Level | None
+    ) -> tuple[Results, Level]:
+        """Put the first ready messages under a lease; `NO_MESSAGES` if there are none."""
+        queue = self._broker.queue(name)
+        reached = level_of_lease(self._commits.level_for(queue, level), level)
+        if not queue.ready:
+            return NO_MESSAGES, Level.ACCEPTED
+        self._commits.check_room(name, RECORD_BYTES, is_freeing=True)
+        found = self._deliveries.lease(queue, most, self._room_bytes, terms, self.now_ms)
+        return found, reached
+
+    def ack(self, claim: Claim, level: Level | None) -> tuple[int, Level]:
+        """Let leased messages be done; returns how many."""
+        queue = self._jobs.find(claim).queue
+        level = self._commits.level_for(queue, level)
+        self._commits.check_room(queue.name, RECORD_BYTES, is_freeing=True)
+        before = queue.leased
+        self._commits.append(self._jobs.ack(claim))
+        return before - queue.leased, level
+
+    def give_back(self, claim: Claim, how: GiveBack, level: Level | None) -> tuple[int, Level]:
+        """Let leased messages go on otherwise than by being done; returns how many."""
+        queue = self._jobs.find(claim).queue
+        level = self._commits.level_for(queue, level)
+        self._commits.check_room(queue.name, RECORD_BYTES + len(how.reason), is_freeing=True)
+        before = queue.leased
+        self._move(self._plan(claim, how))
+        return before - queue.leased, level
+
+    def _plan(self, claim: Claim, how: GiveBack) -> Record:
+        jobs, now_ms, reason = self._jobs, self.now_ms, how.reason
+        if how.cause == job_records.HAND_BACK:
+            return jobs.plan_hand_back(claim, now_ms, reason=reason)
+        if how.cause == job_records.REJECT:
+            return jobs.plan_reject(claim, now_ms, reason=reason)
+        if how.cause == job_records.GONE:
+            return jobs.plan_lost(claim, now_ms, reason=reason)
+        chance = self._chance() if how.delay_ms is None else 0.0
+        return jobs.plan_nack(claim, now_ms, reason=reason, delay_ms=how.delay_ms, chance=chance)
+
+    def extend(self, claim: Claim, lease_ms: int) -> Level:
+        """Let a lease end so long from now."""
+        queue = self._jobs.find(claim).queue
+        self._commits.check_room(queue.name, RECORD_BYTES, is_freeing=True)
+        self._commits.commit(self._jobs.plan_extend(claim, self.now_ms + lease_ms))
+        return level_of_lease(self._commits.level_for(queue, None), None)
+
+    def redrive(self, name: str, most: int, ids: Runs) -> tuple[int, Level]:
+        """Let dead messages be tried again; returns how many."""
+        queue = self._broker.queue(name)
+        planned, count = self._jobs.plan_redrive(queue, self.now_ms, most, ids)
+        self._commits.check_room(name, RECORD_BYTES * (1 + len(planned)))
+        for record in planned:
+            self._move(record)
+        return count, self._commits.level_for(queue, None)
+
+    def purge_dead(self, name: str) -> tuple[int, Level]:
+        """Remove the dead messages of a queue; returns how many."""
+        queue = self._broker.queue(name)
+        self._commits.check_room(name, RECORD_BYTES, is_freeing=True)
+        removed = self._commits.commit(self._jobs.plan_purge_dead(queue))
+        return removed, self._commits.level_for(queue, None)
+
+    def holders(self, pattern: str, most: int) -> list[dict[str, Any]]:
+        """Describe leases on the queues whose names fit, the oldest first."""
+        found: list[dict[str, Any]] = []
+        for lease in self._jobs.leases():
+            if len(found) == most:
+                break
+            if matches(pattern, lease.queue.name):
+                found.append(self._describe(lease))
+        return found
+
+    def _describe(self, lease: Lease) -> dict[str, Any]:
+        owner = lease.owner
+        known = {"holder": owner} if isinstance(owner, str) else _described(owner)
+        return {
+            "queue": lease.queue.name,
+            "lease": (lease.epoch, lease.seq),
+            "count": lease.count,
+            **known,
+            "is_connected": self._presence.is_there(lease.who),
+            "leased_at": lease.leased_ms / 1000,
+            "deadline_at": lease.deadline_ms / 1000,
+        }
+
+    # Who is there
+
+    def arrive(self, who: str) -> None:
+        """Note that a holder has one more connection."""
+        self._presence.arrive(who)
+
+    def leave(self, who: str, *, has_grace: bool) -> None:
+        """Note that a holder has one connection less."""
+        grace_ms = self._grace_ms if has_grace else 0
+        self._presence.leave(who, self.now_ms + grace_ms)
+        if not self._jobs.holds(who) and not self._presence.is_there(who):
+            self._presence.close(who)
+
+    # Time
+
+    def next_deadline_ms(self) -> int | None:
+        """When `expire` has something to do; None for never."""
+        known_ms = (self._jobs.next_deadline_ms(), self._presence.next_ms())
+        due_ms = min((each for each in known_ms if each is not None), default=None)
+        return None if due_ms is None else max(due_ms, self._not_before_ms)
+
+    def expire(self) -> None:
+        """Carry out what time has brought, a slice of it."""
+        if self.now_ms < self._not_before_ms:
+            return
+        try:
+            for record in self._planned():
+                uid = record[1]
+                self._commits.check_room(
+                    self._broker.by_uid(uid).name, RECORD_BYTES, is_freeing=True
+                )
+                self._move(record)
+        except CodedError:
+            self._not_before_ms = self.now_ms + _RETRY_MS
+
+    def _planned(self) -> Iterator[Record]:
+        jobs, now_ms = self._jobs, self.now_ms
+        who = self._presence.due(now_ms)
+        if who is not None:
+            yield from jobs.plan_gone(who, now_ms, SLICE, reason=GONE_REASON)
+            if not jobs.holds(who):
+                self._presence.close(who)
+            return
+        yield from jobs.plan_expiry(now_ms, SLICE)
+
+    def _move(self, record: Record) -> None:
+        """Carry out what makes messages ready, and serve those who wait for them."""
+        self._commits.commit(record)
+        for queue in self._woken(record):
+            if queue.waiters:
+                self._deliveries.serve(queue, self.now_ms)
+
+    def _woken(self, record: Record) -> Iterator[Queue]:
+        """Yield the queues in which a record may have made messages ready."""
+        broker, kind = self._broker, record[0]
+        if kind == job_records.REDRIVE:
+            yield broker.by_uid(record[3])
+            return
+        yield broker.by_uid(record[1])
+        if kind == job_records.RETURN:
+            for place, _, uid in record[7]:
+                if place == job_records.MOVED:
+                    yield broker.by_uid(uid)
+
+
+def _described(owner: dict[str, Any]) -> dict[str, Any]:
+    """Return what HOLDERS tells of an owner."""
+    rest = {key: value for key, value in owner.items() if key != "instance"}
+    return {"holder": owner["instance"], **rest}

@@ -1,0 +1,127 @@
+"""The verbs of job life: as those of `mqd.net.verbs`, for what is under a lease."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from mqd.engine.base import GiveBack, Terms
+from mqd.net.replies import WORDS
+from mqwire.codes import Code
+from mqwire.errors import RequestError
+from mqwire.levels import LEVELS
+from mqwire.limits import MAX_MESSAGES_PER_FRAME
+from mqwire.requests import check_request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mqd.engine.base import Claim
+    from mqd.net.replies import Handler, Reply
+    from mqd.net.session import Session
+    from mqwire.frames import Frame
+
+_REDRIVE_MOST = 1000
+"""How many messages one REDRIVE moves that does not say."""
+
+_HOLDERS_MOST = 1000
+"""How many leases one HOLDERS shows that does not say."""
+
+
+def lease_terms(session: Session, seconds: float) -> Terms:
+    """Make the terms of a lease that a session asks for."""
+    assert session.holder is not None, "only those who have authenticated may pull"
+    return Terms(ceil(1000 * seconds), session.holder.owner)
+
+
+def _claim(session: Session, lease: tuple[int, int], options: Mapping[str, Any]) -> Claim:
+    assert session.holder is not None, "as in lease_terms"
+    return (*lease, options.get("ids", ()), session.holder.who)
+
+
+def ack(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Let leased messages be done."""
+    (lease,), options = check_request(frame)
+    level = LEVELS.get(options.get("durability", ""))
+    count, level = session.engine.jobs.ack(_claim(session, lease, options), level)
+    session.rest_on(level)
+    return (request_id, "OK", count, WORDS[level])
+
+
+def nack(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Let leased messages be tried again."""
+    (lease,), options = check_request(frame)
+    return _give_back(session, request_id, lease, options, _how_of_nack(options))
+
+
+def _how_of_nack(options: Mapping[str, Any]) -> GiveBack:
+    ways = [way for way in ("delay", "hand_back", "lost") if options.get(way, False) is not False]
+    if len(ways) > 1:
+        raise RequestError(
+            Code.CONFLICTING_OPTIONS,
+            f"NACK: {' and '.join(ways)} exclude each other",
+            {"verb": "NACK", "options": ways},
+        )
+    reason = options.get("reason", "")
+    if options.get("hand_back"):
+        return GiveBack("hand_back", reason)
+    if options.get("lost"):
+        return GiveBack("gone", reason)
+    delay = options.get("delay")
+    return GiveBack("nack", reason, None if delay is None else ceil(1000 * delay))
+
+
+def reject(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Let leased messages be dead."""
+    (lease,), options = check_request(frame)
+    how = GiveBack("reject", options.get("reason", ""))
+    return _give_back(session, request_id, lease, options, how)
+
+
+def _give_back(
+    session: Session,
+    request_id: int,
+    lease: tuple[int, int],
+    options: Mapping[str, Any],
+    how: GiveBack,
+) -> Reply:
+    level = LEVELS.get(options.get("durability", ""))
+    count, level = session.engine.jobs.give_back(_claim(session, lease, options), how, level)
+    session.rest_on(level)
+    return (request_id, "OK", count, WORDS[level])
+
+
+def extend(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Let a lease run on."""
+    (lease, seconds), _ = check_request(frame)
+    level = session.engine.jobs.extend(_claim(session, lease, {}), ceil(1000 * seconds))
+    session.rest_on(level)
+    return (request_id, "OK")
+
+
+def redrive(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Let dead messages be tried again."""
+    (name,), options = check_request(frame)
+    session.use_up_share()
+    most, ids = options.get("max", _REDRIVE_MOST), options.get("ids", ())
+    moved, level = session.engine.jobs.redrive(name, most, ids)
+    session.rest_on(level)
+    return (request_id, "OK", moved)
+
+
+def holders(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Describe leases and who holds them."""
+    (pattern,), options = check_request(frame)
+    session.use_up_share()
+    most = min(options.get("max", _HOLDERS_MOST), MAX_MESSAGES_PER_FRAME)
+    return (request_id, "OK", session.engine.jobs.holders(pattern or "*", most))
+
+
+JOB_HANDLERS: dict[str, Handler] = {
+    "ACK": ack,
+    "EXTEND": extend,
+    "HOLDERS": holders,
+    "NACK": nack,
+    "REDRIVE": redrive,
+    "REJECT": reject,
+}
