@@ -13,6 +13,7 @@ import click
 import mqwire
 from benchmarks import disk as disk_bench
 from benchmarks import idle as idle_bench
+from benchmarks import leases as leases_bench
 from benchmarks import rates as rates_bench
 from benchmarks import snapshot as snapshot_bench
 from benchmarks import usage as usage_bench
@@ -70,6 +71,20 @@ def snapshot(messages: int, seconds: float) -> None:
     """Tail of a blocking round trip while a snapshot is made, and the restart after it."""
     click.echo(_machine())
     for line in snapshot_bench.measure(messages, seconds):
+        click.echo(line)
+
+
+@main.command()
+@click.option("--rounds", default=5, show_default=True, help="How often each work is done.")
+@click.option("--scale", default=1.0, show_default=True, help="Times the usual amount of work.")
+@click.option("--outstanding", default=1_000_000, show_default=True, help="Leases at a time.")
+@click.option("--seconds", default=20.0, show_default=True, help="How long these then run.")
+def leases(rounds: int, scale: float, outstanding: int, seconds: float) -> None:
+    """Leased pulls and acks beside plain ones, and very many leases at a time."""
+    click.echo(_machine())
+    for line in leases_bench.measure(rounds, scale):
+        click.echo(line)
+    for line in leases_bench.outstanding(outstanding, seconds):
         click.echo(line)
 
 

@@ -124,6 +124,7 @@ class Wire:
         self.socket = socket.create_connection(("127.0.0.1", server.port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader = FrameReader(2**31)
+        self._replies: list[tuple[Any, ...]] | None = None  # where replies go that are looked at
         if is_known:
             self.call("AUTH", {"token": server.address.token})
 
@@ -141,6 +142,13 @@ class Wire:
             pass
         return frames[0]
 
+    def replies_to(self, requests: list[bytes]) -> list[tuple[Any, ...]]:
+        """Send requests without waiting, and return the replies, in the order of coming."""
+        self._replies = []
+        self.seconds_for(requests)
+        replies, self._replies = self._replies, None
+        return replies or []
+
     def seconds_for(self, requests: list[bytes]) -> float:
         """Send requests without waiting, and return how long it took until all were answered."""
         unsent = memoryview(b"".join(requests))
@@ -153,7 +161,10 @@ class Wire:
             if writable:
                 unsent = unsent[self.socket.send(unsent[:SEND_BYTES]) :]
             if readable:
-                answered += len(self._reader.feed(self._recv()))
+                frames = self._reader.feed(self._recv())
+                answered += len(frames)
+                if self._replies is not None:
+                    self._replies += frames
         seconds = time.perf_counter() - start
         self.socket.setblocking(True)
         return seconds

@@ -118,8 +118,14 @@ class Jobs:
         Raises:
             BrokerError: LEASE_LOST or NOT_LEASED, and nothing has changed.
         """
-        lease = self._book.find(claim)
-        ids = claim[2]
+        return self.finish(self._book.find(claim), claim[2])
+
+    def finish(self, lease: Lease, ids: Runs) -> Record:
+        """As `ack`, of a lease that was found.
+
+        Raises:
+            BrokerError: NOT_LEASED, and nothing has changed.
+        """
         if ids:
             ids = _chosen(lease, ids)
         self.state.finish(lease, ids)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from mqwire.errors import CodedError
 from mqwire.levels import Level
@@ -44,17 +44,13 @@ Claim: TypeAlias = "tuple[int, int, tuple[int, ...], str]"
 them), and who it is."""
 
 
-@dataclass(frozen=True)
-class Terms:
-    """What a pull with a lease asks for beside messages.
-
-    Args:
-        lease_ms: how long the lease is to run.
-        owner: who will hold it: `instance` is who, the rest describes.
-    """
+class Terms(NamedTuple):
+    """What a pull with a lease asks for beside messages."""
 
     lease_ms: int
+    """How long the lease is to run."""
     owner: dict[str, Any]
+    """Who will hold it: `instance` is who, the rest describes."""
 
 
 @dataclass(frozen=True)

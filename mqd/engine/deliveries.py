@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mqd.core import records
+from mqd.core.fifo import Batch
 from mqd.core.held import HeldBatch
 from mqd.engine.waits import LocalWait, Waits
 from mqwire.levels import Level
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mqd.core.broker import Broker
-    from mqd.core.fifo import Batch
     from mqd.core.queue import Queue
     from mqd.core.records import Record
     from mqd.engine.base import Results, Terms
@@ -49,7 +49,13 @@ class Deliveries:
             queue, most, room_bytes, deadline_ms, terms.owner, now_ms
         )
         self._append(record)
-        ids: tuple[int, ...] = ()
+        if len(batches) == 1:
+            (batch,) = batches
+            self.delivered += batch.count
+            if type(batch) is Batch and batch.headers is None:  # by far the most
+                return ((batch.first_id, batch.count), batch.packs, {}, record[2:4])
+            return ((batch.first_id, batch.count), batch.packs, _columns(batches), record[2:4])
+        ids: list[int] = []
         packs: list[bytes] = []
         for batch in batches:
             ids += (batch.first_id, batch.count)

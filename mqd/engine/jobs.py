@@ -97,11 +97,12 @@ class LocalJobs:
 
     def ack(self, claim: Claim, level: Level | None) -> tuple[int, Level]:
         """Let leased messages be done; returns how many."""
-        queue = self._jobs.find(claim).queue
-        level = self._commits.level_for(queue, level)
-        self._commits.check_room(queue.name, RECORD_BYTES, is_freeing=True)
+        lease, commits = self._jobs.find(claim), self._commits
+        queue = lease.queue
+        level = commits.level_for(queue, level)
+        commits.check_room(queue.name, RECORD_BYTES, is_freeing=True)
         before = queue.leased
-        self._commits.append(self._jobs.ack(claim))
+        commits.append(self._jobs.finish(lease, claim[2]))
         return before - queue.leased, level
 
     def give_back(self, claim: Claim, how: GiveBack, level: Level | None) -> tuple[int, Level]:

@@ -104,6 +104,7 @@ class Keepalive:
     def cancel(self) -> None:
         """Watch no longer."""
         self._timer.cancel()
+        del self._timer
 
     def _check(self) -> None:
         self._silent = 0 if self.was_heard or self._is_deaf() else self._silent + 1

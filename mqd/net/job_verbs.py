@@ -10,7 +10,12 @@ from mqd.net.replies import WORDS
 from mqwire.codes import Code
 from mqwire.errors import RequestError
 from mqwire.levels import LEVELS
-from mqwire.limits import MAX_MESSAGES_PER_FRAME
+from mqwire.limits import (
+    MAX_LEASE_SECONDS,
+    MAX_MESSAGES_PER_FRAME,
+    MAX_REQUEST_ID,
+    MIN_LEASE_SECONDS,
+)
 from mqwire.requests import check_request
 
 if TYPE_CHECKING:
@@ -28,6 +33,37 @@ _HOLDERS_MOST = 1000
 """How many leases one HOLDERS shows that does not say."""
 
 
+def is_plain_lease(frame: Frame) -> bool:
+    """Tell whether a PULL is a sound one that asks for a lease and nothing else."""
+    if len(frame) != 5:
+        return False
+    _, _, name, most, options = frame
+    return (
+        type(options) is dict
+        and len(options) == 1
+        and type(options.get("lease")) in (int, float)
+        and MIN_LEASE_SECONDS <= options["lease"] <= MAX_LEASE_SECONDS
+        and type(name) is str
+        and type(most) is int
+        and 0 < most <= MAX_MESSAGES_PER_FRAME
+    )
+
+
+def _is_plain_claim(frame: Frame) -> bool:
+    """Tell whether a frame is a sound ACK of a whole lease."""
+    if len(frame) != 3:
+        return False
+    lease = frame[2]
+    return (
+        type(lease) is tuple
+        and len(lease) == 2
+        and type(lease[0]) is int
+        and type(lease[1]) is int
+        and 0 <= lease[0] <= MAX_REQUEST_ID
+        and 0 <= lease[1] <= MAX_REQUEST_ID
+    )
+
+
 def lease_terms(session: Session, seconds: float) -> Terms:
     """Make the terms of a lease that a session asks for."""
     assert session.holder is not None, "only those who have authenticated may pull"
@@ -41,9 +77,14 @@ def _claim(session: Session, lease: tuple[int, int], options: Mapping[str, Any])
 
 def ack(session: Session, request_id: int, frame: Frame) -> Reply:
     """Let leased messages be done."""
-    (lease,), options = check_request(frame)
-    level = LEVELS.get(options.get("durability", ""))
-    count, level = session.engine.jobs.ack(_claim(session, lease, options), level)
+    if _is_plain_claim(frame):
+        assert session.holder is not None, "as in lease_terms"
+        epoch, seq = frame[2]
+        count, level = session.engine.jobs.ack((epoch, seq, (), session.holder.who), None)
+    else:
+        (lease,), options = check_request(frame)
+        asked = LEVELS.get(options.get("durability", ""))
+        count, level = session.engine.jobs.ack(_claim(session, lease, options), asked)
     session.rest_on(level)
     return (request_id, "OK", count, WORDS[level])
 

@@ -110,6 +110,11 @@ class Pending:
         for task in tasks.values():
             task.cancel()
 
+    def close(self) -> None:
+        """Drop everything for good, and those who would be told of it."""
+        self.forget_all()
+        del self._on_wait_over, self._on_task_over
+
     def _task_over(self, request_id: int, task: asyncio.Task[Results]) -> None:
         if self._tasks.pop(request_id, None) is None:
             if not task.cancelled():

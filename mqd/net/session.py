@@ -154,6 +154,20 @@ class Session(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """End: the client has gone, or was told to."""
         self._is_closing = True
+        self._forget_timers()
+        self._backlog.clear()
+        self.outbox.clear()
+        self.pending.close()
+        if self.backup is not None:
+            self.backup.close()
+        self._server.unregister(self)
+        if self.holder is not None:
+            self.engine.begin_turn()
+            self.holder.leave()
+            self._server.end_turn_soon()
+
+    def _forget_timers(self) -> None:
+        """Cancel what would call back; nothing is to keep a session that has ended."""
         timers = (
             self._auth_deadline,
             self._unread_deadline,
@@ -164,16 +178,8 @@ class Session(asyncio.Protocol):
         for timer in timers:
             if timer is not None:
                 timer.cancel()
-        self._backlog.clear()
-        self.outbox.clear()
-        self.pending.forget_all()
-        if self.backup is not None:
-            self.backup.close()
-        self._server.unregister(self)
-        if self.holder is not None:
-            self.engine.begin_turn()
-            self.holder.leave()
-            self._server.end_turn_soon()
+        self._auth_deadline = self._unread_deadline = self._next_turn = None
+        self._keepalive = self._auth_over = None
 
     # What verbs call
 

@@ -14,7 +14,7 @@ from mqd.core.access import ALLOWED, PUBLIC_VERBS, Role
 from mqd.engine.base import NO_MESSAGES
 from mqd.net.backups import begin_backup, describe, read_backup
 from mqd.net.headers import header_runs
-from mqd.net.job_verbs import JOB_HANDLERS, lease_terms
+from mqd.net.job_verbs import JOB_HANDLERS, is_plain_lease, lease_terms
 from mqd.net.replies import WORDS
 from mqwire import PROTOCOL_VERSION, SUPPORTED_VERSIONS
 from mqwire.codes import Code
@@ -157,6 +157,9 @@ def pull(session: Session, request_id: int, frame: Frame) -> Reply | None:
         _, _, name, most = frame
         if type(name) is not str or type(most) is not int or not 0 < most <= MAX_MESSAGES_PER_FRAME:
             check_request(frame)
+    elif is_plain_lease(frame):
+        _, _, name, most, options = frame
+        terms = lease_terms(session, options["lease"])
     else:
         (name, most), options = check_request(frame)
         wait_seconds = options.get("wait", 0.0)
