@@ -66,6 +66,7 @@ class Code(Enum):
     LEASE_LOST = Meaning("the lease is not, or no longer, the client's", 409)
     NOT_LEASED = Meaning("the message is not under the lease", 409)
     CONFLICTING_OPTIONS = Meaning("the options of a request exclude each other", 400)
+    KEY_REUSED = Meaning("the key came with something else before", 409)
     STORAGE_FULL = Meaning("the server's disk has no room for it", 507, False, True)
     NO_JOURNAL = Meaning("the server keeps its state in memory alone", 409)
     SNAPSHOT_FAILED = Meaning("no snapshot could be made", 503, False, True)

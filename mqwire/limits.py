@@ -89,6 +89,18 @@ MAX_KEEPALIVE_SECONDS: Final = 3600
 MAX_TEXT_CHARS: Final = 256
 """User names, client names and other short texts."""
 
+MAX_STEP_PARTS: Final = 1024
+"""Parts of one STEP, which are planned and carried out in one go."""
+
+MAX_KEY_CHARS: Final = 128
+"""Characters in the key of a push or a step: room for more than any random id."""
+
+DEFAULT_DEDUPE_SECONDS: Final = 600
+"""How long a key is remembered where nothing else is said: clients have reconnected by then."""
+
+MAX_DEDUPE_SECONDS: Final = 7 * 24 * 3600
+"""Longest that a queue may remember the keys of its pushes."""
+
 MAX_QUEUE_MESSAGES: Final = 2**40
 """Hard bound of `max_messages`."""
 

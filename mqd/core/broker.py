@@ -6,7 +6,8 @@ restart applies the same records. Taking messages is one pass, `take`, which
 changes the queue at once, since finding out how many messages fit is the same
 work as taking them; applying the PULL record of that many does the same.
 
-Leases and what comes of them are the matter of `Broker.jobs`, see `mqd.core.jobs`.
+Leases and what comes of them are the matter of `Broker.jobs`, see `mqd.core.jobs`; steps
+that of `mqd.core.steps`, and keys that of `mqd.core.keys`.
 """
 
 from __future__ import annotations
@@ -24,13 +25,18 @@ from mqd.core.errors import (
 )
 from mqd.core.fifo import ANY_SIZE, Batch, HeaderRun
 from mqd.core.jobs import Jobs
+from mqd.core.keys import Keys, dedupe_ms_of, digest_of_push
 from mqd.core.queue import Queue, Waiter
+from mqd.core.step_records import KEYED_PUSH
+from mqd.core.steps import Steps
 from mqwire.names import matches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mqd.core.records import Record
+    from mqd.core.rooms import Room
+    from mqd.core.steps import Part, PlannedStep
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,8 @@ class Broker:
         self._clock_ms = 0
         self.jobs = Jobs(self._by_name, self._by_uid)
         self._state = self.jobs.state
+        self.keys = Keys(self._by_uid, self.apply)
+        self._steps = Steps(self, self.keys)
         self._appliers: dict[int, Callable[..., int]] = {
             records.CREATE: self._apply_create,
             records.DELETE: self._apply_delete,
@@ -72,6 +80,8 @@ class Broker:
             records.RESTORE: self._apply_restore,
             records.COUNTERS: self._apply_counters,
             **self._state.appliers,
+            **self.keys.appliers,
+            **self._steps.appliers,
         }
 
     @property
@@ -96,8 +106,8 @@ class Broker:
             raise queue_not_found(name)
         return queue
 
-    def by_uid(self, uid: int) -> Queue:
-        """Return the queue of this number, which is there."""
+    def queue_of(self, uid: int) -> Queue:
+        """Return the queue with this number, which is there."""
         return self._by_uid[uid]
 
     def queues(self, pattern: str = "*") -> Iterator[Queue]:
@@ -171,7 +181,14 @@ class Broker:
         return (records.PURGE, self.queue(name).uid)
 
     def plan_push(
-        self, name: str, count: int, pack: bytes, headers: tuple[HeaderRun, ...], now_ms: int
+        self,
+        name: str,
+        count: int,
+        pack: bytes,
+        headers: tuple[HeaderRun, ...],
+        now_ms: int,
+        *,
+        room: Room | None = None,
     ) -> Record:
         """Plan to append messages.
 
@@ -181,6 +198,10 @@ class Broker:
             pack: a pack that has been checked to hold them.
             headers: runs by offset, ascending; empty where no message has any.
             now_ms: when.
+            room: that of the queue in the step that this is part of, where there is one.
+
+        Returns:
+            The record; the queue's number and the first id follow its kind.
 
         Raises:
             BrokerError: QUEUE_NOT_FOUND or QUEUE_FULL.
@@ -191,8 +212,75 @@ class Broker:
         size_bytes = len(pack)
         for run in headers:
             size_bytes += run[1] * run[3]
-        queue.check_room(count, size_bytes)
-        return (records.PUSH, queue.uid, queue.fifo.next_id, count, pack, headers, now_ms)
+        if room is None:
+            queue.check_room(count, size_bytes)
+            first_id = queue.fifo.next_id
+        else:
+            first_id = room.admit(count, size_bytes)
+        return (records.PUSH, queue.uid, first_id, count, pack, headers, now_ms)
+
+    def plan_keyed_push(
+        self,
+        name: str,
+        count: int,
+        pack: bytes,
+        headers: tuple[HeaderRun, ...],
+        now_ms: int,
+        key: str,
+        **options: Any,
+    ) -> tuple[Record | None, int]:
+        """Plan to append messages, unless that was done with the same key before.
+
+        A queue that remembers no keys takes no notice of them.
+
+        Args:
+            name: as in `plan_push`, and so the others that are not here.
+            count: see `plan_push`.
+            pack: see `plan_push`.
+            headers: see `plan_push`.
+            now_ms: when.
+            key: text of 1 to `MAX_KEY_CHARS`.
+            options: named arguments of `plan_push`.
+
+        Returns:
+            The record, and the id that the first message gets; or None, and the id that it
+            got when it was pushed before, be it still there or not.
+
+        Raises:
+            BrokerError: KEY_REUSED where the key came with other messages, and those of
+                `plan_push`.
+        """
+        queue = self.queue(name)
+        if not dedupe_ms_of(queue):
+            record = self.plan_push(name, count, pack, headers, now_ms, **options)
+            return record, record[2]
+        digest = digest_of_push(pack, headers)
+        known = self.keys.first_id(queue, key, digest, now_ms)
+        if known is not None:
+            return None, known
+        record = self.plan_push(name, count, pack, headers, now_ms, **options)
+        return (KEYED_PUSH, queue.uid, key, digest, now_ms, record), record[2]
+
+    def plan_step(
+        self, parts: Sequence[Part], now_ms: int, *, key: str | None = None
+    ) -> PlannedStep:
+        """Plan to settle leases and push messages, all or nothing.
+
+        Args:
+            parts: in the order in which they are carried out, `MAX_STEP_PARTS` at most. A
+                lease may be settled by one of them only.
+            now_ms: when.
+            key: of the step, by which it is known if it comes again.
+
+        Returns:
+            The record to apply, what the parts come to, and who may be served then.
+
+        Raises:
+            BrokerError: what the first part that is refused is refused for, with its index as
+                `part` in the details. KEY_REUSED without `part` where the step's own key came
+                with other parts.
+        """
+        return self._steps.plan(parts, now_ms, key)
 
     def apply(self, record: Record) -> int:
         """Carry a record out. Cannot fail for a record that was planned on this state.
@@ -250,6 +338,7 @@ class Broker:
             if fifo.next_id > next_id:
                 yield (job_records.SKIP, uid, fifo.next_id - next_id)
             yield from self._state.export(queue)
+        yield from self.keys.export(self.clock_ms)
         yield from self._state.export_leases()
         yield (records.COUNTERS, self._last_uid, self.clock_ms)
 
@@ -285,6 +374,7 @@ class Broker:
         queue = self._by_uid.pop(uid)
         del self._by_name[queue.name]
         self._state.drop(queue)
+        self.keys.drop(uid)
         return queue.fifo.count + queue.outside
 
     def _apply_push(

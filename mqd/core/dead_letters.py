@@ -7,30 +7,13 @@ from typing import TYPE_CHECKING
 from mqd.core import job_records as records
 from mqd.core.errors import BrokerError, queue_full, queue_not_found
 from mqd.core.held import Message, Origin, Runs, ids_of, runs_of
+from mqd.core.rooms import Room, Rooms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mqd.core.queue import Queue
     from mqd.core.records import Record
-
-
-class _Room:
-    """How much more a queue takes, while a plan counts on it."""
-
-    __slots__ = ("messages", "queue", "size_bytes")
-
-    def __init__(self, queue: Queue) -> None:
-        self.queue = queue
-        self.messages, self.size_bytes = queue.room()
-
-    def takes(self, message: Message) -> bool:
-        """Tell whether a message fits beside those that were asked for before."""
-        if self.messages < 1 or self.size_bytes < message.size_bytes:
-            return False
-        self.messages -= 1
-        self.size_bytes -= message.size_bytes
-        return True
 
 
 class Yard:
@@ -42,16 +25,20 @@ class Yard:
     Args:
         queue: whose.
         by_name: all queues.
+        rooms: those of the plan that this is part of, where there is one.
     """
 
-    def __init__(self, queue: Queue, by_name: dict[str, Queue]) -> None:
+    def __init__(self, queue: Queue, by_name: dict[str, Queue], rooms: Rooms | None = None) -> None:
         target = None if queue.dead_letter is None else by_name.get(queue.dead_letter)
-        self._room = None if target is None else _Room(target)
+        self._queue = queue
+        self._rooms = Rooms() if rooms is None else rooms
+        self._room = None if target is None else self._rooms.of(target)
 
     def place(self, message: Message) -> tuple[int, int]:
         """Tell the fate of one more message, as `mqd.core.job_records` has it."""
         room = self._room
         if room is not None and room.takes(message):
+            self._rooms.of(self._queue).free(1, message.size_bytes)
             return (records.MOVED, room.queue.uid)
         return (records.DEAD, 0)
 
@@ -77,7 +64,7 @@ class Redrive:
     def __init__(self, queue: Queue, by_name: dict[str, Queue]) -> None:
         self._queue = queue
         self._by_name = by_name
-        self._rooms: dict[str, _Room] = {}
+        self._rooms: dict[str, Room] = {}
         self._ids_by_target: dict[int, list[int]] = {}
         self._refusal: BrokerError | None = None
 
@@ -122,7 +109,7 @@ class Redrive:
             if target is None:
                 self._refusal = self._refusal or queue_not_found(origin.queue)
                 return 0
-            room = self._rooms[origin.queue] = _Room(target)
+            room = self._rooms[origin.queue] = Room(target)
         if room.takes(message):
             return room.queue.uid
         self._refusal = self._refusal or _full(room.queue, message)

@@ -106,3 +106,20 @@ def bad_dead_letter(name: str, target: str) -> BrokerError:
         "come back to it",
         {"verb": "CREATE", "field": "dead_letter", "expected": "another queue", "got": target},
     )
+
+
+def key_reused(key: str, name: str | None = None) -> BrokerError:
+    """Make the refusal of a key that came with something else before.
+
+    Args:
+        key: the key.
+        name: the queue of the push that it came with; None where that was a step.
+    """
+    where = "a step" if name is None else f"a push to '{name}'"
+    details = {"key": key} if name is None else {"queue": name, "key": key}
+    return BrokerError(
+        Code.KEY_REUSED,
+        f"the key '{key}' came with {where} of other content a short time ago; give each "
+        "a key of its own",
+        details,
+    )

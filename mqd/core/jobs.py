@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mqd.core.fifo import Batch
     from mqd.core.queue import Queue
     from mqd.core.records import Record
+    from mqd.core.rooms import Rooms
 
 
 class Jobs:
@@ -92,8 +93,8 @@ class Jobs:
             batches,
         )
 
-    def find(self, claim: Claim) -> Lease:
-        """Return the lease that somebody says to hold, to look at.
+    def lease_of(self, claim: Claim) -> Lease:
+        """Return the lease that somebody says to hold. It is for looking at.
 
         Raises:
             BrokerError: LEASE_LOST.
@@ -148,6 +149,7 @@ class Jobs:
         reason: str = "",
         delay_ms: int | None = None,
         chance: float = 0.0,
+        rooms: Rooms | None = None,
     ) -> Record:
         """Plan that messages have failed: an attempt each.
 
@@ -157,6 +159,7 @@ class Jobs:
             reason: for people.
             delay_ms: how long they are kept back; None to go by the queue's back-off.
             chance: from 0 up to 1, drawn by the caller for the back-off's jitter.
+            rooms: those of the step that this is part of, where there is one.
 
         Raises:
             BrokerError: LEASE_LOST or NOT_LEASED.
@@ -171,7 +174,7 @@ class Jobs:
             wait_ms = retries.delay_ms(attempts, chance) if delay_ms is None else delay_ms
             return (records.DELAYED, now_ms + wait_ms) if wait_ms else (records.READY_HERE, 0)
 
-        return self._plan_return(lease, claim[2], (records.NACK, reason, now_ms), fate)
+        return self._plan_return(lease, claim[2], (records.NACK, reason, now_ms), fate, rooms)
 
     def plan_hand_back(self, claim: Claim, now_ms: int, *, reason: str = "") -> Record:
         """Plan that messages take their old places again, at no one's cost.
@@ -183,23 +186,28 @@ class Jobs:
         how = (records.HAND_BACK, reason, now_ms)
         return self._plan_return(lease, claim[2], how, lambda _: (records.READY_HERE, 0))
 
-    def plan_lost(self, claim: Claim, now_ms: int, *, reason: str = "") -> Record:
-        """Plan that the worker of messages was lost: a loss each.
-
-        Raises:
-            BrokerError: LEASE_LOST or NOT_LEASED.
-        """
-        return self._plan_loss(self._book.find(claim), (records.GONE, reason, now_ms), claim[2])
-
-    def plan_reject(self, claim: Claim, now_ms: int, *, reason: str = "") -> Record:
-        """Plan that messages are dead.
+    def plan_reject(
+        self, claim: Claim, now_ms: int, *, reason: str = "", rooms: Rooms | None = None
+    ) -> Record:
+        """Plan that messages are dead; `rooms` as in `plan_nack`.
 
         Raises:
             BrokerError: LEASE_LOST or NOT_LEASED.
         """
         lease = self._book.find(claim)
         how = (records.REJECT, reason, now_ms)
-        return self._plan_return(lease, claim[2], how, lambda _: (records.DEAD, 0))
+        return self._plan_return(lease, claim[2], how, lambda _: (records.DEAD, 0), rooms)
+
+    def plan_lost(
+        self, claim: Claim, now_ms: int, *, reason: str = "", rooms: Rooms | None = None
+    ) -> Record:
+        """Plan that messages have lost their worker: a loss each; `rooms` as in `plan_nack`.
+
+        Raises:
+            BrokerError: LEASE_LOST or NOT_LEASED.
+        """
+        lease = self._book.find(claim)
+        return self._plan_loss(lease, (records.GONE, reason, now_ms), claim[2], rooms)
 
     def plan_gone(self, who: str, now_ms: int, most: int, *, reason: str = "") -> Iterator[Record]:
         """Plan that somebody has gone: all messages of its leases come back, a loss each.
@@ -285,14 +293,20 @@ class Jobs:
         """Plan to remove the dead messages of a queue."""
         return (records.PURGE_DEAD, queue.uid)
 
-    def _plan_loss(self, lease: Lease, how: tuple[str, str, int], ids: Runs = ()) -> Record:
+    def _plan_loss(
+        self,
+        lease: Lease,
+        how: tuple[str, str, int],
+        ids: Runs = (),
+        rooms: Rooms | None = None,
+    ) -> Record:
         retries = lease.queue.retries
 
         def fate(message: Message) -> tuple[int, int]:
             is_spent = retries.is_spent(message.attempts, message.losses + 1)
             return (records.DEAD if is_spent else records.READY_HERE, 0)
 
-        return self._plan_return(lease, ids, how, fate)
+        return self._plan_return(lease, ids, how, fate, rooms)
 
     def _plan_return(
         self,
@@ -300,10 +314,11 @@ class Jobs:
         ids: Runs,
         how: tuple[str, str, int],
         fate: Callable[[Message], tuple[int, int]],
+        rooms: Rooms | None = None,
     ) -> Record:
         """Plan that messages leave a lease, each for its own fate."""
         cause, reason, now_ms = how
-        yard = Yard(lease.queue, self._by_name)
+        yard = Yard(lease.queue, self._by_name, rooms)
         by_fate: dict[tuple[int, int], list[int]] = {}
         messages = lease.part()
         for message_id in lease.chosen(ids):

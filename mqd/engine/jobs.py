@@ -97,7 +97,7 @@ class LocalJobs:
 
     def ack(self, claim: Claim, level: Level | None) -> tuple[int, Level]:
         """Let leased messages be done; returns how many."""
-        lease, commits = self._jobs.find(claim), self._commits
+        lease, commits = self._jobs.lease_of(claim), self._commits
         queue = lease.queue
         level = commits.level_for(queue, level)
         commits.check_room(queue.name, RECORD_BYTES, is_freeing=True)
@@ -107,7 +107,7 @@ class LocalJobs:
 
     def give_back(self, claim: Claim, how: GiveBack, level: Level | None) -> tuple[int, Level]:
         """Let leased messages go on otherwise than by being done; returns how many."""
-        queue = self._jobs.find(claim).queue
+        queue = self._jobs.lease_of(claim).queue
         level = self._commits.level_for(queue, level)
         self._commits.check_room(queue.name, RECORD_BYTES + len(how.reason), is_freeing=True)
         before = queue.leased
@@ -127,7 +127,7 @@ class LocalJobs:
 
     def extend(self, claim: Claim, lease_ms: int) -> Level:
         """Let a lease end so long from now."""
-        queue = self._jobs.find(claim).queue
+        queue = self._jobs.lease_of(claim).queue
         self._commits.check_room(queue.name, RECORD_BYTES, is_freeing=True)
         self._commits.commit(self._jobs.plan_extend(claim, self.now_ms + lease_ms))
         return level_of_lease(self._commits.level_for(queue, None), None)
@@ -200,7 +200,7 @@ class LocalJobs:
             for record in self._planned():
                 uid = record[1]
                 self._commits.check_room(
-                    self._broker.by_uid(uid).name, RECORD_BYTES, is_freeing=True
+                    self._broker.queue_of(uid).name, RECORD_BYTES, is_freeing=True
                 )
                 self._move(record)
         except CodedError:
@@ -227,13 +227,13 @@ class LocalJobs:
         """Yield the queues in which a record may have made messages ready."""
         broker, kind = self._broker, record[0]
         if kind == job_records.REDRIVE:
-            yield broker.by_uid(record[3])
+            yield broker.queue_of(record[3])
             return
-        yield broker.by_uid(record[1])
+        yield broker.queue_of(record[1])
         if kind == job_records.RETURN:
             for place, _, uid in record[7]:
                 if place == job_records.MOVED:
-                    yield broker.by_uid(uid)
+                    yield broker.queue_of(uid)
 
 
 def _described(owner: dict[str, Any]) -> dict[str, Any]:
