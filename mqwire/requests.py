@@ -13,7 +13,7 @@ from mqwire.errors import RequestError, StreamError
 from mqwire.levels import LEVELS
 from mqwire.limits import MAX_MESSAGES_PER_FRAME, MAX_REQUEST_ID
 from mqwire.names import check_name, check_pattern
-from mqwire.verbs import VERBS, Field, Kind, Verb
+from mqwire.verbs import STEP_PARTS, VERBS, Field, Kind, Verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,12 +55,42 @@ def check_request(frame: tuple[Any, ...]) -> tuple[list[Any], dict[str, Any]]:
     """
     verb = VERBS.get(frame[0])
     if verb is None:
-        shown = _shown(frame[0])
+        raise _unknown_verb(frame[0], "verb", VERBS)
+    return _check_frame(verb, frame)
+
+
+def check_step_part(part: Any) -> tuple[str, list[Any], dict[str, Any]]:
+    """Check a part of a STEP, as `check_request` does a request.
+
+    Returns:
+        Its verb, its arguments and its options.
+
+    Raises:
+        RequestError: as for a request; WRONG_TYPE if it is no array with a verb.
+    """
+    if type(part) is not tuple or not part or type(part[0]) is not str:
+        expected = "an array that begins with a verb"
         raise RequestError(
-            Code.UNKNOWN_VERB,
-            f"there is no verb {shown}; there are {', '.join(VERBS)}",
-            {"verb": frame[0][:MAX_SHOWN_CHARS]},
+            Code.WRONG_TYPE,
+            f"STEP: a part must be {expected}",
+            {"verb": "STEP", "field": "parts", "expected": expected, "got": "something else"},
         )
+    verb = STEP_PARTS.get(part[0])
+    if verb is None:
+        raise _unknown_verb(part[0], "part of a STEP", STEP_PARTS)
+    arguments, options = _check_frame(verb, (part[0], 0, *part[1:]))
+    return part[0], arguments, options
+
+
+def _unknown_verb(verb: str, what: str, known: Mapping[str, Verb]) -> RequestError:
+    return RequestError(
+        Code.UNKNOWN_VERB,
+        f"there is no {what} {_shown(verb)}; there are {', '.join(known)}",
+        {"verb": verb[:MAX_SHOWN_CHARS]},
+    )
+
+
+def _check_frame(verb: Verb, frame: tuple[Any, ...]) -> tuple[list[Any], dict[str, Any]]:
     if not verb.least_length <= len(frame) <= verb.most_length:
         raise _wrong_arity(verb, len(frame))
     arguments, options = _parts(verb, frame)
@@ -111,6 +141,10 @@ def _check_number(verb: str, field: Field, value: float) -> None:
 
 
 def _check_length(verb: str, field: Field, value: str) -> None:
+    _check_number(verb, field, len(value))
+
+
+def _check_entries(verb: str, field: Field, value: tuple[Any, ...]) -> None:
     _check_number(verb, field, len(value))
 
 
@@ -209,6 +243,7 @@ _CHECKS: dict[Kind, Callable[[str, Field, Any], object]] = {
     Kind.LEVEL: _check_level,
     Kind.WORD: _check_word,
     Kind.LEASE: _check_lease,
+    Kind.PARTS: _check_entries,
     Kind.RUNS: _check_runs,
 }
 """What is looked at beyond the type."""

@@ -24,6 +24,7 @@ class Kind(Enum):
     NUMBER = ("a number", (int, float))
     WORD = ("a word (a string)", (str,))
     LEASE = ("a lease (an array of two unsigned integers)", (tuple,))
+    PARTS = ("an array of arrays", (tuple,))
     RUNS = ("runs of ids (an array of unsigned integers: first, count, ...)", (tuple,))
     FLAG = ("a boolean", (bool,))
     LEVEL = ("a durability level (a string)", (str,))
@@ -84,9 +85,15 @@ def _options(*fields: Field) -> dict[str, Field]:
 _QUEUE = Field("queue", Kind.NAME)
 _MAX = Field("max", Kind.COUNT, 1, limits.MAX_MESSAGES_PER_FRAME)
 _DURABILITY = Field("durability", Kind.LEVEL)
+_KEY = Field("key", Kind.TEXT, 1, limits.MAX_KEY_CHARS)
 _LEASE = Field("lease", Kind.LEASE)
 _IDS = Field("ids", Kind.RUNS)
 _REASON = Field("reason", Kind.TEXT, 0, limits.MAX_REASON_CHARS)
+_WAYS_BACK = (
+    Field("delay", Kind.SECONDS, 0, limits.MAX_DELAY_SECONDS),
+    Field("hand_back", Kind.FLAG),
+    Field("lost", Kind.FLAG),
+)
 _LEASE_SECONDS = (Kind.SECONDS, limits.MIN_LEASE_SECONDS, limits.MAX_LEASE_SECONDS)
 
 BACKOFFS = ("fixed", "linear", "exponential")
@@ -127,6 +134,7 @@ _ALL = (
             Field("max_bytes", Kind.COUNT, 1, limits.MAX_QUEUE_BYTES),
             _DURABILITY,
             *_RETRIES,
+            Field("dedupe_seconds", Kind.SECONDS, 0, limits.MAX_DEDUPE_SECONDS),
             Field("if_missing", Kind.FLAG),
         ),
     ),
@@ -147,6 +155,7 @@ _ALL = (
         ),
         _options(
             Field("headers", Kind.HEADERS),
+            _KEY,
             _DURABILITY,
         ),
     ),
@@ -168,9 +177,7 @@ _ALL = (
         _options(
             _IDS,
             _REASON,
-            Field("delay", Kind.SECONDS, 0, limits.MAX_DELAY_SECONDS),
-            Field("hand_back", Kind.FLAG),
-            Field("lost", Kind.FLAG),
+            *_WAYS_BACK,
             _DURABILITY,
         ),
     ),
@@ -180,6 +187,15 @@ _ALL = (
         "say that leased messages are never to be tried again",
         (_LEASE,),
         _options(_IDS, _REASON, _DURABILITY),
+    ),
+    Verb(
+        "STEP",
+        "settle leases and push messages, all or nothing",
+        (
+            Field("parts", Kind.PARTS, 1, limits.MAX_STEP_PARTS),
+            Field("pack", Kind.PACK, is_required=False),
+        ),
+        _options(_KEY, _DURABILITY),
     ),
     Verb(
         "REDRIVE",
@@ -219,5 +235,26 @@ _ALL = (
         (Field("offset", Kind.COUNT, 0, limits.MAX_REQUEST_ID, is_required=False),),
     ),
 )
+
+STEP_PARTS: dict[str, Verb] = {
+    verb.name: verb
+    for verb in (
+        Verb("ACK", "say that leased messages are done", (_LEASE,), _options(_IDS)),
+        Verb("NACK", "give leased messages back", (_LEASE,), _options(_IDS, _REASON, *_WAYS_BACK)),
+        Verb(
+            "REJECT",
+            "say that leased messages are never to be tried again",
+            (_LEASE,),
+            _options(_IDS, _REASON),
+        ),
+        Verb(
+            "PUSH",
+            "append the next messages of the step's pack to a queue",
+            (_QUEUE, Field("count", Kind.COUNT, 1, limits.MAX_MESSAGES_PER_FRAME)),
+            _options(Field("headers", Kind.HEADERS), _KEY),
+        ),
+    )
+}
+"""The parts of a STEP: as requests of the same name, with neither id nor durability."""
 
 VERBS: dict[str, Verb] = {verb.name: verb for verb in _ALL}

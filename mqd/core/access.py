@@ -55,6 +55,7 @@ _ROLES_BY_VERB: Final[dict[str, frozenset[Role]]] = {
     "NACK": _WORKERS,
     "EXTEND": _WORKERS,
     "REJECT": _WORKERS,
+    "STEP": _WORKERS,
     "HOLDERS": _EVERYONE,
     "REDRIVE": _ADMINS,
     "CREATE": _ADMINS,

@@ -16,7 +16,7 @@ nothing may leave any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -93,6 +93,48 @@ class Wait(Protocol):
     @property
     def is_over(self) -> bool:
         """Whether it has ended or was forgotten."""
+
+
+class PushOptions(NamedTuple):
+    """What a push may ask for beside being appended."""
+
+    key: str | None = None
+    """By which it is known if it comes again."""
+
+
+NO_OPTIONS = PushOptions()
+"""Those of a push that asks for nothing but to be appended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """A part of a step: what becomes of leased messages."""
+
+    claim: Claim
+    how: GiveBack | None = None
+    """None: they are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """A part of a step: a push."""
+
+    queue: str
+    count: int
+    pack: bytes
+    headers: HeaderRuns = ()
+    options: PushOptions = NO_OPTIONS
+
+
+class StepDone(NamedTuple):
+    """What a step has come to."""
+
+    results: tuple[int, ...]
+    """For each part how many messages it has settled, or the first id of its push."""
+    repeats: tuple[int, ...]
+    """Which parts are pushes that had been made before, and so have changed nothing."""
+    is_repeat: bool
+    """Whether the whole step had been made before, and so nothing has changed."""
 
 
 class JobEngine(Protocol):
@@ -216,6 +258,20 @@ class Engine(Protocol):
         """Append messages and serve those who wait. Returns the first id.
 
         QUEUE_FULL, NO_JOURNAL, STORAGE_FULL.
+        """
+
+    def push_with(self, part: Append, level: Level | None) -> tuple[int, bool, Level]:
+        """Append messages with options. Returns the first id, and whether it is a repeat.
+
+        As `push`, and KEY_REUSED.
+        """
+
+    def step(
+        self, parts: Sequence[Settle | Append], key: str | None, level: Level | None
+    ) -> tuple[StepDone, Level]:
+        """Settle leases and push messages, all or nothing.
+
+        What refuses a part refuses the step, with the part's index in the details as `part`.
         """
 
     def pull(self, name: str, most: int, level: Level | None) -> tuple[Results, Level]:

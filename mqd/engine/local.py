@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from random import random
 from typing import TYPE_CHECKING, Any
 
-from mqd.engine.base import NO_MESSAGES, HeaderRuns, Needs, OnEnd, Results, Snapshot
+from mqd.engine import steps
+from mqd.engine.base import (
+    NO_MESSAGES,
+    Append,
+    HeaderRuns,
+    Needs,
+    OnEnd,
+    Results,
+    Snapshot,
+    StepDone,
+)
 from mqd.engine.commits import RECORD_BYTES, Commits
 from mqd.engine.deliveries import Deliveries, level_of_lease, results
 from mqd.engine.jobs import LocalJobs
@@ -15,11 +25,11 @@ from mqwire.levels import LEVELS, Level
 from mqwire.limits import FRAME_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from mqd.core.broker import Broker
     from mqd.core.queue import Queue
-    from mqd.engine.base import Terms, Wait
+    from mqd.engine.base import Settle, Terms, Wait
     from mqd.engine.storage import Storage
 
 
@@ -76,6 +86,7 @@ class LocalEngine:
             grace_ms=settings.grace_ms,
             chance=settings.chance,
         )
+        self._chance = settings.chance
         self._now_ms = now_ms()
         self.jobs.begin(self._now_ms)
         self.pushed = 0  # messages, since the start
@@ -194,6 +205,42 @@ class LocalEngine:
         if queue.waiters:
             self._deliveries.serve(queue, self._now_ms)
         return first_id, level
+
+    def push_with(self, part: Append, level: Level | None) -> tuple[int, bool, Level]:
+        """Append messages with options. Returns the first id, and whether it is a repeat."""
+        broker, commits = self.broker, self._commits
+        queue = broker.queue(part.queue)
+        level = commits.level_for(queue, level)
+        record, first_id = steps.plan_push(broker, part, self._now_ms)
+        if record is not None:
+            commits.check_room(part.queue, RECORD_BYTES + steps.size_bytes(part))
+            commits.commit(record)
+            self.pushed += part.count
+            self._pushed_level = max(self._pushed_level, level)
+            if queue.waiters:
+                self._deliveries.serve(queue, self._now_ms)
+        return first_id, record is None, level
+
+    def step(
+        self, parts: Sequence[Settle | Append], key: str | None, level: Level | None
+    ) -> tuple[StepDone, Level]:
+        """Settle leases and push messages, all or nothing."""
+        commits = self._commits
+        planned = steps.plan_step(self.broker, parts, key, self._now_ms, self._chance)
+        queues = [] if planned.is_repeat else steps.queues_of(self.broker, parts)
+        reached = max((commits.level_for(queue, level) for queue in queues), default=commits.level)
+        if planned.record is not None:
+            pushed = sum(part.count for part in parts if isinstance(part, Append))
+            size_bytes = RECORD_BYTES * len(parts) + sum(map(steps.size_bytes, parts))
+            commits.check_room(queues[0].name, size_bytes, is_freeing=not pushed)
+            commits.commit(planned.record)
+            if pushed:
+                self.pushed += pushed
+                self._pushed_level = max(self._pushed_level, reached)
+            for queue in planned.queues:
+                if queue.waiters:
+                    self._deliveries.serve(queue, self._now_ms)
+        return StepDone(planned.results, planned.repeats, planned.is_repeat), reached
 
     def pull(self, name: str, most: int, level: Level | None) -> tuple[Results, Level]:
         """Remove the oldest messages and return them, or `NO_MESSAGES`."""

@@ -70,7 +70,8 @@ def lease_terms(session: Session, seconds: float) -> Terms:
     return Terms(ceil(1000 * seconds), session.holder.owner)
 
 
-def _claim(session: Session, lease: tuple[int, int], options: Mapping[str, Any]) -> Claim:
+def claim_of(session: Session, lease: tuple[int, int], options: Mapping[str, Any]) -> Claim:
+    """Tell which lease, and what under it, a session says to hold."""
     assert session.holder is not None, "as in lease_terms"
     return (*lease, options.get("ids", ()), session.holder.who)
 
@@ -84,7 +85,7 @@ def ack(session: Session, request_id: int, frame: Frame) -> Reply:
     else:
         (lease,), options = check_request(frame)
         asked = LEVELS.get(options.get("durability", ""))
-        count, level = session.engine.jobs.ack(_claim(session, lease, options), asked)
+        count, level = session.engine.jobs.ack(claim_of(session, lease, options), asked)
     session.rest_on(level)
     return (request_id, "OK", count, WORDS[level])
 
@@ -92,10 +93,11 @@ def ack(session: Session, request_id: int, frame: Frame) -> Reply:
 def nack(session: Session, request_id: int, frame: Frame) -> Reply:
     """Let leased messages be tried again."""
     (lease,), options = check_request(frame)
-    return _give_back(session, request_id, lease, options, _how_of_nack(options))
+    return _give_back(session, request_id, lease, options, how_of_nack(options))
 
 
-def _how_of_nack(options: Mapping[str, Any]) -> GiveBack:
+def how_of_nack(options: Mapping[str, Any]) -> GiveBack:
+    """Tell how a NACK gives messages back; CONFLICTING_OPTIONS where that cannot be told."""
     ways = [way for way in ("delay", "hand_back", "lost") if options.get(way, False) is not False]
     if len(ways) > 1:
         raise RequestError(
@@ -112,11 +114,15 @@ def _how_of_nack(options: Mapping[str, Any]) -> GiveBack:
     return GiveBack("nack", reason, None if delay is None else ceil(1000 * delay))
 
 
+def how_of_reject(options: Mapping[str, Any]) -> GiveBack:
+    """Tell how a REJECT gives messages back."""
+    return GiveBack("reject", options.get("reason", ""))
+
+
 def reject(session: Session, request_id: int, frame: Frame) -> Reply:
     """Let leased messages be dead."""
     (lease,), options = check_request(frame)
-    how = GiveBack("reject", options.get("reason", ""))
-    return _give_back(session, request_id, lease, options, how)
+    return _give_back(session, request_id, lease, options, how_of_reject(options))
 
 
 def _give_back(
@@ -127,7 +133,7 @@ def _give_back(
     how: GiveBack,
 ) -> Reply:
     level = LEVELS.get(options.get("durability", ""))
-    count, level = session.engine.jobs.give_back(_claim(session, lease, options), how, level)
+    count, level = session.engine.jobs.give_back(claim_of(session, lease, options), how, level)
     session.rest_on(level)
     return (request_id, "OK", count, WORDS[level])
 
@@ -135,7 +141,7 @@ def _give_back(
 def extend(session: Session, request_id: int, frame: Frame) -> Reply:
     """Let a lease run on."""
     (lease, seconds), _ = check_request(frame)
-    level = session.engine.jobs.extend(_claim(session, lease, {}), ceil(1000 * seconds))
+    level = session.engine.jobs.extend(claim_of(session, lease, {}), ceil(1000 * seconds))
     session.rest_on(level)
     return (request_id, "OK")
 

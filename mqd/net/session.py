@@ -73,6 +73,7 @@ class Session(asyncio.Protocol):
         self.max_frame_bytes = server.limits.max_frame_bytes
         self.server_stats = server.stats
         self.role: Role | None = None
+        self.user: str | None = None
         self.peer = ""
         self._server = server
         self._transport: asyncio.Transport
@@ -399,7 +400,7 @@ class Session(asyncio.Protocol):
 
     def _adopt(self, user: User) -> None:
         self.pending.wake_all()  # what it waits for it asked as somebody else
-        self.role = user.role
+        self.role, self.user = user.role, user.name
         self._handlers = HANDLERS_BY_ROLE[user.role]
         self._reader.max_frame_bytes = self._server.limits.max_frame_bytes
         if self._auth_deadline is not None:

@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Any
 from mqd.core.access import ALLOWED, PUBLIC_VERBS, Role
 from mqd.engine.base import NO_MESSAGES
 from mqd.net.backups import begin_backup, describe, read_backup
-from mqd.net.headers import header_runs
 from mqd.net.job_verbs import JOB_HANDLERS, is_plain_lease, lease_terms
-from mqd.net.replies import WORDS
+from mqd.net.push_verbs import PUSH_HANDLERS
 from mqwire import PROTOCOL_VERSION, SUPPORTED_VERSIONS
 from mqwire.codes import Code
 from mqwire.errors import RequestError
 from mqwire.levels import LEVELS
 from mqwire.limits import MAX_MESSAGES_PER_FRAME, MAX_TEXT_CHARS
-from mqwire.packs import iter_sizes
 from mqwire.requests import check_envelope, check_request
 
 if TYPE_CHECKING:
@@ -112,44 +110,6 @@ def info(session: Session, request_id: int, frame: Frame) -> Reply:
     return (request_id, "OK", session.engine.info(name))
 
 
-def push(session: Session, request_id: int, frame: Frame) -> Reply:
-    """Append messages to a queue, all or none."""
-    headers = level = None
-    if len(frame) == 5:
-        _, _, name, count, pack = frame
-        if (
-            type(name) is not str
-            or type(count) is not int
-            or type(pack) is not bytes
-            or not 0 < count <= MAX_MESSAGES_PER_FRAME
-        ):
-            check_request(frame)
-    else:
-        (name, count, pack), options = check_request(frame)
-        headers = options.get("headers")
-        level = LEVELS.get(options.get("durability", ""))
-    session.check_pack(pack, count)
-    if len(pack) > session.max_body_bytes:
-        _check_bodies(pack, session.max_body_bytes)
-    runs = header_runs(headers, count) if headers is not None else ()
-    first_id, level = session.engine.push(name, count, pack, runs, level)
-    outbox = session.outbox
-    if level > outbox.level:  # noqa: PLR1730  half the time of max()
-        outbox.level = level
-    return (request_id, "OK", first_id, WORDS[level])
-
-
-def _check_bodies(pack: bytes, limit: int) -> None:
-    largest = max(iter_sizes(pack))
-    if largest > limit:
-        raise RequestError(
-            Code.BODY_TOO_LARGE,
-            f"a body of {largest} bytes is over the bound of {limit}; "
-            "keep large data in a file and push its path",
-            {"limit": limit, "asked": largest},
-        )
-
-
 def pull(session: Session, request_id: int, frame: Frame) -> Reply | None:
     """Remove the oldest messages and return them; wait for some if there are none."""
     wait_seconds, level, terms = 0.0, None, None
@@ -222,6 +182,7 @@ def backup(session: Session, request_id: int, frame: Frame) -> None:
 
 HANDLERS: dict[str, Handler] = {
     **JOB_HANDLERS,
+    **PUSH_HANDLERS,
     "AUTH": auth,
     "BACKUP": backup,
     "CREATE": create,
@@ -232,7 +193,6 @@ HANDLERS: dict[str, Handler] = {
     "PING": ping,
     "PULL": pull,
     "PURGE": purge,
-    "PUSH": push,
     "SNAPSHOT": snapshot,
     "STATS": stats,
     "WAKE": wake,

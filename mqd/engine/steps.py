@@ -1,0 +1,76 @@
+"""Steps and pushes with options, from the engine's words into those of the broker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mqd.core import job_records
+from mqd.core import steps as core
+from mqd.engine.base import Append, Settle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mqd.core.broker import Broker
+    from mqd.core.queue import Queue
+    from mqd.core.records import Record
+
+
+def plan_push(broker: Broker, part: Append, now_ms: int) -> tuple[Record | None, int]:
+    """Plan a push with options.
+
+    Returns:
+        The record, or None where the push is a repeat; and its first id.
+    """
+    key = part.options.key
+    fields = (part.queue, part.count, part.pack, part.headers, now_ms)
+    if key is not None:
+        return broker.plan_keyed_push(*fields, key)
+    record = broker.plan_push(*fields)
+    return record, record[2]
+
+
+def plan_step(
+    broker: Broker,
+    parts: Sequence[Settle | Append],
+    key: str | None,
+    now_ms: int,
+    chance: Callable[[], float],
+) -> core.PlannedStep:
+    """Plan a step; see `Broker.plan_step`."""
+    return broker.plan_step([_in_core(part, chance) for part in parts], now_ms, key=key)
+
+
+def queues_of(broker: Broker, parts: Sequence[Settle | Append]) -> list[Queue]:
+    """Return the queues that a planned step settles in or pushes to."""
+    found: dict[int, Queue] = {}
+    for part in parts:
+        if isinstance(part, Append):
+            queue = broker.queue(part.queue)
+        else:
+            queue = broker.jobs.lease_of(part.claim).queue
+        found[queue.uid] = queue
+    return list(found.values())
+
+
+def size_bytes(part: Settle | Append) -> int:
+    """Tell about how large a part makes a record, beyond what any record takes."""
+    if isinstance(part, Append):
+        return len(part.pack) + sum(run[3] for run in part.headers)
+    return 0 if part.how is None else len(part.how.reason)
+
+
+def _in_core(part: Settle | Append, chance: Callable[[], float]) -> core.Part:
+    if isinstance(part, Append):
+        key = part.options.key
+        return core.Push(part.queue, part.count, part.pack, part.headers, key)
+    how = part.how
+    if how is None:
+        return core.Ack(part.claim)
+    if how.cause == job_records.REJECT:
+        return core.Reject(part.claim, how.reason)
+    ways: dict[str, Any] = {
+        "is_hand_back": how.cause == job_records.HAND_BACK,
+        "is_lost": how.cause == job_records.GONE,
+    }
+    return core.Nack(part.claim, how.reason, how.delay_ms, chance(), **ways)
