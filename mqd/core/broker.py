@@ -25,9 +25,8 @@ from mqd.core.errors import (
 )
 from mqd.core.fifo import ANY_SIZE, Batch, HeaderRun
 from mqd.core.jobs import Jobs
-from mqd.core.keys import Keys, dedupe_ms_of, digest_of_push
+from mqd.core.keys import Keys, digest_of_push
 from mqd.core.queue import Queue, Waiter
-from mqd.core.step_records import KEYED_PUSH
 from mqd.core.steps import Steps
 from mqwire.names import matches
 
@@ -251,15 +250,12 @@ class Broker:
                 `plan_push`.
         """
         queue = self.queue(name)
-        if not dedupe_ms_of(queue):
-            record = self.plan_push(name, count, pack, headers, now_ms, **options)
-            return record, record[2]
         digest = digest_of_push(pack, headers)
         known = self.keys.first_id(queue, key, digest, now_ms)
         if known is not None:
             return None, known
         record = self.plan_push(name, count, pack, headers, now_ms, **options)
-        return (KEYED_PUSH, queue.uid, key, digest, now_ms, record), record[2]
+        return self.keys.keyed(queue, key, digest, now_ms, record), record[2]
 
     def plan_step(
         self, parts: Sequence[Part], now_ms: int, *, key: str | None = None

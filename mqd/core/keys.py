@@ -47,6 +47,8 @@ _FORGET_AT_ONCE: Final = 2  # more than one comes in, so what is past goes, and 
 _EXPORTED_TOGETHER: Final = 64
 _HEAD: Final = struct.Struct(f">Q{DIGEST_BYTES}s")
 _RESULT: Final = struct.Struct(">q")
+_WITH_ONE: Final = struct.Struct(f">Q{DIGEST_BYTES}sq")
+_MADE_MS: Final = struct.Struct(">Q")
 
 Results: TypeAlias = "tuple[int, ...]"
 """See `mqd.core.step_records`."""
@@ -64,13 +66,15 @@ class KeyRing:
     """Keys with what is remembered of them, the oldest first.
 
     Args:
+        dedupe_ms: how long a key is judged by.
         max_keys: how many there may be.
         max_results: how many results they may have together.
     """
 
-    __slots__ = ("_max_keys", "_max_results", "_packed", "_results")
+    __slots__ = ("_dedupe_ms", "_max_keys", "_max_results", "_packed", "_results")
 
-    def __init__(self, max_keys: int, max_results: int) -> None:
+    def __init__(self, dedupe_ms: int, max_keys: int, max_results: int) -> None:
+        self._dedupe_ms = dedupe_ms
         self._max_keys = max_keys
         self._max_results = max_results
         self._packed: OrderedDict[str, bytes] = OrderedDict()
@@ -79,32 +83,39 @@ class KeyRing:
     def __len__(self) -> int:
         return len(self._packed)
 
-    def get(self, key: str, since_ms: int) -> Known | None:
-        """Return what is remembered of a key that came after `since_ms`."""
+    def get(self, key: str, now_ms: int) -> Known | None:
+        """Return what is remembered of a key that is not past its time."""
         packed = self._packed.get(key)
         if packed is None:
             return None
         known = _unpacked(packed)
-        return known if known.made_ms > since_ms else None
+        return known if known.made_ms > now_ms - self._dedupe_ms else None
 
-    def add(self, key: str, known: Known, since_ms: int) -> None:
-        """Remember a key; some of those that did not come after `since_ms` may go for it."""
-        if key in self._packed:
+    def add(self, key: str, known: Known) -> None:
+        """Remember a key that comes now; some of those that are past their time go for it."""
+        packed = self._packed
+        if key in packed:
             self._forget(key)
         digest, made_ms, results = known
-        head = _HEAD.pack(made_ms, digest)
-        self._packed[key] = head + b"".join([_RESULT.pack(each) for each in results])
-        self._results += len(results)
-        while len(self._packed) > self._max_keys or self._results > self._max_results:
-            self._forget(next(iter(self._packed)))
+        since_ms = made_ms - self._dedupe_ms
         for _ in range(_FORGET_AT_ONCE):
-            oldest = next(iter(self._packed))
-            if _HEAD.unpack_from(self._packed[oldest])[0] > since_ms:
-                return
+            oldest = next(iter(packed), None)
+            if oldest is None or _MADE_MS.unpack_from(packed[oldest])[0] > since_ms:
+                break
             self._forget(oldest)
+        most = self._max_results - len(results)
+        while packed and (len(packed) >= self._max_keys or self._results > most):
+            self._forget(next(iter(packed)))
+        if len(results) == 1:
+            packed[key] = _WITH_ONE.pack(made_ms, digest, results[0])
+        else:
+            tail = b"".join([_RESULT.pack(each) for each in results])
+            packed[key] = _HEAD.pack(made_ms, digest) + tail
+        self._results += len(results)
 
-    def after(self, since_ms: int) -> Iterator[tuple[str, bytes, int, Results]]:
-        """Yield the keys that came after `since_ms`, the oldest first."""
+    def living(self, now_ms: int) -> Iterator[tuple[str, bytes, int, Results]]:
+        """Yield the keys that are not past their time, the oldest first."""
+        since_ms = now_ms - self._dedupe_ms
         for key, packed in self._packed.items():
             known = _unpacked(packed)
             if known.made_ms > since_ms:
@@ -151,12 +162,18 @@ class Keys:
             BrokerError: KEY_REUSED: it came with something else.
         """
         ring = self._rings.get(queue.uid)
-        known = None if ring is None else ring.get(key, now_ms - dedupe_ms_of(queue))
+        known = None if ring is None else ring.get(key, now_ms)
         if known is None:
             return None
         if known.digest != digest:
             raise key_reused(key, queue.name)
         return known.results[0]
+
+    def keyed(self, queue: Queue, key: str, digest: bytes, now_ms: int, push: Record) -> Record:
+        """Return the record of a push with its key: as it is where the queue keeps no keys."""
+        if queue.uid not in self._rings and not _dedupe_ms_of(queue):
+            return push
+        return (records.KEYED_PUSH, queue.uid, key, digest, now_ms, push)
 
     def step_results(self, key: str, digest: bytes, now_ms: int) -> Results | None:
         """Return what the step that a key came with has answered; None if the key is free.
@@ -165,7 +182,7 @@ class Keys:
             BrokerError: KEY_REUSED: it came with other parts.
         """
         ring = self._rings.get(records.STEPS)
-        known = None if ring is None else ring.get(key, now_ms - _STEP_DEDUPE_MS)
+        known = None if ring is None else ring.get(key, now_ms)
         if known is None:
             return None
         if known.digest != digest:
@@ -180,8 +197,10 @@ class Keys:
         """Take in a key, of a push to a queue or, with `STEPS`, of a step."""
         ring = self._rings.get(uid)
         if ring is None:
-            ring = self._rings[uid] = KeyRing(MAX_KEYS, MAX_RESULTS)
-        ring.add(key, Known(digest, now_ms, results), now_ms - self._dedupe_ms(uid))
+            is_step = uid == records.STEPS
+            dedupe_ms = _STEP_DEDUPE_MS if is_step else _dedupe_ms_of(self._by_uid[uid])
+            ring = self._rings[uid] = KeyRing(dedupe_ms, MAX_KEYS, MAX_RESULTS)
+        ring.add(key, Known(digest, now_ms, results))
 
     def drop(self, uid: int) -> None:
         """Forget the keys of a queue that is deleted."""
@@ -190,12 +209,9 @@ class Keys:
     def export(self, clock_ms: int) -> Iterator[Record]:
         """Yield the records of all keys that are not past their time at `clock_ms`."""
         for uid, ring in sorted(self._rings.items()):
-            alive = ring.after(clock_ms - self._dedupe_ms(uid))
-            while together := tuple(islice(alive, _EXPORTED_TOGETHER)):
+            living = ring.living(clock_ms)
+            while together := tuple(islice(living, _EXPORTED_TOGETHER)):
                 yield (records.KEYS, uid, together)
-
-    def _dedupe_ms(self, uid: int) -> int:
-        return _STEP_DEDUPE_MS if uid == records.STEPS else dedupe_ms_of(self._by_uid[uid])
 
     def _apply_push(self, uid: int, key: str, digest: bytes, now_ms: int, push: Record) -> int:
         first_id = self._apply(push)
@@ -208,8 +224,7 @@ class Keys:
         return len(keys)
 
 
-def dedupe_ms_of(queue: Queue) -> int:
-    """Tell for how long the keys of a queue's pushes are remembered; 0: not at all."""
+def _dedupe_ms_of(queue: Queue) -> int:
     return int(1000 * queue.options.get("dedupe_seconds", DEFAULT_DEDUPE_SECONDS))
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from mqd.core import job_records
 from mqd.core import step_records as records
 from mqd.core.errors import BrokerError, key_reused, lease_lost
-from mqd.core.keys import dedupe_ms_of, digest_of, digest_of_push
+from mqd.core.keys import digest_of, digest_of_push
 from mqd.core.rooms import Rooms
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ class _Course:
     def push(self, part: Push) -> int:
         queue = self._broker.queue(part.queue)
         digest = b""
-        key = part.key if part.key is not None and dedupe_ms_of(queue) else None
+        key = part.key
         if key is not None:
             digest = digest_of_push(part.pack, part.headers)
             known = self._known(queue, key, digest)
@@ -245,8 +245,9 @@ class _Course:
         )
         first_id: int = record[2]
         if key is not None:
-            record = (records.KEYED_PUSH, queue.uid, key, digest, self._now_ms, record)
-            self._pushed[queue.uid, key] = (digest, first_id)
+            record = self._keys.keyed(queue, key, digest, self._now_ms, record)
+            if record[0] == records.KEYED_PUSH:
+                self._pushed[queue.uid, key] = (digest, first_id)
         self.records.append(record)
         self._touch(queue.uid)
         return first_id
