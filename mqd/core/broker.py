@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mqd.core import job_records, records
+from mqd.core import job_records, order_records, records
 from mqd.core.errors import (
     bad_dead_letter,
     over_cap,
@@ -26,6 +26,7 @@ from mqd.core.errors import (
 from mqd.core.fifo import ANY_SIZE, Batch, HeaderRun
 from mqd.core.jobs import Jobs
 from mqd.core.keys import Keys, digest_of_push
+from mqd.core.order_state import OrderState
 from mqd.core.queue import Queue, Waiter
 from mqd.core.steps import Steps
 from mqwire.names import matches
@@ -33,6 +34,7 @@ from mqwire.names import matches
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from mqd.core.parcels import PushExtras
     from mqd.core.records import Record
     from mqd.core.rooms import Room
     from mqd.core.steps import Part, PlannedStep
@@ -70,6 +72,7 @@ class Broker:
         self._state = self.jobs.state
         self.keys = Keys(self._by_uid, self.apply)
         self._steps = Steps(self, self.keys)
+        self._order = OrderState(self._by_uid, self._state)
         self._appliers: dict[int, Callable[..., int]] = {
             records.CREATE: self._apply_create,
             records.DELETE: self._apply_delete,
@@ -81,6 +84,7 @@ class Broker:
             **self._state.appliers,
             **self.keys.appliers,
             **self._steps.appliers,
+            **self._order.appliers,
         }
 
     @property
@@ -179,6 +183,20 @@ class Broker:
         """
         return (records.PURGE, self.queue(name).uid)
 
+    def plan_pause(self, name: str) -> Record:
+        """Plan that nothing is delivered from a queue; QUEUE_NOT_FOUND if there is none.
+
+        Pushes go on, and so do leases that were given before.
+        """
+        return (order_records.PAUSE, self.queue(name).uid)
+
+    def plan_resume(self, name: str) -> Record:
+        """Plan that a queue is delivered from again; QUEUE_NOT_FOUND if there is none.
+
+        Those who wait are still to be served.
+        """
+        return (order_records.RESUME, self.queue(name).uid)
+
     def plan_push(
         self,
         name: str,
@@ -188,6 +206,7 @@ class Broker:
         now_ms: int,
         *,
         room: Room | None = None,
+        extras: PushExtras | None = None,
     ) -> Record:
         """Plan to append messages.
 
@@ -198,6 +217,7 @@ class Broker:
             headers: runs by offset, ascending; empty where no message has any.
             now_ms: when.
             room: that of the queue in the step that this is part of, where there is one.
+            extras: what the push says beyond a plain one.
 
         Returns:
             The record; the queue's number and the first id follow its kind.
@@ -216,7 +236,10 @@ class Broker:
             first_id = queue.fifo.next_id
         else:
             first_id = room.admit(count, size_bytes)
-        return (records.PUSH, queue.uid, first_id, count, pack, headers, now_ms)
+        pushed = (queue.uid, first_id, count, pack, headers, now_ms)
+        if extras is not None:
+            return (order_records.PUSH_WITH, *pushed, *queue.judged(extras, now_ms))
+        return (records.PUSH, *pushed)
 
     def plan_keyed_push(
         self,
@@ -288,7 +311,7 @@ class Broker:
         return self._appliers[record[0]](*record[1:])
 
     def take(self, queue: Queue, most: int, room_bytes: int) -> Batch:
-        """Remove the first ready messages of a queue that has at least one, in one pass.
+        """Remove the first ready messages of a queue that has some `available`, in one pass.
 
         The record that says the same is `(PULL, queue.uid, batch.count)`.
         """
@@ -299,7 +322,7 @@ class Broker:
 
         Each is off the queue then, and is to be given messages before the next is asked for.
         """
-        while queue.waiters and queue.ready:
+        while queue.waiters and queue.available:
             waiter, _ = queue.waiters.popitem(last=False)
             yield waiter
 
@@ -334,6 +357,7 @@ class Broker:
             if fifo.next_id > next_id:
                 yield (job_records.SKIP, uid, fifo.next_id - next_id)
             yield from self._state.export(queue)
+            yield from self._order.export(queue)
         yield from self.keys.export(self.clock_ms)
         yield from self._state.export_leases()
         yield (records.COUNTERS, self._last_uid, self.clock_ms)

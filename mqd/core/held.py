@@ -1,29 +1,42 @@
-"""Messages of one queue that have an object of their own.
+"""Messages of one queue that do not lie in its `fifo`.
 
-That is only those that a lease has given back, that wait for a time, or that are dead,
-and those that came from another queue. All others lie in packs, see `mqd.core.fifo`.
-A message with an object is in one place: here (returned, delayed or dead) or under a
-lease, see `mqd.core.leases`.
+An object of their own have only those that a lease has given back, that wait for a time, or
+that are dead, and those that came from another queue. A message with an object is in one
+place: here (returned, delayed or dead) or under a lease, see `mqd.core.leases`. Messages
+whose push asked for more than a plain one does lie in parcels, see `mqd.core.parcels`, which
+are here too, ready or delayed. All others lie in packs, see `mqd.core.fifo`.
+
+What is ready here has an order of its own, see `mqd.core.lanes`: the highest priority first,
+and the lowest id within one. Lest low priorities starve, every take or lease number
+`BY_AGE_EVERY` goes by age instead: the lowest id first, whatever its priority. Takes count
+only while there is a choice, that is while something is ready that has another priority than
+the usual one; how many were counted is a part of the state.
 """
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from mqd.core.deadlines import Timetable
 from mqd.core.fifo import PIECE_BYTES, Batch
+from mqd.core.lanes import PRIORITY, Lanes, rank_of
+from mqd.core.parcels import ParcelBatch, cut, is_simple, size_of
+from mqwire.packs import split_pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from mqd.core.parcels import Parcel, Terms
     from mqd.core.records import Record
+
+BY_AGE_EVERY: Final = 16
+"""Of so many takes one goes by age: a message behind n older ones is delivered after at most
+`BY_AGE_EVERY` * (n + 1) takes, and high priorities keep fifteen of sixteen."""
 
 MAX_HISTORY: Final = 16
 """Entries of a message's history; past that the oldest go."""
 
-_SWEEP_LEAST: Final = 64
 
 Owner: TypeAlias = "str | dict[str, Any]"
 """Who holds a lease. A text is all that there is to know; of a map its entry `instance` is
@@ -61,6 +74,7 @@ class Message:
         "attempts",
         "deliveries",
         "due_ms",
+        "expires_ms",
         "header_bytes",
         "headers",
         "history",
@@ -68,7 +82,9 @@ class Message:
         "message_id",
         "origin",
         "piece",
+        "priority",
         "pushed_ms",
+        "terms",
     )
 
     def __init__(
@@ -94,6 +110,10 @@ class Message:
         """When it becomes ready, while it is delayed."""
         self.history: tuple[Entry, ...] = ()
         self.origin: Origin | None = None
+        self.priority = PRIORITY
+        self.expires_ms = 0
+        """When it expires, unless it is under a lease or dead; 0 for never."""
+        self.terms: Terms | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -112,7 +132,10 @@ class Message:
 _FIELDS: Final = (
     "message_id", "piece", "headers", "header_bytes", "pushed_ms",
     "deliveries", "attempts", "losses", "due_ms", "history", "origin",
+    "priority", "expires_ms", "terms",
 )  # fmt: skip
+_OLD_FIELDS: Final = 11
+"""How many the records of versions without priorities have."""
 
 
 def restored(fields: Record) -> Message:
@@ -121,7 +144,23 @@ def restored(fields: Record) -> Message:
     message.deliveries, message.attempts, message.losses, message.due_ms = fields[5:9]
     message.history = tuple(Entry(*entry) for entry in fields[9])
     message.origin = None if fields[10] is None else Origin(*fields[10])
+    if len(fields) > _OLD_FIELDS:
+        message.priority, message.expires_ms, terms = fields[11:14]
+        message.terms = None if terms is None else tuple(terms)
     return message
+
+
+def unpacked(parcel: Parcel) -> Iterator[Message]:
+    """Yield the messages of a parcel that was never begun, with an object for each."""
+    first_id, count, pack, runs, pushed_ms, priority, _, expires_ms, terms = parcel
+    headers: list[tuple[dict[str, Any] | None, int]] = [(None, 0)] * count
+    for offset, number, values, bytes_each in runs:
+        headers[offset : offset + number] = [(values, bytes_each)] * number
+    pieces = [pack] if count == 1 else split_pack(pack)
+    for index, piece in enumerate(pieces):
+        message = Message(first_id + index, piece, *headers[index], pushed_ms)
+        message.priority, message.expires_ms, message.terms = priority, expires_ms, terms
+        yield message
 
 
 @dataclass(slots=True)
@@ -137,79 +176,266 @@ class HeldBatch(Batch):
 
 
 class Held:
-    """The returned, delayed and dead messages of a queue."""
+    """The messages of a queue that are returned, delayed, dead, or in parcels."""
 
-    __slots__ = ("_heap", "dead", "delayed", "ready", "ready_bytes", "times")
+    __slots__ = (
+        "_lanes",
+        "dead",
+        "delayed",
+        "delayed_count",
+        "delayed_parcels",
+        "parcels",
+        "ranked",
+        "ready",
+        "ready_bytes",
+        "ready_count",
+        "times",
+        "turn",
+    )
 
     def __init__(self) -> None:
         self.ready: dict[int, Message] = {}
+        """Those with objects, as in the next two."""
         self.delayed: dict[int, Message] = {}
         self.dead: dict[int, Message] = {}
+        self.parcels: dict[int, Parcel] = {}
+        """The ready ones by key."""
+        self.delayed_parcels: dict[int, Parcel] = {}
+        """The delayed ones by key."""
+        self.ready_count = 0
+        """Of messages, in parcels or not, as in the next four."""
+        self.delayed_count = 0
         self.ready_bytes = 0
+        self.ranked = 0
+        """How many are ready that have another priority than the usual one."""
+        self.turn = 0
+        """Takes since the last that went by age."""
         self.times: Timetable[int] = Timetable()
-        """The ids of the delayed by the time when they become ready."""
-        self._heap: list[int] = []  # the ids of the ready, and some that have gone
+        """The ids and keys of the delayed by the time when they become ready."""
+        self._lanes = Lanes(self.ready, self.parcels)
 
     def add_ready(self, message: Message) -> None:
-        """Put a message where its id says."""
+        """Put a message where its priority and its id say."""
+        priority = message.priority
         self.ready[message.message_id] = message
+        self.ready_count += 1
         self.ready_bytes += message.size_bytes
-        heapq.heappush(self._heap, message.message_id)
-        if len(self._heap) > 2 * len(self.ready) + _SWEEP_LEAST:
-            self._heap = sorted(self.ready)
+        if priority != PRIORITY:
+            self.ranked += 1
+        self._lanes.add(priority, message.message_id)
+
+    def add_parcel(self, parcel: Parcel, size_bytes: int) -> None:
+        """Put a parcel where its priority and its ids say."""
+        count, priority = parcel[1], parcel[5]
+        key = parcel[0] + count - 1
+        self.parcels[key] = parcel
+        self.ready_count += count
+        self.ready_bytes += size_bytes
+        if priority != PRIORITY:
+            self.ranked += count
+        self._lanes.add(priority, key)
 
     def add_delayed(self, message: Message, due_ms: int) -> None:
         """Keep a message back until `wake`, which is called for after `due_ms`."""
         message.due_ms = due_ms
         self.delayed[message.message_id] = message
+        self.delayed_count += 1
         self.times.add(due_ms, message.message_id)
 
-    def wake(self, message_id: int) -> None:
-        """Make a delayed message ready."""
-        message = self.delayed.pop(message_id)
-        self.times.remove(message.due_ms, message_id)
-        message.due_ms = 0
-        self.add_ready(message)
+    def add_delayed_parcel(self, parcel: Parcel) -> None:
+        """Keep a parcel back until `wake`, which is called for when its time has come."""
+        key = parcel[0] + parcel[1] - 1
+        self.delayed_parcels[key] = parcel
+        self.delayed_count += parcel[1]
+        self.times.add(parcel[6], key)
+
+    def wake(self, number: int) -> int:
+        """Make a delayed message, or parcel, ready; returns how many messages."""
+        parcel = self.delayed_parcels.pop(number, None)
+        if parcel is not None:
+            count, due_ms = parcel[1], parcel[6]
+            self.add_parcel(parcel, size_of(parcel))
+        else:
+            message = self.delayed.pop(number)
+            count, due_ms = 1, message.due_ms
+            message.due_ms = 0
+            self.add_ready(message)
+        self.delayed_count -= count
+        self.times.remove(due_ms, number)
+        return count
+
+    def due(self, now_ms: int, most: int) -> tuple[list[int], int]:
+        """Return numbers of the delayed whose time has come, and how many messages they are.
+
+        Args:
+            now_ms: when.
+            most: about how many messages at most; a parcel is not divided.
+        """
+        numbers: list[int] = []
+        count = 0
+        for number in self.times.due(now_ms):
+            if count >= most:
+                break
+            parcel = self.delayed_parcels.get(number)
+            count += 1 if parcel is None else parcel[1]
+            numbers.append(number)
+        return sorted(numbers), count
 
     def remove_ready(self, message_id: int) -> Message:
-        """Take a ready message out of its place."""
-        message = self.ready.pop(message_id)
-        self.ready_bytes -= message.size_bytes
+        """Take a ready message that has an object out of its place, wherever that is."""
+        message = self._remove_first(message_id)
+        if self._lanes.note_gone():
+            here = [(each.priority, number) for number, each in self.ready.items()]
+            self._lanes.sweep([*here, *((each[5], key) for key, each in self.parcels.items())])
         return message
 
-    def first_ready(self) -> int | None:
-        """Return the lowest id that is ready here; None if none is."""
-        heap, ready = self._heap, self.ready
-        while heap and heap[0] not in ready:
-            heapq.heappop(heap)
-        return heap[0] if heap else None
+    def _remove_first(self, message_id: int) -> Message:
+        message = self.ready.pop(message_id)
+        self.ready_count -= 1
+        self.ready_bytes -= message.size_bytes
+        if message.priority != PRIORITY:
+            self.ranked -= 1
+        return message
 
-    def take(self, most: int, room_bytes: int, at_least: int) -> HeldBatch:
-        """Remove the first ready messages whose ids follow each other, as `Fifo.take`."""
-        first_id = message_id = self.first_ready() or 0
+    def goes_by_age(self) -> bool:
+        """Count a take or a lease; tells whether this one goes by age."""
+        if not self.ranked:
+            return False
+        self.turn += 1
+        if self.turn < BY_AGE_EVERY:
+            return False
+        self.turn = 0
+        return True
+
+    def first(self, *, by_age: bool = False) -> tuple[int, int] | None:
+        """Return what is next of all that is ready here; None if nothing is.
+
+        Returns:
+            Where it stands, the lower, the sooner, to be compared with the ids of `fifo`:
+            see `mqd.core.lanes.rank_of`; by age that is an id in any case. And its number,
+            for `take`.
+        """
+        if by_age:
+            number = self._lanes.oldest()
+            return None if number is None else (number, number)
+        head = self._lanes.first()
+        if head is None:
+            return None
+        priority, number = head
+        return (number if priority == PRIORITY else rank_of(priority, number)), number
+
+    def take(self, number: int, most: int, room_bytes: int, at_least: int) -> Batch:
+        """Remove messages as far as their ids follow each other, as `Fifo.take`.
+
+        They are returned messages, a `HeldBatch`, or out of parcels, a `ParcelBatch`.
+
+        Args:
+            number: of what to begin with, as `first` has told.
+            most: how many messages at most.
+            room_bytes: how large they may be together.
+            at_least: how many are taken even where there is no room for them.
+        """
+        parcel = self.parcels.get(number)
+        if parcel is None:
+            return self._take_messages(number, most, room_bytes, at_least)
+        if parcel[1] == most and is_simple(parcel, most, room_bytes):
+            del self.parcels[number]
+            size_bytes = len(parcel[2])
+            self._leave(parcel[5], most, size_bytes)
+            return ParcelBatch(parcel[0], most, [parcel[2]], None, size_bytes, [parcel])
+        return self._take_parcels(number, parcel, most, room_bytes, at_least)
+
+    def _take_messages(self, first_id: int, most: int, room_bytes: int, at_least: int) -> HeldBatch:
         messages: list[Message] = []
-        while len(messages) < most and message_id in self.ready:
-            size_bytes = self.ready[message_id].size_bytes + PIECE_BYTES
+        message: Message | None = self.ready[first_id]
+        priority = self.ready[first_id].priority
+        while len(messages) < most and message is not None and message.priority == priority:
+            size_bytes = message.size_bytes + PIECE_BYTES
             if size_bytes > room_bytes and len(messages) >= at_least:
                 break
             room_bytes -= size_bytes
-            messages.append(self.remove_ready(message_id))
-            message_id += 1
+            messages.append(self._remove_first(message.message_id))
+            message = self.ready.get(message.message_id + 1)
         headers = [message.headers for message in messages]
         column = headers if any(headers) else None
         packs = [b"".join([message.piece for message in messages])] if messages else []
         return HeldBatch(first_id, len(messages), packs, column, messages)
 
-    def waiting(self) -> Iterator[Message]:
-        """Yield the ready and the delayed messages."""
-        yield from self.ready.values()
-        yield from self.delayed.values()
+    def _take_parcels(
+        self, key: int, parcel: Parcel, most: int, room_bytes: int, at_least: int
+    ) -> ParcelBatch:
+        """Remove the messages of a parcel, and of those in its lane that follow it."""
+        priority = parcel[5]
+        batch = ParcelBatch(parcel[0], 0, [], None, 0, [])
+        while True:
+            taken, headers = self._take_parcel(key, parcel, most, room_bytes, at_least)
+            count = taken[1]
+            if count:
+                _join(batch, taken, headers)
+                most -= count
+                room_bytes -= size_of(taken) + PIECE_BYTES
+            if not most or count < parcel[1]:
+                return batch
+            following = self._lanes.next_in(priority)
+            if following is None or following not in self.parcels:
+                return batch
+            key, parcel, at_least = following, self.parcels[following], 0
+            if parcel[0] != taken[0] + count:
+                return batch
+
+    def _take_parcel(
+        self, key: int, parcel: Parcel, most: int, room_bytes: int, at_least: int
+    ) -> tuple[Parcel, list[dict[str, Any] | None] | None]:
+        """Remove the first messages of a parcel: what was taken, and its headers."""
+        taken, left, headers = parcel, None, None
+        if not is_simple(parcel, most, room_bytes):
+            taken, left, headers = cut(parcel, most, room_bytes, at_least)
+        if left is None:
+            del self.parcels[key]
+        else:
+            self.parcels[key] = left
+        self._leave(parcel[5], taken[1], size_of(taken))
+        return taken, headers
+
+    def _leave(self, priority: int, count: int, size_bytes: int) -> None:
+        """Account for messages of parcels that are no longer here."""
+        self.ready_count -= count
+        self.ready_bytes -= size_bytes
+        if priority != PRIORITY:
+            self.ranked -= count
+
+    def oldest_ms(self) -> int | None:
+        """When the oldest that is ready here was pushed; None if nothing is."""
+        number = self._lanes.oldest()
+        if number is None:
+            return None
+        parcel = self.parcels.get(number)
+        return self.ready[number].pushed_ms if parcel is None else parcel[4]
+
+    def waiting(self) -> tuple[int, int]:
+        """Tell how many messages are ready or delayed, and their size."""
+        size_bytes = self.ready_bytes
+        size_bytes += sum(message.size_bytes for message in self.delayed.values())
+        size_bytes += sum(size_of(parcel) for parcel in self.delayed_parcels.values())
+        return self.ready_count + self.delayed_count, size_bytes
 
     def purge(self) -> None:
         """Drop the ready and the delayed messages."""
-        self.ready, self.delayed, self._heap = {}, {}, []
-        self.ready_bytes = 0
-        self.times = Timetable()
+        dead, turn = self.dead, self.turn
+        self.__init__()  # type: ignore[misc]
+        self.dead, self.turn = dead, turn
+
+
+def _join(batch: ParcelBatch, taken: Parcel, headers: list[dict[str, Any] | None] | None) -> None:
+    """Put what was taken of a parcel at the end of a batch."""
+    count, pack = taken[1], taken[2]
+    if headers is not None or batch.headers is not None:
+        column = batch.headers or [None] * batch.count
+        batch.headers = column + (headers or [None] * count)
+    batch.parcels.append(taken)
+    batch.packs.append(pack)
+    batch.count += count
+    batch.size_bytes += size_of(taken)
 
 
 def runs_of(ids: Iterable[int]) -> Runs:

@@ -7,14 +7,15 @@
     (RETURN, uid, epoch, seq, cause, reason, now_ms, parts)
                                     messages leave a lease for one of CAUSES; a part is
                                     (fate, ids, due_ms or the uid of the queue they go to)
-    (READY,  uid, ids)              delayed messages become ready
+    (READY,  uid, ids)              delayed messages become ready; the id of the last message
+                                    of a parcel stands for all of it
     (REDRIVE, uid, ids, target_uid, now_ms)
                                     dead messages are ready again, in their own queue or in
                                     the one that they came from
     (PURGE_DEAD, uid)               the dead messages of a queue go
     (KEEP,   uid, place, message)   a message as it was: `place` READY_HERE, DELAYED or DEAD
-    (LEASED, uid, epoch, seq, deadline_ms, owner, leased_ms, size_bytes, parts, messages)
-                                    a lease as it was
+    (LEASED, uid, epoch, seq, deadline_ms, owner, leased_ms, size_bytes, parts, messages, parcels)
+                                    a lease as it was; `parcels` only where it has some
     (TALLY,  uid, acked, moved)     a queue's other counters as they were
     (SKIP,   uid, count)            the next ids are those of messages that are not in packs
     (SEQUENCE, seq)                 numbers of leases up to this one have been used

@@ -12,8 +12,9 @@ from mqd.core import job_records as records
 from mqd.core.dead_letters import Redrive, Yard
 from mqd.core.deadlines import Timetable
 from mqd.core.fifo import ANY_SIZE, PIECE_BYTES, Batch
-from mqd.core.held import Entry, Message, Owner, Runs, ids_of, restored
+from mqd.core.held import Entry, HeldBatch, Message, Owner, Runs, ids_of, restored
 from mqd.core.leases import Lease, LeaseBook
+from mqd.core.parcels import ParcelBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,11 +61,11 @@ class JobState:
         held = queue.held
         if held is None:
             return 0
-        waiting = list(held.waiting())
-        queue.leave(len(waiting), sum(message.size_bytes for message in waiting))
+        count, size_bytes = held.waiting()
+        queue.leave(count, size_bytes)
         held.purge()
-        self._set_alarm(queue)
-        return len(waiting)
+        self.set_alarm(queue)
+        return count
 
     def drop(self, queue: Queue) -> None:
         """Forget all about a queue that is deleted."""
@@ -72,7 +73,7 @@ class JobState:
             self.book.close_all(queue)
         if queue.held is not None:
             queue.held.purge()
-            self._set_alarm(queue)
+            self.set_alarm(queue)
 
     def export(self, queue: Queue) -> Iterator[Record]:
         """Yield the records of a queue's messages that are not in its `fifo`."""
@@ -100,7 +101,7 @@ class JobState:
         """Move the first ready messages of a lease's queue under it."""
         queue, book = lease.queue, self.book
         held = queue.held
-        if held is None or not held.ready:
+        if held is None or not held.ready_count:
             batches = [_grant_fresh(lease, most, room_bytes, 1)]
         else:
             batches = _grant_mixed(lease, most, room_bytes)
@@ -176,18 +177,16 @@ class JobState:
         queue.leased -= count
         if not lease.count:
             self.book.close(lease)
-        self._set_alarm(queue)
+        self.set_alarm(queue)
         self.clock_ms = now_ms
         return count
 
     def _apply_ready(self, uid: int, ids: Runs) -> int:
         queue = self._by_uid[uid]
         held = queue.hold()
-        before = len(held.delayed)
-        for message_id in ids_of(ids):
-            held.wake(message_id)
-        self._set_alarm(queue)
-        return before - len(held.delayed)
+        count = sum(map(held.wake, ids_of(ids)))
+        self.set_alarm(queue)
+        return count
 
     def _apply_redrive(self, uid: int, ids: Runs, target_uid: int, now_ms: int) -> int:
         self.clock_ms = now_ms
@@ -208,12 +207,12 @@ class JobState:
         _put(queue, message, place, message.due_ms)
         queue.enter(1, message.size_bytes)
         queue.pushed += 1
-        self._set_alarm(queue)
+        self.set_alarm(queue)
         return 1
 
     def _apply_leased(self, uid: int, *fields: Any) -> int:
         queue = self._by_uid[uid]
-        epoch, seq, deadline_ms, owner, leased_ms, size_bytes, parts, loose = fields
+        epoch, seq, deadline_ms, owner, leased_ms, size_bytes, parts, loose, *more = fields
         lease = Lease(queue, (epoch, seq), deadline_ms, owner, leased_ms)
         for first_id, count, pack, runs, marks in parts:
             lease.parts.append((Batch(first_id, count, [pack], None), runs, marks))
@@ -221,6 +220,9 @@ class JobState:
         if loose:
             lease.loose = {each[0]: restored(each) for each in loose}
             lease.count += len(loose)
+        if more:
+            lease.parcels = list(more[0])
+            lease.count += sum(parcel[1] for parcel in lease.parcels)
         lease.size_bytes = size_bytes
         queue.leased += lease.count
         queue.enter(lease.count, size_bytes)
@@ -241,7 +243,13 @@ class JobState:
         self.book.last_seq = seq
         return 0
 
-    def _set_alarm(self, queue: Queue) -> None:
+    def bring_alarm(self, queue: Queue, when_ms: int) -> None:
+        """Note that something of a queue is due at a time."""
+        before_ms = self._alarm_ms.get(queue.uid)
+        if before_ms is None or when_ms < before_ms:
+            self.set_alarm(queue)
+
+    def set_alarm(self, queue: Queue) -> None:
         """Note when the next delayed message of a queue becomes ready."""
         uid, before_ms = queue.uid, self._alarm_ms.get(queue.uid)
         when_ms = None if queue.held is None else queue.held.times.next_ms()
@@ -278,21 +286,22 @@ def _grant_fresh(lease: Lease, most: int, room_bytes: int, at_least: int) -> Bat
 
 
 def _grant_mixed(lease: Lease, most: int, room_bytes: int) -> list[Batch]:
-    """Move ready messages under a lease, of which some were given back before."""
+    """Move ready messages under a lease, of which some do not lie in `fifo`."""
     queue, held = lease.queue, lease.queue.hold()
-    fifo = queue.fifo
+    fifo, by_age = queue.fifo, held.goes_by_age()
     batches: list[Batch] = []
-    batch: Batch
     while most and queue.ready:
-        first_id = held.first_ready()
+        first = held.first(by_age=by_age)
         at_least, before_bytes = 0 if batches else 1, lease.size_bytes
-        if first_id is None or (fifo.count and fifo.first_id < first_id):
-            limit = most if first_id is None else min(most, first_id - fifo.first_id)
+        if first is None or (fifo.count and fifo.first_id < first[0]):
+            limit = most if first is None else min(most, first[0] - fifo.first_id)
             batch = _grant_fresh(lease, limit, room_bytes, at_least)
         else:
-            returned = held.take(most, room_bytes, at_least)
-            lease.add(returned)
-            batch = returned
+            batch = held.take(first[1], most, room_bytes, at_least)
+            if isinstance(batch, ParcelBatch):
+                lease.add_parcels(batch)
+            elif isinstance(batch, HeldBatch):
+                lease.add(batch)
         if not batch.count:
             break
         batches.append(batch)

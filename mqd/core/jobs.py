@@ -9,7 +9,6 @@ clock, and applying the same records gives the same state.
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from mqd.core import job_records as records
@@ -64,8 +63,9 @@ class Jobs:
         """Put the first ready messages of a queue that has some under a lease, in one pass.
 
         Args:
-            queue: has at least one ready message.
-            most: how many messages at most, at least 1.
+            queue: has at least one message `available`.
+            most: how many messages at most, at least 1. No more than the queue's cap allows
+                are taken.
             room_bytes: how large they may be together. The first is taken in any case.
             deadline_ms: when the lease runs out.
             owner: who asks.
@@ -76,6 +76,8 @@ class Jobs:
             in batches, in each of which the ids follow each other.
         """
         book = self._book
+        if queue.max_leased is not None:
+            most = min(most, queue.max_leased - queue.leased)
         seq = book.last_seq + 1
         lease = Lease(queue, (self.epoch, seq), deadline_ms, owner, now_ms)
         batches = self.state.grant(lease, most, room_bytes)
@@ -240,8 +242,9 @@ class Jobs:
 
         Args:
             now_ms: when.
-            most: about how many messages at most; a lease is not divided. The caller asks
-                again while `next_deadline_ms` is not later than `now_ms`.
+            most: about how many messages at most; a lease is not divided, and neither is a
+                parcel. The caller asks again while `next_deadline_ms` is not later than
+                `now_ms`.
 
         Each record has to be applied before the next one is asked for.
         """
@@ -252,9 +255,9 @@ class Jobs:
             most -= lease.count
             yield self._plan_loss(lease, (records.EXPIRED, "", now_ms))
         while most > 0 and (uid := next(self.state.alarms.due(now_ms), None)) is not None:
-            ids = list(islice(self._by_uid[uid].hold().times.due(now_ms), most))
-            most -= len(ids)
-            yield (records.READY, uid, runs_of(sorted(ids)))
+            numbers, count = self._by_uid[uid].hold().due(now_ms, most)
+            most -= count
+            yield (records.READY, uid, runs_of(numbers))
 
     def next_deadline_ms(self) -> int | None:
         """When `plan_expiry` has something to do; None for never."""

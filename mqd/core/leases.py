@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mqd.core.deadlines import Timetable
 from mqd.core.errors import lease_lost, not_leased
-from mqd.core.held import HeldBatch, Message, Owner, Runs, runs_of
+from mqd.core.held import HeldBatch, Message, Owner, Runs, runs_of, unpacked
 from mqwire.packs import split_pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mqd.core.fifo import Batch, HeaderRun, Mark
+    from mqd.core.parcels import Parcel, ParcelBatch
     from mqd.core.queue import Queue
     from mqd.core.records import Record
 
@@ -61,6 +62,7 @@ class Lease:
         "leased_ms",
         "loose",
         "owner",
+        "parcels",
         "parts",
         "queue",
         "seq",
@@ -80,6 +82,8 @@ class Lease:
         """Messages that were never given back, in packs; counted by whoever puts them in."""
         self.loose: dict[int, Message] | None = None
         """The others; None until there was one."""
+        self.parcels: list[Parcel] | None = None
+        """Messages that were never given back, in what was taken of parcels."""
 
     @property
     def who(self) -> str:
@@ -96,6 +100,15 @@ class Lease:
             message.deliveries += 1
             self.loose[message.message_id] = message
 
+    def add_parcels(self, batch: ParcelBatch) -> None:
+        """Take in messages out of parcels."""
+        self.count += batch.count
+        self.size_bytes += batch.size_bytes
+        if self.parcels is None:
+            self.parcels = batch.parcels
+        else:
+            self.parcels += batch.parcels
+
     def part(self) -> dict[int, Message]:
         """Give each message an object, and return them by id. What is leased stays so."""
         loose = self.loose
@@ -105,6 +118,11 @@ class Lease:
             for message in _messages_of(part):
                 loose[message.message_id] = message
         self.parts.clear()
+        for parcel in self.parcels or ():
+            for message in unpacked(parcel):
+                message.deliveries = 1
+                loose[message.message_id] = message
+        self.parcels = None
         return loose
 
     def remove(self, message_id: int) -> Message:
@@ -134,6 +152,7 @@ class Lease:
     def ids(self) -> Runs:
         """Return the ids under the lease."""
         whole = [range(batch.first_id, batch.first_id + batch.count) for batch, _, _ in self.parts]
+        whole += [range(parcel[0], parcel[0] + parcel[1]) for parcel in self.parcels or ()]
         return runs_of(sorted([*(self.loose or ()), *(each for ids in whole for each in ids)]))
 
     def export(self) -> Record:
@@ -152,6 +171,7 @@ class Lease:
             self.size_bytes,
             parts,
             loose,
+            *(() if self.parcels is None else (tuple(self.parcels),)),
         )
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mqd.core.errors import queue_full
 from mqd.core.fifo import Batch, Fifo
 from mqd.core.held import Held, HeldBatch
+from mqd.core.parcels import ParcelBatch
 from mqd.core.retries import Retries
 from mqwire.levels import LEVELS, Level
+
+if TYPE_CHECKING:
+    from mqd.core.parcels import PushExtras, Terms
 
 
 class Waiter:
@@ -38,7 +42,7 @@ class Queue:
         name: what clients call it.
         options: as they are on record: `max_messages`, `max_bytes`, and `durability` (a
             level's word) where the queue has a level of its own; `dead_letter`, the name of
-            another queue; and those of `mqd.core.retries.Retries`.
+            another queue; `max_leased`; and those of `mqd.core.retries.Retries`.
         created_ms: when it was created.
     """
 
@@ -50,9 +54,11 @@ class Queue:
         "free_bytes",
         "free_messages",
         "held",
+        "is_paused",
         "leased",
         "level",
         "max_bytes",
+        "max_leased",
         "max_messages",
         "moved",
         "name",
@@ -75,11 +81,15 @@ class Queue:
         self.level: Level | None = None if word is None else LEVELS[word]
         self.dead_letter: str | None = options.get("dead_letter")
         self.retries = Retries(options)
+        self.max_leased: int | None = options.get("max_leased")
+        """Most messages that may be under leases; None for as many as there are."""
+        self.is_paused = False
+        """Whether nothing is to be delivered."""
         self.created_ms = created_ms
         self.pushed = self.pulled = self.purged = self.acked = self.moved = 0
         self.fifo = Fifo()
         self.held: Held | None = None
-        """Messages with an object of their own; None until there was one."""
+        """Messages that do not lie in `fifo`; None until there was one."""
         self.leased = 0
         """Messages under leases."""
         self.free_messages: int = self.max_messages
@@ -90,14 +100,26 @@ class Queue:
 
     @property
     def ready(self) -> int:
-        """How many messages can be taken now."""
+        """How many messages wait for nothing but somebody to take them."""
         held = self.held
-        return self.fifo.count if held is None else self.fifo.count + len(held.ready)
+        return self.fifo.count if held is None else self.fifo.count + held.ready_count
+
+    @property
+    def available(self) -> int:
+        """How many messages can be leased now; nothing is to be taken where that is 0.
+
+        None while the queue is paused, or holds as many leased messages as it may.
+        """
+        if self.is_paused:
+            return 0
+        if self.max_leased is None:
+            return self.ready
+        return max(0, min(self.ready, self.max_leased - self.leased))
 
     @property
     def delayed(self) -> int:
         """How many messages wait for a time."""
-        return 0 if self.held is None else len(self.held.delayed)
+        return 0 if self.held is None else self.held.delayed_count
 
     @property
     def dead(self) -> int:
@@ -143,9 +165,9 @@ class Queue:
     def take(self, most: int, room_bytes: int) -> Batch:
         """Remove the first ready messages, as `Fifo.take`, and count them as pulled."""
         held = self.held
-        if held is not None and held.ready:
+        if held is not None and held.ready_count:
             batch = self._take_mixed(most, room_bytes)
-            if isinstance(batch, HeldBatch):
+            if isinstance(batch, (HeldBatch, ParcelBatch)):
                 self.leave(batch.count, batch.size_bytes)
         else:
             batch = self.fifo.take(most, room_bytes)
@@ -155,14 +177,23 @@ class Queue:
     def _take_mixed(self, most: int, room_bytes: int) -> Batch:
         """Remove the first ready messages, some being in `held`, up to a break in their ids.
 
-        Those that were in `held` are still to be accounted for: a `HeldBatch`.
+        Those that were in `held` are still to be accounted for.
         """
         fifo, held = self.fifo, self.hold()
-        first_id = held.first_ready()
-        assert first_id is not None, "nobody asks where nothing was given back"
-        if fifo.count and fifo.first_id < first_id:
-            return fifo.take(min(most, first_id - fifo.first_id), room_bytes)
-        return held.take(most, room_bytes, 1)
+        by_age = held.goes_by_age()
+        first = held.first(by_age=by_age)
+        assert first is not None, "nobody asks where nothing is"
+        if fifo.count and fifo.first_id < first[0]:
+            return fifo.take(min(most, first[0] - fifo.first_id), room_bytes)
+        return held.take(first[1], most, room_bytes, 1)
+
+    def judged(self, extras: PushExtras, now_ms: int) -> tuple[int, int, int, Terms | None]:
+        """Return what a record says of a push beyond a plain one: see `mqd.core.parcels`."""
+        priority, due_ms, ttl_ms, max_attempts, max_losses = extras
+        if due_ms <= now_ms:
+            due_ms = 0
+        has_terms = ttl_ms or max_attempts or max_losses
+        return (priority, due_ms, 0, (ttl_ms, max_attempts, max_losses) if has_terms else None)
 
     def leave(self, count: int, size_bytes: int) -> None:
         """Account for messages outside `fifo` that are gone from the queue."""
@@ -175,13 +206,12 @@ class Queue:
         self.free_bytes -= size_bytes
 
     def oldest_ms(self) -> int | None:
-        """When the first ready message was pushed; None if none is ready."""
+        """When the oldest ready message was pushed; None if none is ready."""
         oldest_ms = self.fifo.oldest_ms()
-        first_id = None if self.held is None else self.held.first_ready()
-        if self.held is None or first_id is None:
-            return oldest_ms
-        pushed_ms = self.held.ready[first_id].pushed_ms
-        return pushed_ms if oldest_ms is None else min(oldest_ms, pushed_ms)
+        pushed_ms = None if self.held is None else self.held.oldest_ms()
+        if oldest_ms is None or pushed_ms is None:
+            return pushed_ms if oldest_ms is None else oldest_ms
+        return min(oldest_ms, pushed_ms)
 
     def info(self, now_ms: int) -> dict[str, Any]:
         """Describe the queue, as PROTOCOL.md section 5 (INFO)."""
@@ -201,6 +231,7 @@ class Queue:
             "purged": self.purged,
             "moved": self.moved,
             "waiting": len(self.waiters),
+            "is_paused": self.is_paused,
             "options": dict(self.options),
             "created_at": self.created_ms / 1000,
         }

@@ -46,6 +46,7 @@ class ModelQueue:
     pushed: int = 0
     pulled: int = 0
     purged: int = 0
+    is_paused: bool = False
 
     @property
     def size_bytes(self):
@@ -176,9 +177,19 @@ class BrokerMachine(RuleBasedStateMachine):
         queue.pushed += count
         self.serve(name, queue)
 
+    @rule(name=NAMES, is_paused=st.booleans())
+    def pause_or_resume(self, name, is_paused):
+        queue = self.model.get(name)
+        plan = self.broker.plan_pause if is_paused else self.broker.plan_resume
+        self.attempt(None if queue else Code.QUEUE_NOT_FOUND, plan, name)
+        if queue:
+            queue.is_paused = is_paused
+            self.serve(name, queue)
+
     def serve(self, name, queue):
         real = self.broker.queue(name)
         for batch, waiter in self.broker.serve(real):
+            assert not queue.is_paused
             assert waiter is queue.waiters.pop(0), "the first who came is the first served"
             assert 1 <= batch.count <= waiter.most
             self.took(real, queue, batch)
@@ -189,7 +200,7 @@ class BrokerMachine(RuleBasedStateMachine):
         assert messages_of(batch) == [(m.number, m.piece, m.headers) for m in expected]
         queue.pulled += batch.count
 
-    @precondition(lambda self: any(queue.messages for queue in self.model.values()))
+    @precondition(lambda self: any(q.messages and not q.is_paused for q in self.model.values()))
     @rule(
         data=st.data(),
         most=st.integers(1, 14),
@@ -197,7 +208,7 @@ class BrokerMachine(RuleBasedStateMachine):
     )
     def take(self, data, most, room):
         name = data.draw(
-            st.sampled_from([name for name, queue in self.model.items() if queue.messages])
+            st.sampled_from([n for n, q in self.model.items() if q.messages and not q.is_paused])
         )
         queue, real = self.model[name], self.broker.queue(name)
         available = len(queue.messages)
@@ -261,7 +272,9 @@ class BrokerMachine(RuleBasedStateMachine):
             )
             assert info["pushed"] == info["pulled"] + info["purged"] + info["ready"]
             assert info["waiting"] == len(model.waiters)
-            assert not (model.waiters and model.messages), "nobody waits while there are messages"
+            is_idle = model.waiters and model.messages and not model.is_paused
+            assert not is_idle, "nobody waits while there are messages"
+            assert queue.available == (0 if model.is_paused else len(model.messages))
             if model.messages:
                 age_ms = self.now_ms - model.messages[0].pushed_ms
                 assert 0 <= round(info["oldest_age_seconds"] * 1000) - age_ms <= 100

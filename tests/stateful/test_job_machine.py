@@ -19,11 +19,13 @@ from hypothesis.stateful import (
     rule,
 )
 
+from mqd.core import held as held_module
 from mqd.core import job_records, records
 from mqd.core.broker import Bounds, Broker
 from mqd.core.errors import BrokerError
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.held import MAX_HISTORY, HeldBatch, ids_of, runs_of
+from mqd.core.parcels import PushExtras, closed, size_of
 from mqd.store.recordlog import decode, encode
 from mqwire.codes import Code
 from mqwire.packs import join_bodies, split_pack
@@ -42,8 +44,20 @@ OPTIONS = st.fixed_dictionaries(
         "backoff_seconds": st.sampled_from([0.5, 2]),
         "backoff_cap_seconds": st.sampled_from([3, 60]),
         "backoff_jitter": st.sampled_from([0.0, 0.5]),
+        "max_leased": st.integers(1, 5),
     },
 )
+BY_AGE_EVERY = 3
+"""Small, so that turns come up in a run of few steps."""
+
+EXTRAS = st.one_of(
+    st.none(),
+    st.tuples(
+        st.sampled_from([0, 127, 128, 129, 255]),
+        st.sampled_from([0, 0, -5, 300, 2000]),
+    ).map(lambda values: PushExtras(*values)),
+)
+"""What a push says; a time is in milliseconds from now, 0 for none."""
 
 
 @dataclass
@@ -59,11 +73,12 @@ class Job:
     due_ms: int = 0
     causes: tuple[str, ...] = ()
     origin: tuple[str, int] | None = None
+    priority: int = 128
 
     def seen(self):
         return (
             self.state, self.piece, self.headers, self.deliveries, self.attempts, self.losses,
-            self.due_ms, self.causes, self.origin,
+            self.due_ms, self.causes, self.origin, self.priority,
         )  # fmt: skip
 
 
@@ -77,6 +92,8 @@ class ModelQueue:
     purged: int = 0
     moved: int = 0
     pushed: int = 0
+    is_paused: bool = False
+    turn: int = 0
 
     def add(self, job):
         self.jobs[self.next_id] = job
@@ -85,6 +102,20 @@ class ModelQueue:
 
     def ids(self, *states):
         return sorted(number for number, job in self.jobs.items() if job.state in states)
+
+    def next_takes(self):
+        """Count a take or a lease; the ids of what is ready in the order of this one."""
+        ready = self.ids("ready")
+        if any(self.jobs[number].priority != 128 for number in ready):
+            self.turn = (self.turn + 1) % BY_AGE_EVERY
+            if self.turn == 0:
+                return ready
+        return sorted(ready, key=lambda number: -self.jobs[number].priority)
+
+    @property
+    def available(self):
+        cap = self.options.get("max_leased", 99) - len(self.ids("leased"))
+        return 0 if self.is_paused else max(0, min(cap, len(self.ids("ready"))))
 
     def has_room(self, count, size_bytes):
         held = sum(job.size_bytes for job in self.jobs.values())
@@ -124,16 +155,27 @@ def held_job(message, state):
     return (
         state, message.piece, message.headers, message.deliveries, message.attempts,
         message.losses, message.due_ms, tuple(entry.cause for entry in message.history),
-        message.origin and (message.origin.queue, message.origin.message_id),
+        message.origin and (message.origin.queue, message.origin.message_id), message.priority,
     )  # fmt: skip
 
 
-def packed(first_id, pack, runs, state, deliveries):
+def packed(first_id, pack, runs, state, deliveries, due_ms=0, priority=128):
     for number, piece in enumerate(split_pack(pack), first_id):
         headers = [run[2] for run in runs if run[0] <= number < run[0] + run[1]]
         assert len(headers) <= 1
         values = headers[0] if headers else None
-        yield number, (state, piece, values, deliveries, 0, 0, 0, (), None)
+        yield number, (state, piece, values, deliveries, 0, 0, due_ms, (), None, priority)
+
+
+def in_parcels(parcels, state, deliveries=0):
+    """Yield the messages of parcels."""
+    for parcel in map(closed, parcels):
+        first_id, count, pack, runs, _, priority, due_ms, _, _ = parcel
+        absolute = [(first_id + run[0], *run[1:]) for run in runs]
+        due_ms = due_ms if state == "delayed" else 0
+        pieces = list(packed(first_id, pack, absolute, state, deliveries, due_ms, priority))
+        assert len(pieces) == count
+        yield from pieces
 
 
 def in_queue(queue):
@@ -147,12 +189,28 @@ def in_queue(queue):
         for number, message in getattr(queue.held, state).items():
             assert number == message.message_id
             yield number, held_job(message, state)
+    if queue.held:
+        yield from in_parcels(queue.held.parcels.values(), "ready")
+        yield from in_parcels(queue.held.delayed_parcels.values(), "delayed")
+        check_counts(queue.held)
+
+
+def check_counts(held):
+    """What a queue's other messages are counted as is what they are."""
+    ready = [(each.priority, 1, each.size_bytes) for each in held.ready.values()]
+    ready += [(each[5], each[1], size_of(each)) for each in held.parcels.values()]
+    assert held.ready_count == sum(each[1] for each in ready)
+    assert held.ready_bytes == sum(each[2] for each in ready)
+    assert held.ranked == sum(each[1] for each in ready if each[0] != 128)
+    waiting = sum(each[1] for each in held.delayed_parcels.values())
+    assert held.delayed_count == len(held.delayed) + waiting
 
 
 def in_lease(lease):
     """Yield the messages of a lease."""
     for batch, runs, _ in lease.parts:
         yield from packed(batch.first_id, b"".join(batch.packs), runs, "leased", 1)
+    yield from in_parcels(lease.parcels or (), "leased", 1)
     for number, message in (lease.loose or {}).items():
         yield number, held_job(message, "leased")
 
@@ -177,7 +235,14 @@ def whole_picture(broker, now_ms):
         for lease in broker.jobs.leases()
     }  # fmt: skip
     queues = [
-        (q.uid, q.info(now_ms), q.fifo.next_id, q.free_bytes, q.free_messages)
+        (
+            q.uid,
+            q.info(now_ms),
+            q.fifo.next_id,
+            q.free_bytes,
+            q.free_messages,
+            q.held.turn if q.held else 0,
+        )
         for q in broker.queues()
     ]
     return picture(broker), leases, queues, broker.clock_ms, broker.jobs.next_deadline_ms()
@@ -195,6 +260,10 @@ class JobMachine(RuleBasedStateMachine):
         self.last_seq = 0
         self.now_ms = 1_000_000
         self.bodies = 0
+        self.by_age_every, held_module.BY_AGE_EVERY = held_module.BY_AGE_EVERY, BY_AGE_EVERY
+
+    def teardown(self):
+        held_module.BY_AGE_EVERY = self.by_age_every
 
     # Helpers
 
@@ -288,7 +357,7 @@ class JobMachine(RuleBasedStateMachine):
         while (due_ms := self.jobs.next_deadline_ms()) is not None and due_ms <= self.now_ms:
             done = 0
             for record in self.jobs.plan_expiry(self.now_ms, most):
-                assert done < most
+                assert done < most, "a slice goes on"
                 done += self.expired(record)
             assert done
         assert all(lease.deadline_ms > self.now_ms for lease in self.jobs.leases())
@@ -307,11 +376,20 @@ class JobMachine(RuleBasedStateMachine):
         else:
             assert record[0] == job_records.READY
             name = next(q.name for q in self.broker.queues() if q.uid == record[1])
-            for number in ids_of(record[2]):
+            for number in self.meant(name, record[2]):
                 job = self.queues[name].jobs[number]
                 assert (job.state, job.due_ms <= self.now_ms) == ("delayed", True)
                 job.state, job.due_ms = "ready", 0
         return self.do(record)
+
+    def meant(self, name, runs):
+        """Return the ids that a record means: the last of a parcel stands for all of it."""
+        held, numbers = self.broker.queue(name).held, []
+        for number in ids_of(runs):
+            parcel = held.delayed_parcels.get(number) or held.parcels.get(number)
+            first_id = parcel[0] if parcel else number
+            numbers.extend(range(first_id, number + 1))
+        return numbers
 
     # Queues
 
@@ -385,8 +463,9 @@ class JobMachine(RuleBasedStateMachine):
         data=st.data(),
         count=st.integers(1, 4),
         headers=st.lists(st.sampled_from([None, {"k": 1}, {"h": 2}]), min_size=4, max_size=4),
+        extras=EXTRAS,
     )
-    def push(self, data, count, headers):
+    def push(self, data, count, headers, extras=None):
         name = data.draw(st.sampled_from(sorted(self.queues)))
         queue = self.queues[name]
         self.bodies += count
@@ -396,19 +475,40 @@ class JobMachine(RuleBasedStateMachine):
         runs = tuple((i, 1, values, 4) for i, values in enumerate(headers) if values)
         size = sum(map(len, pieces)) + 4 * len(runs)
         arguments = (name, count, b"".join(pieces), runs, self.now_ms)
+        priority, due_ms = 128, 0
+        if extras is not None:
+            priority = extras.priority
+            if extras.due_ms:
+                extras = extras._replace(due_ms=self.now_ms + extras.due_ms)
+            due_ms = extras.due_ms if extras.due_ms > self.now_ms else 0
         if not queue.has_room(count, size):
-            self.refused(Code.QUEUE_FULL, self.broker.plan_push, *arguments)
+            self.refused(Code.QUEUE_FULL, self.broker.plan_push, *arguments, extras=extras)
             return
-        assert self.do(self.planned(self.broker.plan_push, *arguments)) == queue.next_id
+        record = self.planned(self.broker.plan_push, *arguments, extras=extras)
+        assert self.do(record) == queue.next_id
         for piece, values in zip(pieces, headers, strict=True):
             job = Job(piece, values, len(piece) + (4 if values else 0), self.now_ms)
+            job.priority, job.due_ms = priority, due_ms
+            job.state = "delayed" if due_ms else "ready"
             queue.add(job)
 
-    def first_ready(self, data, most):
-        names = sorted(name for name, queue in self.queues.items() if queue.ids("ready"))
-        name = data.draw(st.sampled_from(names))
+    @precondition(lambda self: self.queues)
+    @rule(data=st.data())
+    def pause_or_resume(self, data):
+        name = data.draw(st.sampled_from(sorted(self.queues)))
         queue = self.queues[name]
-        return name, queue, queue.ids("ready")[:most]
+        is_paused = data.draw(st.booleans()) and not queue.is_paused
+        plan = self.broker.plan_pause if is_paused else self.broker.plan_resume
+        self.do(self.planned(plan, name))
+        queue.is_paused = is_paused
+
+    def some_available(self):
+        return [name for name, queue in sorted(self.queues.items()) if queue.available]
+
+    def first_ready(self, data, most):
+        name = data.draw(st.sampled_from(self.some_available()))
+        queue = self.queues[name]
+        return name, queue, queue.next_takes()[:most]
 
     def check_batch(self, queue, batch):
         pieces = [piece for pack in batch.packs for piece in split_pack(pack)]
@@ -422,7 +522,7 @@ class JobMachine(RuleBasedStateMachine):
             assert [message.message_id for message in batch.messages] == list(numbers)
         return list(numbers)
 
-    @precondition(lambda self: any(queue.ids("ready") for queue in self.queues.values()))
+    @precondition(lambda self: self.some_available())
     @rule(data=st.data(), most=st.integers(1, 6), room=st.sampled_from([ANY_SIZE, 0, 14, 25, 40]))
     def pull(self, data, most, room):
         name, queue, wanted = self.first_ready(data, most)
@@ -436,7 +536,7 @@ class JobMachine(RuleBasedStateMachine):
         for number in numbers:
             del queue.jobs[number]
 
-    @precondition(lambda self: any(queue.ids("ready") for queue in self.queues.values()))
+    @precondition(lambda self: self.some_available())
     @rule(
         data=st.data(),
         most=st.integers(1, 8),
@@ -448,6 +548,7 @@ class JobMachine(RuleBasedStateMachine):
         name, queue, wanted = self.first_ready(data, most)
         deadline_ms = self.now_ms + 1000 * seconds
         real = self.broker.queue(name)
+        wanted = wanted[: queue.available]
         record, batches = self.jobs.lease(real, most, room, deadline_ms, owner, self.now_ms)
         numbers = [number for batch in batches for number in self.check_batch(queue, batch)]
         assert numbers
@@ -645,7 +746,9 @@ class JobMachine(RuleBasedStateMachine):
     @invariant()
     def counts_add_up(self):
         for name, queue in self.queues.items():
-            info = self.broker.queue(name).info(self.now_ms)
+            real = self.broker.queue(name)
+            info = real.info(self.now_ms)
+            assert (real.available, info["is_paused"]) == (queue.available, queue.is_paused)
             for state in ("ready", "delayed", "leased", "dead"):
                 assert info[state] == len(queue.ids(state))
             for counter in ("pushed", "pulled", "acked", "purged", "moved"):

@@ -1,0 +1,139 @@
+"""The order of what is ready in a queue and does not lie in its `fifo`: a lane for each priority.
+
+A lane holds numbers alone: ids of messages and keys of parcels, which are ids too (see
+`mqd.core.parcels`). What they stand for lies elsewhere, and a number whose thing has gone
+is passed over when it comes to the front. Most things come in the order of their ids and
+go to the end of a deque; those that come to an older place go to a heap beside it. Which
+lanes hold anything is one integer with a bit for each priority, so the highest is found in
+one step, however many there are.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Container, Iterable
+
+PRIORITY: Final = 128
+"""Of messages whose push names none."""
+
+_RANK_BITS: Final = 64
+_SWEEP_LEAST: Final = 64
+
+
+def rank_of(priority: int, number: int) -> int:
+    """Return where a thing stands in the order of delivery: the lower, the sooner.
+
+    Of things of the usual priority that is their number itself.
+    """
+    return ((PRIORITY - priority) << _RANK_BITS) + number
+
+
+class _Lane:
+    __slots__ = ("in_order", "others")
+
+    def __init__(self) -> None:
+        self.in_order: deque[int] = deque()
+        self.others: list[int] = []
+
+    def add(self, number: int) -> None:
+        in_order = self.in_order
+        if not in_order or number > in_order[-1]:
+            in_order.append(number)
+        elif number < in_order[0]:
+            in_order.appendleft(number)
+        else:
+            heapq.heappush(self.others, number)
+
+    def first(self, messages: Container[int], parcels: Container[int]) -> int | None:
+        """Return the lowest number of a thing that is there; None if none is."""
+        in_order, others = self.in_order, self.others
+        while in_order:
+            number = in_order[0]
+            if number in parcels or number in messages:
+                break
+            in_order.popleft()
+        if not others:
+            return in_order[0] if in_order else None
+        while others and not (others[0] in parcels or others[0] in messages):
+            heapq.heappop(others)
+        if others and not (in_order and in_order[0] <= others[0]):
+            return others[0]
+        return in_order[0] if in_order else None
+
+
+class Lanes:
+    """Numbers by priority, then by size.
+
+    Args:
+        messages: the messages that are there, by id; whoever owns them changes them.
+        parcels: the parcels, by key.
+    """
+
+    __slots__ = ("_all", "_gone", "_lanes", "_mask", "_messages", "_parcels")
+
+    def __init__(self, messages: Collection[int], parcels: Collection[int]) -> None:
+        self._messages = messages
+        self._parcels = parcels
+        self._all = _Lane()
+        self._lanes: dict[int, _Lane] = {}
+        self._mask = 0  # a bit for each lane that is not known to be empty
+        self._gone = 0  # things that went otherwise than from the front
+
+    def add(self, priority: int, number: int) -> None:
+        """Put the number of a thing that is there in its place."""
+        lane = self._lanes.get(priority)
+        if lane is None:
+            lane = self._lanes[priority] = _Lane()
+            self._mask |= 1 << priority
+        in_order = lane.in_order
+        if not in_order or number > in_order[-1]:
+            in_order.append(number)
+        else:
+            lane.add(number)
+        in_order = self._all.in_order
+        if not in_order or number > in_order[-1]:
+            in_order.append(number)
+        else:
+            self._all.add(number)
+
+    def note_gone(self) -> bool:
+        """Count a thing that went otherwise than from the front.
+
+        Returns:
+            Whether a `sweep` is worth its while: most of what lies here may be of such things.
+        """
+        self._gone += 1
+        return self._gone > len(self._messages) + len(self._parcels) + _SWEEP_LEAST
+
+    def sweep(self, things: Iterable[tuple[int, int]]) -> None:
+        """Begin anew with `(priority, number)` of all that is there."""
+        self.__init__(self._messages, self._parcels)  # type: ignore[misc]
+        for priority, number in sorted(things, key=_number):
+            self.add(priority, number)
+
+    def oldest(self) -> int | None:
+        """Return the lowest number over all priorities; None if nothing is there."""
+        return self._all.first(self._messages, self._parcels)
+
+    def first(self) -> tuple[int, int] | None:
+        """Return the highest priority, and its lowest number; None if nothing is there."""
+        while self._mask:
+            priority = self._mask.bit_length() - 1
+            number = self._lanes[priority].first(self._messages, self._parcels)
+            if number is not None:
+                return priority, number
+            del self._lanes[priority]
+            self._mask ^= 1 << priority
+        return None
+
+    def next_in(self, priority: int) -> int | None:
+        """Return the lowest number of a lane that has held something; None if nothing is."""
+        return self._lanes[priority].first(self._messages, self._parcels)
+
+
+def _number(thing: tuple[int, int]) -> int:
+    return thing[1]

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import pytest
+
+from mqd.core.broker import Broker
+from mqd.core.fifo import ANY_SIZE
+from mqd.core.held import BY_AGE_EVERY
+from mqd.core.parcels import PushExtras
+from mqd.core.queue import Waiter
+from mqwire.codes import Code
+from mqwire.packs import join_bodies
+from support.jobs import BOUNDS, Desk, refusal, texts_of
+
+
+def push(desk, *texts, headers=(), now_ms=0, **extras):
+    pack = join_bodies(texts)
+    record = desk.broker.plan_push(
+        "jobs", len(texts), pack, headers, now_ms, extras=PushExtras(**extras)
+    )
+    return desk.do(record)
+
+
+def takes(desk, most=1, times=1):
+    queue = desk.broker.queue("jobs")
+    return ["".join(texts_of([desk.broker.take(queue, most, ANY_SIZE)])) for _ in range(times)]
+
+
+# Priorities
+
+
+def test_higher_priorities_come_first_and_ids_within_one():
+    desk = Desk()
+    push(desk, "a", priority=0)
+    push(desk, "b", "c", priority=255)
+    desk.push("d")
+    push(desk, "e", priority=255)
+    push(desk, "f", priority=127)
+    push(desk, "g")
+    assert "".join(desk.texts()) == "bcedgfa"
+
+
+def test_ids_of_all_priorities_are_one_sequence():
+    desk = Desk()
+    assert desk.push("a") == 1
+    assert push(desk, "b", "c", priority=9) == 2
+    assert desk.push("d") == 4
+    queue = desk.broker.queue("jobs")
+    batches = [desk.broker.take(queue, 9, ANY_SIZE) for _ in range(3)]
+    assert [(batch.first_id, batch.count) for batch in batches] == [(1, 1), (4, 1), (2, 2)]
+
+
+def test_whole_packs_leave_as_they_came_and_are_joined_where_ids_follow():
+    desk = Desk()
+    packs = [join_bodies("ab"), join_bodies("cd")]
+    for pack in packs:
+        desk.do(desk.broker.plan_push("jobs", 2, pack, (), 0, extras=PushExtras(priority=3)))
+    batch = desk.broker.take(desk.broker.queue("jobs"), 4, ANY_SIZE)
+    assert (batch.first_id, batch.count) == (1, 4)
+    assert all(taken is pack for taken, pack in zip(batch.packs, packs, strict=True))
+
+
+def test_a_parcel_is_cut_where_a_pull_ends_in_it():
+    desk = Desk()
+    push(desk, *"abcde", priority=3, headers=((1, 2, {"k": 1}, 3),))
+    queue = desk.broker.queue("jobs")
+    found = [desk.broker.take(queue, 2, ANY_SIZE) for _ in range(3)]
+    assert [(batch.first_id, "".join(texts_of([batch]))) for batch in found] == [
+        (1, "ab"), (3, "cd"), (5, "e")
+    ]  # fmt: skip
+    assert [batch.headers for batch in found] == [[None, {"k": 1}], [{"k": 1}, None], None]
+    assert queue.free_bytes == BOUNDS.max_bytes
+
+
+@pytest.mark.parametrize(
+    ("room", "expected"), [(0, "a"), (8, "a"), (9, "ab"), (15, "abc"), (18, "abcd")]
+)
+def test_room_bounds_what_leaves_parcels_but_never_below_one(room, expected):
+    desk = Desk()
+    push(desk, *"abc", priority=3)
+    push(desk, "d", priority=3)
+    batch = desk.broker.take(desk.broker.queue("jobs"), 9, room)
+    assert "".join(texts_of([batch])) == expected
+
+
+def test_a_message_that_comes_back_takes_its_old_place():
+    desk = Desk()
+    push(desk, *"ab", priority=200)
+    desk.push(*"cd")
+    push(desk, *"ef", priority=200)
+    seq, batches = desk.lease(3)
+    assert "".join(texts_of(batches)) == "abe"
+    desk.hand_back(seq)
+    other, batches = desk.lease(5)
+    assert "".join(texts_of(batches)) == "abefc"
+    desk.nack(other, 1, 1, 3, 1)
+    assert "".join(desk.texts()) == "acd"
+
+
+def test_a_lease_of_parts_of_parcels_is_settled_message_by_message():
+    desk = Desk()
+    push(desk, *"abcd", priority=200, headers=((0, 4, {"k": 1}, 3),))
+    seq, _ = desk.lease(3)
+    assert desk.do(desk.jobs.plan_ack((7, seq, (2, 1), None))) == 1
+    assert desk.nack(seq) == 2
+    _, batches = desk.lease(9)
+    assert "".join(texts_of(batches)) == "acd"
+    assert batches[0].headers == [{"k": 1}]
+    assert batches[0].messages[0].priority == 200
+
+
+def test_every_so_many_takes_one_goes_by_age():
+    desk = Desk()
+    desk.push("x", "y")
+    push(desk, *"a" * 40, priority=255)
+    found = takes(desk, times=2 * BY_AGE_EVERY)
+    assert [index + 1 for index, text in enumerate(found) if text != "a"] == [
+        BY_AGE_EVERY, 2 * BY_AGE_EVERY
+    ]  # fmt: skip
+    assert found[BY_AGE_EVERY - 1] == "x"
+
+
+def test_a_lease_that_goes_by_age_does_so_with_all_it_takes():
+    desk = Desk()
+    desk.push("x")
+    push(desk, *"a" * (BY_AGE_EVERY - 1), priority=255)
+    push(desk, "y", priority=1)
+    push(desk, "b", "c", priority=255)
+    takes(desk, times=BY_AGE_EVERY - 1)
+    _, batches = desk.lease(3)
+    assert "".join(texts_of(batches)) == "xyb"
+
+
+def test_takes_count_only_while_there_is_a_choice():
+    desk = Desk()
+    desk.push(*"a" * 40)
+    takes(desk, times=39)
+    push(desk, "b", priority=200)
+    desk.push("c")
+    assert takes(desk, times=2) == ["b", "a"]
+
+
+@pytest.mark.parametrize("is_exported", [False, True])
+def test_the_count_of_turns_is_rebuilt(is_exported):
+    desk = Desk()
+    desk.push("x")
+    push(desk, *"a" * 40, priority=255)
+    queue = desk.broker.queue("jobs")
+    for _ in range(BY_AGE_EVERY - 1):
+        desk.history.append((4, 1, desk.broker.take(queue, 1, ANY_SIZE).count))
+    other = desk.rebuilt(is_exported=is_exported)
+    assert texts_of([other.take(other.queue("jobs"), 1, ANY_SIZE)]) == ["x"]
+
+
+def test_a_dead_letter_keeps_its_priority_and_takes_it_back():
+    desk = Desk(dead_letter="dead", max_attempts=1)
+    push(desk, "a", "b", priority=200)
+    desk.push("c")
+    seq, _ = desk.lease(1)
+    desk.nack(seq)
+    found, count = desk.jobs.plan_redrive(desk.broker.queue("dead"), 0, 9)
+    assert count == 1
+    for record in found:
+        desk.do(record)
+    assert desk.texts() == ["b", "a", "c"]
+
+
+# Delays
+
+
+def test_a_push_may_wait_for_its_time_as_a_whole():
+    desk = Desk()
+    push(desk, *"abc", due_ms=500)
+    desk.push("d", now_ms=10)
+    assert desk.counts() == {"ready": 1, "delayed": 3}
+    assert desk.jobs.next_deadline_ms() == 500
+    assert desk.expire(499) == 0
+    assert desk.expire(500, most=1) == 3, "a parcel is not divided"
+    assert desk.jobs.next_deadline_ms() is None
+    assert desk.texts() == ["a", "b", "c", "d"], "the place that its ids say"
+
+
+def test_a_time_that_is_past_is_none():
+    desk = Desk()
+    push(desk, "a", due_ms=100, now_ms=100)
+    push(desk, "b", due_ms=101, now_ms=100)
+    assert desk.counts() == {"ready": 1, "delayed": 1}
+
+
+def test_delayed_parcels_wake_in_slices_in_any_order():
+    desk = Desk()
+    for text, due_ms in zip("abcdef", (50, 20, 50, 20, 70, 20), strict=True):
+        push(desk, text, due_ms=due_ms, priority=130)
+    assert desk.jobs.next_deadline_ms() == 20
+    assert [desk.expire(60, most=2) for _ in range(4)] == [2, 2, 1, 0]
+    push(desk, "g", priority=130)
+    assert "".join(desk.texts()) == "abcdfg"
+    assert desk.expire(70) == 1
+    assert desk.texts() == ["e"]
+
+
+def test_a_delayed_push_has_its_priority_when_it_wakes():
+    desk = Desk()
+    push(desk, "a", due_ms=5, priority=255)
+    desk.push("b", "c")
+    assert takes(desk) == ["b"]
+    desk.expire(5)
+    assert takes(desk, times=2) == ["a", "c"]
+
+
+def test_delayed_messages_count_for_the_bounds_and_are_purged():
+    desk = Desk(max_messages=3)
+    push(desk, "a", "b", due_ms=9)
+    desk.push("c")
+    error = refusal(desk.broker.plan_push, "jobs", 1, join_bodies("d"), (), 0)
+    assert (error.code, error.details["present"]) == (Code.QUEUE_FULL, 3)
+    assert desk.do(desk.broker.plan_purge("jobs")) == 3
+    assert desk.jobs.next_deadline_ms() is None
+    queue = desk.broker.queue("jobs")
+    assert (queue.free_messages, queue.free_bytes, queue.purged) == (3, 1000, 3)
+
+
+def test_a_queue_that_is_deleted_leaves_no_time_behind():
+    desk = Desk()
+    push(desk, "a", "b", due_ms=9)
+    push(desk, "c", priority=1)
+    assert desk.do(desk.broker.plan_delete("jobs")) == 3
+    assert desk.jobs.next_deadline_ms() is None
+
+
+# Pausing and the cap
+
+
+def test_nothing_is_delivered_while_a_queue_is_paused():
+    desk = Desk()
+    desk.push("a")
+    queue = desk.broker.queue("jobs")
+    desk.do(desk.broker.plan_pause("jobs"))
+    desk.push("b")
+    queue.waiters[Waiter(1, ANY_SIZE)] = None
+    assert (queue.ready, queue.available, queue.is_paused) == (2, 0, True)
+    assert desk.info()["is_paused"] is True
+    assert list(desk.broker.serve(queue)) == []
+    desk.do(desk.broker.plan_resume("jobs"))
+    assert queue.available == 2
+    ((batch, _),) = desk.broker.serve(queue)
+    assert texts_of([batch]) == ["a"]
+
+
+def test_a_queue_that_is_not_there_is_neither_paused_nor_resumed():
+    broker = Broker(BOUNDS)
+    for plan in (broker.plan_pause, broker.plan_resume):
+        assert refusal(plan, "nope").code is Code.QUEUE_NOT_FOUND
+
+
+def test_a_lease_takes_what_the_cap_leaves():
+    desk = Desk(max_leased=3)
+    desk.push(*"abcde")
+    queue = desk.broker.queue("jobs")
+    assert queue.available == 3
+    seq, _ = desk.lease(2)
+    assert queue.available == 1
+    _, batches = desk.lease(9)
+    assert texts_of(batches) == ["c"]
+    assert (queue.available, queue.ready) == (0, 2)
+    desk.jobs.ack((7, seq, (1, 1), None))
+    assert queue.available == 1
+
+
+def test_those_who_wait_are_not_served_at_the_cap():
+    desk = Desk(max_leased=1)
+    desk.push("a", "b")
+    seq, _ = desk.lease()
+    queue = desk.broker.queue("jobs")
+    queue.waiters[Waiter(1, ANY_SIZE)] = None
+    assert list(desk.broker.serve(queue)) == []
+    desk.jobs.ack((7, seq, (), None))
+    ((batch, _),) = desk.broker.serve(queue)
+    assert texts_of([batch]) == ["b"]
+
+
+# Rebuilding
+
+
+@pytest.mark.parametrize("is_exported", [False, True])
+def test_all_of_it_is_rebuilt(is_exported):
+    desk = Desk(max_leased=50)
+    push(desk, *"abcd", priority=200, headers=((0, 4, {"k": 1}, 3),), now_ms=5)
+    push(desk, *"ef", priority=3, due_ms=700, max_attempts=4)
+    desk.push("g", "h", now_ms=900)
+    push(desk, "i", ttl_ms=9000, max_losses=2)
+    desk.lease(3)
+    desk.lease(2)
+    desk.do(desk.broker.plan_pause("jobs"))
+    other = desk.rebuilt(is_exported=is_exported)
+    queue, twin = desk.broker.queue("jobs"), other.queue("jobs")
+    assert twin.info(999) == queue.info(999)
+    assert (twin.free_bytes, twin.free_messages) == (queue.free_bytes, queue.free_messages)
+    assert twin.held.delayed_parcels == queue.held.delayed_parcels
+    assert [lease.ids() for lease in other.jobs.leases()] == [
+        lease.ids() for lease in desk.jobs.leases()
+    ]
+    assert other.jobs.next_deadline_ms() == desk.jobs.next_deadline_ms() == 100
+    for broker in (desk.broker, other):
+        messages = [each for lease in broker.jobs.leases() for each in lease.part().values()]
+        assert sorted((each.message_id, str(each.headers), each.priority) for each in messages) == [
+            *((number, "{'k': 1}", 200) for number in (1, 2, 3, 4)), (7, "None", 128)
+        ]  # fmt: skip
