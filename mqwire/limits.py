@@ -74,8 +74,23 @@ MAX_LEASE_SECONDS: Final = 7 * 24 * 3600
 MAX_DELAY_SECONDS: Final = 366 * 24 * 3600
 """Longest time that a message may be kept back."""
 
+MIN_TTL_SECONDS: Final = 0.001
+"""Shortest life of a message that waits."""
+
+MIN_EXPIRES_SECONDS: Final = 1
+"""Shortest time without use after which a queue may delete itself."""
+
 MAX_ATTEMPTS: Final = 2**31
 """Hard bound of the budgets `max_attempts` and `max_worker_losses`."""
+
+MAX_PRIORITY: Final = 255
+"""Highest priority of a message."""
+
+DEFAULT_PRIORITY: Final = 128
+"""Priority of a message that was pushed without one."""
+
+MAX_TIME_SECONDS: Final = 2**33
+"""Latest moment that may be named, in seconds since 1970-01-01 UTC: in the year 2242."""
 
 MAX_REASON_CHARS: Final = 4096
 """Why a message was given back: room for a traceback."""

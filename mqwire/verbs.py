@@ -89,11 +89,6 @@ _KEY = Field("key", Kind.TEXT, 1, limits.MAX_KEY_CHARS)
 _LEASE = Field("lease", Kind.LEASE)
 _IDS = Field("ids", Kind.RUNS)
 _REASON = Field("reason", Kind.TEXT, 0, limits.MAX_REASON_CHARS)
-_WAYS_BACK = (
-    Field("delay", Kind.SECONDS, 0, limits.MAX_DELAY_SECONDS),
-    Field("hand_back", Kind.FLAG),
-    Field("lost", Kind.FLAG),
-)
 _LEASE_SECONDS = (Kind.SECONDS, limits.MIN_LEASE_SECONDS, limits.MAX_LEASE_SECONDS)
 
 BACKOFFS = ("fixed", "linear", "exponential")
@@ -102,10 +97,43 @@ BACKOFFS = ("fixed", "linear", "exponential")
 PURGEABLE = ("waiting", "dead")
 """What PURGE removes: what is ready or delayed; or what is dead."""
 
-_RETRIES = (
-    Field("dead_letter", Kind.NAME),
+EXPIRED_FATES = ("drop", "dead_letter")
+"""What becomes of messages that have waited for longer than they live."""
+
+_BUDGETS = (
     Field("max_attempts", Kind.COUNT, 1, limits.MAX_ATTEMPTS),
     Field("max_worker_losses", Kind.COUNT, 1, limits.MAX_ATTEMPTS),
+)
+_DELAY = Field("delay", Kind.SECONDS, 0, limits.MAX_DELAY_SECONDS)
+
+_WAYS_BACK = (
+    _DELAY,
+    Field("hand_back", Kind.FLAG),
+    Field("lost", Kind.FLAG),
+)
+
+_PUSH_OPTIONS = (
+    Field("headers", Kind.HEADERS),
+    _KEY,
+    Field("priority", Kind.COUNT, 0, limits.MAX_PRIORITY),
+    _DELAY,
+    Field("not_before", Kind.SECONDS, 0, limits.MAX_TIME_SECONDS),
+    Field("ttl", Kind.SECONDS, limits.MIN_TTL_SECONDS, limits.MAX_DELAY_SECONDS),
+    *_BUDGETS,
+)
+
+_ORDER = (
+    Field("ttl_seconds", Kind.SECONDS, limits.MIN_TTL_SECONDS, limits.MAX_DELAY_SECONDS),
+    Field("on_expiry", Kind.WORD, words=EXPIRED_FATES),
+    Field("max_leased", Kind.COUNT, 1, limits.MAX_QUEUE_MESSAGES),
+    Field("expires_seconds", Kind.SECONDS, limits.MIN_EXPIRES_SECONDS, limits.MAX_DELAY_SECONDS),
+    Field("dedupe_seconds", Kind.SECONDS, 0, limits.MAX_DEDUPE_SECONDS),
+)
+"""Options of CREATE on order and time."""
+
+_RETRIES = (
+    Field("dead_letter", Kind.NAME),
+    *_BUDGETS,
     Field("backoff", Kind.WORD, words=BACKOFFS),
     Field("backoff_seconds", Kind.SECONDS, 0, limits.MAX_DELAY_SECONDS),
     Field("backoff_cap_seconds", Kind.SECONDS, 0, limits.MAX_DELAY_SECONDS),
@@ -134,7 +162,7 @@ _ALL = (
             Field("max_bytes", Kind.COUNT, 1, limits.MAX_QUEUE_BYTES),
             _DURABILITY,
             *_RETRIES,
-            Field("dedupe_seconds", Kind.SECONDS, 0, limits.MAX_DEDUPE_SECONDS),
+            *_ORDER,
             Field("if_missing", Kind.FLAG),
         ),
     ),
@@ -154,8 +182,7 @@ _ALL = (
             Field("pack", Kind.PACK),
         ),
         _options(
-            Field("headers", Kind.HEADERS),
-            _KEY,
+            *_PUSH_OPTIONS,
             _DURABILITY,
         ),
     ),
@@ -226,6 +253,8 @@ _ALL = (
         (_QUEUE,),
         _options(Field("state", Kind.WORD, words=PURGEABLE)),
     ),
+    Verb("PAUSE", "deliver no messages of a queue", (_QUEUE,)),
+    Verb("RESUME", "deliver messages of a queue again", (_QUEUE,)),
     Verb("PING", "ask whether the server answers"),
     Verb("STATS", "show the server's figures"),
     Verb("SNAPSHOT", "make a snapshot of the state now"),
@@ -251,7 +280,7 @@ STEP_PARTS: dict[str, Verb] = {
             "PUSH",
             "append the next messages of the step's pack to a queue",
             (_QUEUE, Field("count", Kind.COUNT, 1, limits.MAX_MESSAGES_PER_FRAME)),
-            _options(Field("headers", Kind.HEADERS), _KEY),
+            _options(*_PUSH_OPTIONS),
         ),
     )
 }

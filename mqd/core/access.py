@@ -61,6 +61,8 @@ _ROLES_BY_VERB: Final[dict[str, frozenset[Role]]] = {
     "CREATE": _ADMINS,
     "DELETE": _ADMINS,
     "PURGE": _ADMINS,
+    "PAUSE": _ADMINS,
+    "RESUME": _ADMINS,
     "SNAPSHOT": _ADMINS,
     "BACKUP": _ADMINS,
 }

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from mqwire.errors import CodedError
 from mqwire.levels import Level
+from mqwire.limits import DEFAULT_PRIORITY
 
 Results: TypeAlias = tuple[Any, ...]
 """What stands behind "OK" in a reply, in the form of PROTOCOL.md."""
@@ -100,6 +101,18 @@ class PushOptions(NamedTuple):
 
     key: str | None = None
     """By which it is known if it comes again."""
+    priority: int = DEFAULT_PRIORITY
+    """0 to 255; higher first."""
+    delay_ms: int = 0
+    """How long the messages are kept back."""
+    not_before_ms: int = 0
+    """Until when they are kept back, in milliseconds since 1970-01-01 UTC."""
+    ttl_ms: int = 0
+    """How long they may wait; 0 for as long as the queue lets them."""
+    max_attempts: int = 0
+    """Their budget of failures; 0 for the queue's."""
+    max_losses: int = 0
+    """Their budget of lost workers; 0 for the queue's."""
 
 
 NO_OPTIONS = PushOptions()
@@ -245,6 +258,12 @@ class Engine(Protocol):
 
     def purge(self, name: str) -> tuple[int, Level]:
         """Remove the messages of a queue. Returns how many."""
+
+    def pause(self, name: str) -> Level:
+        """Let no message of a queue be delivered; it takes pushes as before."""
+
+    def resume(self, name: str) -> Level:
+        """Let messages of a queue be delivered again, and serve those who wait."""
 
     def info(self, name: str) -> dict[str, Any]:
         """Describe a queue."""

@@ -89,7 +89,7 @@ class LocalJobs:
         """Put the first ready messages under a lease; `NO_MESSAGES` if there are none."""
         queue = self._broker.queue(name)
         reached = level_of_lease(self._commits.level_for(queue, level), level)
-        if not queue.ready:
+        if not queue.available:
             return NO_MESSAGES, Level.ACCEPTED
         self._commits.check_room(name, RECORD_BYTES, is_freeing=True)
         found = self._deliveries.lease(queue, most, self._room_bytes, terms, self.now_ms)
@@ -103,6 +103,8 @@ class LocalJobs:
         commits.check_room(queue.name, RECORD_BYTES, is_freeing=True)
         before = queue.leased
         commits.append(self._jobs.finish(lease, claim[2]))
+        if queue.waiters:  # they may have waited for room under the queue's cap
+            self._deliveries.serve(queue, self.now_ms)
         return before - queue.leased, level
 
     def give_back(self, claim: Claim, how: GiveBack, level: Level | None) -> tuple[int, Level]:

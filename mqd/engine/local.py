@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from mqd.core.broker import Broker
     from mqd.core.queue import Queue
+    from mqd.core.records import Record
     from mqd.engine.base import Settle, Terms, Wait
     from mqd.engine.storage import Storage
 
@@ -180,6 +181,22 @@ class LocalEngine:
         removed = commits.commit(self.broker.plan_purge(name))
         return removed, commits.level_for(queue, None)
 
+    def pause(self, name: str) -> Level:
+        """Let no message of a queue be delivered; it takes pushes as before."""
+        return self._switch(name, self.broker.plan_pause(name))
+
+    def resume(self, name: str) -> Level:
+        """Let messages of a queue be delivered again, and serve those who wait."""
+        return self._switch(name, self.broker.plan_resume(name))
+
+    def _switch(self, name: str, record: Record) -> Level:
+        queue, commits = self.broker.queue(name), self._commits
+        commits.check_room(name, RECORD_BYTES, is_freeing=True)
+        commits.commit(record)
+        if queue.waiters:
+            self._deliveries.serve(queue, self._now_ms)
+        return commits.level_for(queue, None)
+
     def info(self, name: str) -> dict[str, Any]:
         """Describe a queue."""
         return self._info(self.broker.queue(name))
@@ -237,7 +254,7 @@ class LocalEngine:
             if pushed:
                 self.pushed += pushed
                 self._pushed_level = max(self._pushed_level, reached)
-            for queue in planned.queues:
+            for queue in {*queues, *planned.queues}:
                 if queue.waiters:
                     self._deliveries.serve(queue, self._now_ms)
         return StepDone(planned.results, planned.repeats, planned.is_repeat), reached
@@ -246,7 +263,7 @@ class LocalEngine:
         """Remove the oldest messages and return them, or `NO_MESSAGES`."""
         queue = self.broker.queue(name)
         level = self._commits.level_for(queue, level)
-        if not queue.fifo.count and not queue.ready:
+        if not queue.available:
             return NO_MESSAGES, Level.ACCEPTED
         if self._storage.is_full:
             self._commits.check_room(name, RECORD_BYTES, is_freeing=True)

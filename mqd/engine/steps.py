@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from mqd.core import job_records
 from mqd.core import steps as core
-from mqd.engine.base import Append, Settle
+from mqd.core.parcels import PushExtras
+from mqd.engine.base import NO_OPTIONS, Append, PushOptions, Settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,11 +23,11 @@ def plan_push(broker: Broker, part: Append, now_ms: int) -> tuple[Record | None,
     Returns:
         The record, or None where the push is a repeat; and its first id.
     """
-    key = part.options.key
+    key, extras = part.options.key, _extras(part.options, now_ms)
     fields = (part.queue, part.count, part.pack, part.headers, now_ms)
     if key is not None:
-        return broker.plan_keyed_push(*fields, key)
-    record = broker.plan_push(*fields)
+        return broker.plan_keyed_push(*fields, key, extras=extras)
+    record = broker.plan_push(*fields, extras=extras)
     return record, record[2]
 
 
@@ -38,7 +39,7 @@ def plan_step(
     chance: Callable[[], float],
 ) -> core.PlannedStep:
     """Plan a step; see `Broker.plan_step`."""
-    return broker.plan_step([_in_core(part, chance) for part in parts], now_ms, key=key)
+    return broker.plan_step([_in_core(part, now_ms, chance) for part in parts], now_ms, key=key)
 
 
 def queues_of(broker: Broker, parts: Sequence[Settle | Append]) -> list[Queue]:
@@ -60,10 +61,24 @@ def size_bytes(part: Settle | Append) -> int:
     return 0 if part.how is None else len(part.how.reason)
 
 
-def _in_core(part: Settle | Append, chance: Callable[[], float]) -> core.Part:
+def _extras(options: PushOptions, now_ms: int) -> PushExtras | None:
+    """Return what a push says beyond a plain one; None for nothing."""
+    if options[1:] == NO_OPTIONS[1:]:
+        return None
+    return PushExtras(
+        options.priority,
+        now_ms + options.delay_ms if options.delay_ms else options.not_before_ms,
+        options.ttl_ms,
+        options.max_attempts,
+        options.max_losses,
+    )
+
+
+def _in_core(part: Settle | Append, now_ms: int, chance: Callable[[], float]) -> core.Part:
     if isinstance(part, Append):
-        key = part.options.key
-        return core.Push(part.queue, part.count, part.pack, part.headers, key)
+        options = part.options
+        named = {"extras": _extras(options, now_ms)}
+        return core.Push(part.queue, part.count, part.pack, part.headers, options.key, named)
     how = part.how
     if how is None:
         return core.Ack(part.claim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from mqd.engine.base import Append, PushOptions, Settle
@@ -11,7 +12,7 @@ from mqd.net.replies import WORDS
 from mqwire.codes import Code
 from mqwire.errors import CodedError, RequestError
 from mqwire.levels import LEVELS
-from mqwire.limits import MAX_MESSAGES_PER_FRAME
+from mqwire.limits import DEFAULT_PRIORITY, MAX_MESSAGES_PER_FRAME
 from mqwire.packs import Cutter, iter_sizes
 from mqwire.requests import check_request, check_step_part
 
@@ -71,7 +72,22 @@ def _push_with(
 def _append(name: str, count: int, pack: bytes, options: Mapping[str, Any]) -> Append:
     headers = options.get("headers")
     runs = header_runs(headers, count) if headers is not None else ()
-    return Append(name, count, pack, runs, PushOptions(options.get("key")))
+    if "delay" in options and "not_before" in options:
+        raise RequestError(
+            Code.CONFLICTING_OPTIONS,
+            "PUSH: delay and not_before exclude each other",
+            {"verb": "PUSH", "options": ["delay", "not_before"]},
+        )
+    wanted = PushOptions(
+        options.get("key"),
+        options.get("priority", DEFAULT_PRIORITY),
+        ceil(1000 * options.get("delay", 0)),
+        ceil(1000 * options.get("not_before", 0)),
+        ceil(1000 * options.get("ttl", 0)),
+        options.get("max_attempts", 0),
+        options.get("max_worker_losses", 0),
+    )
+    return Append(name, count, pack, runs, wanted)
 
 
 def _check_pack(session: Session, pack: bytes, count: int) -> None:

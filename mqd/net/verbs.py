@@ -97,6 +97,20 @@ def purge(session: Session, request_id: int, frame: Frame) -> Reply:
     return (request_id, "OK", removed)
 
 
+def pause(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Let no message of a queue be delivered."""
+    (name,), _ = check_request(frame)
+    session.rest_on(session.engine.pause(name))
+    return (request_id, "OK")
+
+
+def resume(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Let messages of a queue be delivered again."""
+    (name,), _ = check_request(frame)
+    session.rest_on(session.engine.resume(name))
+    return (request_id, "OK")
+
+
 def list_queues(session: Session, request_id: int, frame: Frame) -> Reply:
     """Describe the queues whose names fit a pattern."""
     (pattern,), _ = check_request(frame)
@@ -189,10 +203,12 @@ HANDLERS: dict[str, Handler] = {
     "DELETE": delete,
     "INFO": info,
     "LIST": list_queues,
+    "PAUSE": pause,
     "PEEK": peek,
     "PING": ping,
     "PULL": pull,
     "PURGE": purge,
+    "RESUME": resume,
     "SNAPSHOT": snapshot,
     "STATS": stats,
     "WAKE": wake,
