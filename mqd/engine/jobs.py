@@ -103,18 +103,17 @@ class LocalJobs:
         commits.check_room(queue.name, RECORD_BYTES, is_freeing=True)
         before = queue.leased
         commits.append(self._jobs.finish(lease, claim[2]))
+        count = before - queue.leased
         if queue.waiters:  # they may have waited for room under the queue's cap
             self._deliveries.serve(queue, self.now_ms)
-        return before - queue.leased, level
+        return count, level
 
     def give_back(self, claim: Claim, how: GiveBack, level: Level | None) -> tuple[int, Level]:
         """Let leased messages go on otherwise than by being done; returns how many."""
         queue = self._jobs.lease_of(claim).queue
         level = self._commits.level_for(queue, level)
         self._commits.check_room(queue.name, RECORD_BYTES + len(how.reason), is_freeing=True)
-        before = queue.leased
-        self._move(self._plan(claim, how))
-        return before - queue.leased, level
+        return self._move(self._plan(claim, how)), level
 
     def _plan(self, claim: Claim, how: GiveBack) -> Record:
         jobs, now_ms, reason = self._jobs, self.now_ms, how.reason
@@ -218,12 +217,13 @@ class LocalJobs:
             return
         yield from jobs.plan_expiry(now_ms, SLICE)
 
-    def _move(self, record: Record) -> None:
-        """Carry out what makes messages ready, and serve those who wait for them."""
-        self._commits.commit(record)
+    def _move(self, record: Record) -> int:
+        """Carry out what makes messages ready, and serve those who wait; returns how many."""
+        count = self._commits.commit(record)
         for queue in self._woken(record):
             if queue.waiters:
                 self._deliveries.serve(queue, self.now_ms)
+        return count
 
     def _woken(self, record: Record) -> Iterator[Queue]:
         """Yield the queues in which a record may have made messages ready."""
