@@ -1,7 +1,9 @@
 """The records of the life of a job, beside those of `mqd.core.records` and in their form.
 
-    (LEASE,  uid, epoch, seq, count, deadline_ms, owner, now_ms)
-                                    the first `count` ready messages come under a lease
+    (LEASE,  uid, epoch, seq, count, deadline_ms, owner, now_ms, ids)
+                                    the first `count` ready messages come under a lease; which
+                                    they are, as they were taken, is there for whoever cannot
+                                    tell (`mqd.core.salvage`)
     (ACK,    uid, epoch, seq, ids)  messages are done; no ids: the whole lease
     (EXTEND, uid, epoch, seq, deadline_ms)
     (RETURN, uid, epoch, seq, cause, reason, now_ms, parts)

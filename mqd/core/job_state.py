@@ -120,6 +120,7 @@ class JobState:
         deadline_ms: int,
         owner: Owner,
         now_ms: int,
+        _ids: Runs,
     ) -> int:
         lease = Lease(self._by_uid[uid], (epoch, seq), deadline_ms, owner, now_ms)
         self.grant(lease, count, ANY_SIZE)

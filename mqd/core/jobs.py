@@ -81,6 +81,7 @@ class Jobs:
         seq = book.last_seq + 1
         lease = Lease(queue, (self.epoch, seq), deadline_ms, owner, now_ms)
         batches = self.state.grant(lease, most, room_bytes)
+        ids = (batches[0].first_id, lease.count) if len(batches) == 1 else _taken(batches)
         return (
             (
                 records.LEASE,
@@ -91,6 +92,7 @@ class Jobs:
                 deadline_ms,
                 owner,
                 now_ms,
+                ids,
             ),
             batches,
         )
@@ -334,6 +336,17 @@ class Jobs:
         reason = reason[:MAX_REASON_CHARS]
         uid = lease.queue.uid
         return (records.RETURN, uid, lease.epoch, lease.seq, cause, reason, now_ms, parts)
+
+
+def _taken(batches: list[Batch]) -> Runs:
+    """Return the ids of batches as runs, in the order in which they were taken."""
+    runs: list[int] = []
+    for batch in batches:
+        if runs and runs[-2] + runs[-1] == batch.first_id:
+            runs[-1] += batch.count
+        else:
+            runs += (batch.first_id, batch.count)
+    return tuple(runs)
 
 
 def _chosen(lease: Lease, ids: Runs) -> Runs:

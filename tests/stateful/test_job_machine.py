@@ -560,8 +560,9 @@ class JobMachine(RuleBasedStateMachine):
         seq = self.last_seq = self.last_seq + 1
         assert record == (
             job_records.LEASE, real.uid, self.epoch, seq, len(numbers), deadline_ms, owner,
-            self.now_ms,
+            self.now_ms, record[8],
         )  # fmt: skip
+        assert list(ids_of(record[8])) == numbers
         self.follow(record)
         who = owner if isinstance(owner, str) else owner["instance"]
         self.leases[seq] = ModelLease(name, set(numbers), deadline_ms, who, self.epoch)

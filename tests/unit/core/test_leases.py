@@ -26,7 +26,7 @@ def test_a_lease_is_a_record_and_the_packs_as_they_came(desk):
     pack = join_bodies("abc")
     desk.do(desk.broker.plan_push("jobs", 3, pack, (), 5))
     record, batches = desk.jobs.lease(desk.broker.queue("jobs"), 64, ANY_SIZE, 30_000, WORKER, 1000)
-    assert record == (job_records.LEASE, 1, 7, 1, 3, 30_000, WORKER, 1000)
+    assert record == (job_records.LEASE, 1, 7, 1, 3, 30_000, WORKER, 1000, (1, 3))
     (batch,) = batches
     assert batch.packs[0] is pack
     assert desk.counts() == {"leased": 3}
