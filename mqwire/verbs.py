@@ -94,6 +94,9 @@ _LEASE_SECONDS = (Kind.SECONDS, limits.MIN_LEASE_SECONDS, limits.MAX_LEASE_SECON
 BACKOFFS = ("fixed", "linear", "exponential")
 """How the delay before another attempt grows."""
 
+CAUSES = ("nack", "reject", "hand_back", "expired", "gone")
+"""Why a delivery ended otherwise than with an ack."""
+
 PURGEABLE = ("waiting", "dead")
 """What PURGE removes: what is ready or delayed; or what is dead."""
 
@@ -228,7 +231,7 @@ _ALL = (
         "REDRIVE",
         "let dead messages be tried again",
         (_QUEUE,),
-        _options(_MAX, _IDS),
+        _options(_MAX, _IDS, Field("cause", Kind.WORD, words=CAUSES), Field("origin", Kind.NAME)),
     ),
     Verb(
         "HOLDERS",

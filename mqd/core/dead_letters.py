@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mqd.core import job_records as records
 from mqd.core.errors import BrokerError, queue_full, queue_not_found
@@ -53,16 +53,41 @@ class Yard:
         _arrive(message, target, now_ms)
 
 
+class Wanted(NamedTuple):
+    """Which dead messages are meant; None stands for any."""
+
+    cause: str | None = None
+    """What the last delivery ended with: one of `mqd.core.job_records.CAUSES`."""
+    origin: str | None = None
+    """The queue that they came from."""
+
+    def fits(self, message: Message) -> bool:
+        """Tell whether a message is meant."""
+        if self.cause is not None:
+            history = message.history
+            if not history or history[-1].cause != self.cause:
+                return False
+        if self.origin is not None:
+            origin = message.origin
+            return origin is not None and origin.queue == self.origin
+        return True
+
+
+EVERY_ONE: Final = Wanted()
+
+
 class Redrive:
     """The way back of a queue's dead messages.
 
     Args:
         queue: where they are: dead in it, or come to it as dead letters.
         by_name: all queues.
+        wanted: which of them; see `Wanted`.
     """
 
-    def __init__(self, queue: Queue, by_name: dict[str, Queue]) -> None:
+    def __init__(self, queue: Queue, by_name: dict[str, Queue], wanted: Wanted = EVERY_ONE) -> None:
         self._queue = queue
+        self._wanted = wanted
         self._by_name = by_name
         self._rooms: dict[str, Room] = {}
         self._ids_by_target: dict[int, list[int]] = {}
@@ -74,6 +99,8 @@ class Redrive:
         for message in self._candidates(ids):
             if count >= most:
                 break
+            if not self._wanted.fits(message):
+                continue
             target_uid = self._target(message)
             if target_uid:
                 self._ids_by_target.setdefault(target_uid, []).append(message.message_id)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mqd.core import job_records as records
-from mqd.core.dead_letters import Redrive, Yard
+from mqd.core.dead_letters import EVERY_ONE, Redrive, Wanted, Yard
 from mqd.core.held import Message, Owner, Runs, runs_of
 from mqd.core.job_state import JobState
 from mqd.core.leases import Claim, Lease
@@ -270,7 +270,12 @@ class Jobs:
         return lease_ms if alarm_ms is None else min(lease_ms, alarm_ms)
 
     def plan_redrive(
-        self, queue: Queue, now_ms: int, most: int, ids: Runs = ()
+        self,
+        queue: Queue,
+        now_ms: int,
+        most: int,
+        ids: Runs = (),
+        wanted: Wanted = EVERY_ONE,
     ) -> tuple[list[Record], int]:
         """Plan that dead messages are tried again, with new budgets.
 
@@ -284,6 +289,7 @@ class Jobs:
             most: how many messages at most.
             ids: which, each once; empty for all, those that died first before others. Ids
                 of other messages, or of none, are passed over.
+            wanted: which of these.
 
         Returns:
             Records, to be applied together; and how many messages they move.
@@ -292,7 +298,7 @@ class Jobs:
             BrokerError: QUEUE_NOT_FOUND or QUEUE_FULL, about the first that cannot be moved,
                 where none can be.
         """
-        return Redrive(queue, self._by_name).plan(now_ms, most, ids)
+        return Redrive(queue, self._by_name, wanted).plan(now_ms, most, ids)
 
     def plan_purge_dead(self, queue: Queue) -> Record:
         """Plan to remove the dead messages of a queue."""

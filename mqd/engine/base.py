@@ -167,8 +167,14 @@ class JobEngine(Protocol):
     def extend(self, claim: Claim, lease_ms: int) -> Level:
         """Let a lease end so long from now."""
 
-    def redrive(self, name: str, most: int, ids: tuple[int, ...]) -> tuple[int, Level]:
-        """Let dead messages be tried again; returns how many."""
+    def redrive(
+        self, name: str, most: int, ids: tuple[int, ...], cause: str | None, origin: str | None
+    ) -> tuple[int, Level]:
+        """Let dead messages be tried again; returns how many.
+
+        No ids stand for all; of these, those whose last delivery ended with `cause`, and
+        which came from the queue `origin`, where that is said.
+        """
 
     def purge_dead(self, name: str) -> tuple[int, Level]:
         """Remove the dead messages of a queue; returns how many."""

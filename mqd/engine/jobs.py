@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core import job_records
+from mqd.core.dead_letters import Wanted
 from mqd.engine.base import NO_MESSAGES
 from mqd.engine.commits import RECORD_BYTES
 from mqd.engine.deliveries import level_of_lease
@@ -133,10 +134,14 @@ class LocalJobs:
         self._commits.commit(self._jobs.plan_extend(claim, self.now_ms + lease_ms))
         return level_of_lease(self._commits.level_for(queue, None), None)
 
-    def redrive(self, name: str, most: int, ids: Runs) -> tuple[int, Level]:
+    def redrive(
+        self, name: str, most: int, ids: Runs, cause: str | None, origin: str | None
+    ) -> tuple[int, Level]:
         """Let dead messages be tried again; returns how many."""
         queue = self._broker.queue(name)
-        planned, count = self._jobs.plan_redrive(queue, self.now_ms, most, ids)
+        planned, count = self._jobs.plan_redrive(
+            queue, self.now_ms, most, ids, Wanted(cause, origin)
+        )
         self._commits.check_room(name, RECORD_BYTES * (1 + len(planned)))
         for record in planned:
             self._move(record)

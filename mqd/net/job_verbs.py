@@ -151,7 +151,8 @@ def redrive(session: Session, request_id: int, frame: Frame) -> Reply:
     (name,), options = check_request(frame)
     session.use_up_share()
     most, ids = options.get("max", _REDRIVE_MOST), options.get("ids", ())
-    moved, level = session.engine.jobs.redrive(name, most, ids)
+    cause, origin = options.get("cause"), options.get("origin")
+    moved, level = session.engine.jobs.redrive(name, most, ids, cause, origin)
     session.rest_on(level)
     return (request_id, "OK", moved)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mqd.core.broker import Broker
+from mqd.core.dead_letters import Wanted
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.held import MAX_HISTORY
 from mqwire.codes import Code
@@ -295,3 +296,27 @@ def test_records_alone_give_the_same_dead_letters():
         assert other.plan_push("dead", 1, join_bodies("x"), (), 0)[2] == 6
         assert other.queue("dead").fifo.peek(0, 9, ANY_SIZE).count == 1
     assert isinstance(other, Broker)
+
+
+def test_a_redrive_may_be_of_a_cause_or_an_origin_alone():
+    desk = Desk(dead_letter="dead", max_worker_losses=1)
+    desk.do(desk.broker.plan_create("dead", {}, 0))
+    desk.do(desk.broker.plan_create("other", {"dead_letter": "dead"}, 0))
+    desk.push("a", "b")
+    desk.push("c", name="other")
+    desk.reject(desk.lease(1)[0])
+    desk.lease(1, deadline_ms=5)
+    desk.expire(now_ms=5)
+    desk.reject(desk.lease(1, name="other")[0])
+
+    def redriven(**wanted):
+        queue = desk.broker.queue("dead")
+        found, count = desk.jobs.plan_redrive(queue, 9, 100, (), Wanted(**wanted))
+        return count, [record[2] for record in found]
+
+    assert redriven(cause="nack") == (0, [])
+    assert redriven(cause="reject") == (2, [(1, 1), (3, 1)])
+    assert redriven(cause="expired") == (1, [(2, 1)])
+    assert redriven(origin="other") == (1, [(3, 1)])
+    assert redriven(origin="other", cause="expired") == (0, [])
+    assert redriven()[0] == 3
