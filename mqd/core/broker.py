@@ -27,6 +27,7 @@ from mqd.core.fifo import ANY_SIZE, Batch, HeaderRun
 from mqd.core.jobs import Jobs
 from mqd.core.keys import Keys, digest_of_push
 from mqd.core.order_state import OrderState
+from mqd.core.parcels import PLAIN
 from mqd.core.queue import Queue, Waiter
 from mqd.core.steps import Steps
 from mqwire.names import matches
@@ -237,8 +238,8 @@ class Broker:
         else:
             first_id = room.admit(count, size_bytes)
         pushed = (queue.uid, first_id, count, pack, headers, now_ms)
-        if extras is not None:
-            return (order_records.PUSH_WITH, *pushed, *queue.judged(extras, now_ms))
+        if extras is not None or queue.ttl_ms:
+            return (order_records.PUSH_WITH, *pushed, *queue.judged(extras or PLAIN, now_ms))
         return (records.PUSH, *pushed)
 
     def plan_keyed_push(
@@ -315,7 +316,10 @@ class Broker:
 
         The record that says the same is `(PULL, queue.uid, batch.count)`.
         """
-        return queue.take(most, room_bytes)
+        batch = queue.take(most, room_bytes)
+        if queue.held is not None:
+            self._state.note_taken(queue)
+        return batch
 
     def serve(self, queue: Queue) -> Iterator[Waiter]:
         """Yield those who wait for messages, in the order in which they came.
@@ -363,7 +367,9 @@ class Broker:
         yield (records.COUNTERS, self._last_uid, self.clock_ms)
 
     def _apply_create(self, uid: int, name: str, options: dict[str, Any], now_ms: int) -> int:
-        self._by_name[name] = self._by_uid[uid] = Queue(uid, name, options, now_ms)
+        queue = self._by_name[name] = self._by_uid[uid] = Queue(uid, name, options, now_ms)
+        if queue.idle_ms:
+            self._state.look_at(queue, now_ms + queue.idle_ms)
         self._last_uid = uid
         self._clock_ms = now_ms
         return uid
@@ -408,7 +414,7 @@ class Broker:
     ) -> int:
         queue = self._by_uid[uid]
         queue.pushed += count
-        self._clock_ms = now_ms
+        self._clock_ms = queue.used_ms = now_ms
         assigned = queue.fifo.append(pack, count, headers, now_ms)
         assert assigned == first_id, "a record belongs to the state that it was planned on"
         return first_id
@@ -416,7 +422,7 @@ class Broker:
     def _apply_pull(self, uid: int, count: int) -> int:
         queue, left = self._by_uid[uid], count
         while left and queue.ready:
-            left -= queue.take(left, ANY_SIZE).count
+            left -= self.take(queue, left, ANY_SIZE).count
         return count - left
 
     def _apply_purge(self, uid: int) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mqd.core import job_records as records
+from mqd.core import order_records
 from mqd.core.errors import BrokerError, queue_full, queue_not_found
-from mqd.core.held import Message, Origin, Runs, ids_of, runs_of
+from mqd.core.held import Entry, Message, Origin, Runs, ids_of, runs_of
 from mqd.core.rooms import Room, Rooms
 
 if TYPE_CHECKING:
@@ -74,6 +75,44 @@ class Wanted(NamedTuple):
 
 
 EVERY_ONE: Final = Wanted()
+
+
+class Attic:
+    """Where the messages of a queue go that have waited longer than they may.
+
+    Args:
+        queue: whose.
+        yard: where its dead messages go, which may take these too.
+    """
+
+    def __init__(self, queue: Queue, yard: Yard) -> None:
+        self._yard = yard if queue.keeps_expired else None
+
+    @property
+    def is_drop(self) -> bool:
+        """Whether they are dropped, one and all."""
+        return self._yard is None
+
+    def place(self, message: Message) -> tuple[int, int]:
+        """Tell the fate of one more message, as `mqd.core.order_records` has it."""
+        if self._yard is None:
+            return (order_records.DROPPED, 0)
+        place, uid = self._yard.place(message)
+        is_moved = place == records.MOVED
+        return (order_records.OLD_MOVED if is_moved else order_records.OLD_DEAD, uid)
+
+    @staticmethod
+    def move(message: Message, queue: Queue, place: int, target: Queue | None, now_ms: int) -> None:
+        """Let a message that is no longer anywhere in `queue` have its fate."""
+        if place == order_records.DROPPED:
+            queue.leave(1, message.size_bytes)
+            queue.expired += 1
+            return
+        message.note(Entry("", now_ms, now_ms, order_records.TTL, ""))
+        if target is None:
+            queue.hold().dead[message.message_id] = message
+        else:
+            Yard.move(message, queue, target, now_ms)
 
 
 class Redrive:
@@ -152,6 +191,7 @@ class Redrive:
             if target is queue:
                 message = held.dead.pop(message_id)
                 message.attempts = message.losses = 0
+                message.expires_ms = queue.expiry_ms(now_ms, message)
                 held.add_ready(message)
             else:
                 message = held.remove_ready(message_id)
@@ -167,6 +207,8 @@ def _arrive(message: Message, target: Queue, now_ms: int) -> None:
     message.attempts = message.losses = 0
     message.message_id = target.fifo.skip(1)
     message.pushed_ms = now_ms
+    message.expires_ms = target.expiry_ms(now_ms, message)
+    target.used_ms = now_ms
     target.enter(1, message.size_bytes)
     target.pushed += 1
     target.hold().add_ready(message)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from mqd.core.deadlines import Timetable
 from mqd.core.fifo import PIECE_BYTES, Batch
 from mqd.core.lanes import PRIORITY, Lanes, rank_of
-from mqd.core.parcels import ParcelBatch, cut, is_simple, size_of
+from mqd.core.parcels import NO_TERMS, ParcelBatch, closed, cut, is_simple, size_of
 from mqwire.packs import split_pack
 
 if TYPE_CHECKING:
@@ -114,6 +114,12 @@ class Message:
         self.expires_ms = 0
         """When it expires, unless it is under a lease or dead; 0 for never."""
         self.terms: Terms | None = None
+        """What its push said, see `mqd.core.parcels`; it counts in the queue of that push."""
+
+    @property
+    def own_terms(self) -> Terms:
+        """What its push says of it where it is."""
+        return NO_TERMS if self.terms is None or self.origin is not None else self.terms
 
     @property
     def size_bytes(self) -> int:
@@ -163,6 +169,28 @@ def unpacked(parcel: Parcel) -> Iterator[Message]:
         yield message
 
 
+def apart(things: Iterable[Message | Parcel]) -> Iterator[Message]:
+    """Yield messages and those of parcels, each with an object."""
+    for thing in things:
+        if isinstance(thing, Message):
+            yield thing
+        else:
+            yield from unpacked(closed(thing))
+
+
+def totals(things: Iterable[Message | Parcel]) -> tuple[int, int]:
+    """Tell how many messages things are, and their size."""
+    count = size_bytes = 0
+    for thing in things:
+        if isinstance(thing, Message):
+            count += 1
+            size_bytes += thing.size_bytes
+        else:
+            count += thing[1]
+            size_bytes += size_of(thing)
+    return count, size_bytes
+
+
 @dataclass(slots=True)
 class HeldBatch(Batch):
     """A batch whose messages have objects, for the columns that only they need."""
@@ -184,6 +212,7 @@ class Held:
         "delayed",
         "delayed_count",
         "delayed_parcels",
+        "expiries",
         "parcels",
         "ranked",
         "ready",
@@ -212,7 +241,16 @@ class Held:
         """Takes since the last that went by age."""
         self.times: Timetable[int] = Timetable()
         """The ids and keys of the delayed by the time when they become ready."""
+        self.expiries: Timetable[int] = Timetable()
+        """The ids and keys of all that expires, ready or delayed, by when it does."""
         self._lanes = Lanes(self.ready, self.parcels)
+
+    def next_ms(self) -> int | None:
+        """When something becomes ready or expires; None for never."""
+        due_ms, expires_ms = self.times.next_ms(), self.expiries.next_ms()
+        if due_ms is None or expires_ms is None:
+            return expires_ms if due_ms is None else due_ms
+        return min(due_ms, expires_ms)
 
     def add_ready(self, message: Message) -> None:
         """Put a message where its priority and its id say."""
@@ -222,6 +260,8 @@ class Held:
         self.ready_bytes += message.size_bytes
         if priority != PRIORITY:
             self.ranked += 1
+        if message.expires_ms:
+            self.expiries.add(message.expires_ms, message.message_id)
         self._lanes.add(priority, message.message_id)
 
     def add_parcel(self, parcel: Parcel, size_bytes: int) -> None:
@@ -233,6 +273,8 @@ class Held:
         self.ready_bytes += size_bytes
         if priority != PRIORITY:
             self.ranked += count
+        if parcel[7]:
+            self.expiries.add(parcel[7], key)
         self._lanes.add(priority, key)
 
     def add_delayed(self, message: Message, due_ms: int) -> None:
@@ -241,6 +283,8 @@ class Held:
         self.delayed[message.message_id] = message
         self.delayed_count += 1
         self.times.add(due_ms, message.message_id)
+        if message.expires_ms:
+            self.expiries.add(message.expires_ms, message.message_id)
 
     def add_delayed_parcel(self, parcel: Parcel) -> None:
         """Keep a parcel back until `wake`, which is called for when its time has come."""
@@ -248,6 +292,8 @@ class Held:
         self.delayed_parcels[key] = parcel
         self.delayed_count += parcel[1]
         self.times.add(parcel[6], key)
+        if parcel[7]:
+            self.expiries.add(parcel[7], key)
 
     def wake(self, number: int) -> int:
         """Make a delayed message, or parcel, ready; returns how many messages."""
@@ -271,22 +317,57 @@ class Held:
             now_ms: when.
             most: about how many messages at most; a parcel is not divided.
         """
+        return self._some(self.times.due(now_ms), most)
+
+    def expired(self, now_ms: int, most: int) -> tuple[list[int], int]:
+        """Return numbers of what has expired, as `due`."""
+        return self._some(self.expiries.due(now_ms), most)
+
+    def _some(self, table: Iterator[int], most: int) -> tuple[list[int], int]:
         numbers: list[int] = []
         count = 0
-        for number in self.times.due(now_ms):
+        for number in table:
             if count >= most:
                 break
-            parcel = self.delayed_parcels.get(number)
+            parcel = self.delayed_parcels.get(number) or self.parcels.get(number)
             count += 1 if parcel is None else parcel[1]
             numbers.append(number)
         return sorted(numbers), count
 
+    def find(self, number: int) -> Message | Parcel:
+        """Return what is ready or delayed here under a number."""
+        parcel = self.parcels.get(number) or self.delayed_parcels.get(number)
+        return parcel or self.ready.get(number) or self.delayed[number]
+
+    def remove(self, number: int) -> Message | Parcel:
+        """Take what is ready or delayed here under a number out of its place."""
+        found = self.find(number)
+        if isinstance(found, Message):
+            if number in self.ready:
+                return self.remove_ready(number)
+            del self.delayed[number]
+            self._forget(number, 1, found.due_ms, found.expires_ms)
+            found.due_ms = 0
+        elif number in self.parcels:
+            self._remove_parcel(number, found)
+            self._leave(found[5], found[1], size_of(found))
+            self._lanes.note_gone(number)
+        else:
+            del self.delayed_parcels[number]
+            self._forget(number, found[1], found[6], found[7])
+        return found
+
+    def _forget(self, number: int, count: int, due_ms: int, expires_ms: int) -> None:
+        """Account for something delayed that is gone."""
+        self.delayed_count -= count
+        self.times.remove(due_ms, number)
+        if expires_ms:
+            self.expiries.remove(expires_ms, number)
+
     def remove_ready(self, message_id: int) -> Message:
         """Take a ready message that has an object out of its place, wherever that is."""
         message = self._remove_first(message_id)
-        if self._lanes.note_gone():
-            here = [(each.priority, number) for number, each in self.ready.items()]
-            self._lanes.sweep([*here, *((each[5], key) for key, each in self.parcels.items())])
+        self._lanes.note_gone(message_id)
         return message
 
     def _remove_first(self, message_id: int) -> Message:
@@ -295,7 +376,14 @@ class Held:
         self.ready_bytes -= message.size_bytes
         if message.priority != PRIORITY:
             self.ranked -= 1
+        if message.expires_ms:
+            self.expiries.remove(message.expires_ms, message_id)
         return message
+
+    def _remove_parcel(self, key: int, parcel: Parcel) -> None:
+        del self.parcels[key]
+        if parcel[7]:
+            self.expiries.remove(parcel[7], key)
 
     def goes_by_age(self) -> bool:
         """Count a take or a lease; tells whether this one goes by age."""
@@ -339,7 +427,7 @@ class Held:
         if parcel is None:
             return self._take_messages(number, most, room_bytes, at_least)
         if parcel[1] == most and is_simple(parcel, most, room_bytes):
-            del self.parcels[number]
+            self._remove_parcel(number, parcel)
             size_bytes = len(parcel[2])
             self._leave(parcel[5], most, size_bytes)
             return ParcelBatch(parcel[0], most, [parcel[2]], None, size_bytes, [parcel])
@@ -391,7 +479,7 @@ class Held:
         if not is_simple(parcel, most, room_bytes):
             taken, left, headers = cut(parcel, most, room_bytes, at_least)
         if left is None:
-            del self.parcels[key]
+            self._remove_parcel(key, parcel)
         else:
             self.parcels[key] = left
         self._leave(parcel[5], taken[1], size_of(taken))

@@ -18,7 +18,9 @@
     (KEEP,   uid, place, message)   a message as it was: `place` READY_HERE, DELAYED or DEAD
     (LEASED, uid, epoch, seq, deadline_ms, owner, leased_ms, size_bytes, parts, messages, parcels)
                                     a lease as it was; `parcels` only where it has some
-    (TALLY,  uid, acked, moved)     a queue's other counters as they were
+    (TALLY,  uid, acked, moved, expired)
+                                    a queue's other counters as they were; `expired` only
+                                    where it is not 0
     (SKIP,   uid, count)            the next ids are those of messages that are not in packs
     (SEQUENCE, seq)                 numbers of leases up to this one have been used
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mqd.core import job_records as records
-from mqd.core.dead_letters import Redrive, Yard
+from mqd.core.dead_letters import Attic, Redrive, Yard
 from mqd.core.deadlines import Timetable
 from mqd.core.fifo import ANY_SIZE, PIECE_BYTES, Batch
 from mqd.core.held import Entry, HeldBatch, Message, Owner, Runs, ids_of, restored
 from mqd.core.leases import Lease, LeaseBook
+from mqd.core.order_records import OLD, OLD_MOVED
 from mqd.core.parcels import ParcelBatch
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mqd.core.records import Record
 
 _ATTEMPTS = frozenset({records.NACK})
+_MOVES = frozenset({records.MOVED, OLD_MOVED})
 _LOSSES = frozenset({records.EXPIRED, records.GONE})
 
 
@@ -38,7 +40,10 @@ class JobState:
         """When the newest record of a job was made."""
         self.book = LeaseBook()
         self.alarms: Timetable[int] = Timetable()
-        """The queues with delayed messages, by the time of the next one."""
+        """The queues with messages that are delayed or expire, by the time of the next one."""
+        self.lives: Timetable[int] = Timetable()
+        """The queues that end without use, by when to look at them."""
+        self._look_ms: dict[int, int] = {}
         self._by_uid = by_uid
         self._alarm_ms: dict[int, int] = {}
         self.appliers: dict[int, Callable[..., int]] = {
@@ -71,9 +76,19 @@ class JobState:
         """Forget all about a queue that is deleted."""
         if queue.leased:
             self.book.close_all(queue)
+        if queue.idle_ms:
+            self.lives.remove(self._look_ms.pop(queue.uid), queue.uid)
         if queue.held is not None:
             queue.held.purge()
             self.set_alarm(queue)
+
+    def look_at(self, queue: Queue, when_ms: int) -> None:
+        """Note when to see whether a queue that ends without use was used."""
+        before_ms = self._look_ms.get(queue.uid)
+        if before_ms is not None:
+            self.lives.remove(before_ms, queue.uid)
+        self.lives.add(when_ms, queue.uid)
+        self._look_ms[queue.uid] = when_ms
 
     def export(self, queue: Queue) -> Iterator[Record]:
         """Yield the records of a queue's messages that are not in its `fifo`."""
@@ -87,7 +102,9 @@ class JobState:
             for place, messages in places:
                 for message in messages.values():
                     yield (records.KEEP, uid, place, message.export())
-        if queue.acked or queue.moved:
+        if queue.expired:
+            yield (records.TALLY, uid, queue.acked, queue.moved, queue.expired)
+        elif queue.acked or queue.moved:
             yield (records.TALLY, uid, queue.acked, queue.moved)
 
     def export_leases(self) -> Iterator[Record]:
@@ -105,7 +122,9 @@ class JobState:
             batches = [_grant_fresh(lease, most, room_bytes, 1)]
         else:
             batches = _grant_mixed(lease, most, room_bytes)
+            self.note_taken(queue)
         queue.leased += lease.count
+        queue.used_ms = lease.leased_ms
         book.last_seq = lease.seq
         book.open(lease)
         self.clock_ms = lease.leased_ms
@@ -172,8 +191,12 @@ class JobState:
                 message.note(entry)
                 if place == records.MOVED:
                     Yard.move(message, queue, self._by_uid[rest], now_ms)
+                elif place in OLD:
+                    Attic.move(message, queue, place, self._by_uid.get(rest), now_ms)
                 else:
                     _put(queue, message, place, rest)
+            if place in _MOVES:
+                self.set_alarm(self._by_uid[rest])
         count = before - lease.count
         queue.leased -= count
         if not lease.count:
@@ -191,7 +214,11 @@ class JobState:
 
     def _apply_redrive(self, uid: int, ids: Runs, target_uid: int, now_ms: int) -> int:
         self.clock_ms = now_ms
-        return Redrive.carry_out(self._by_uid[uid], ids, self._by_uid[target_uid], now_ms)
+        queue, target = self._by_uid[uid], self._by_uid[target_uid]
+        count = Redrive.carry_out(queue, ids, target, now_ms)
+        self.set_alarm(queue)
+        self.set_alarm(target)
+        return count
 
     def _apply_purge_dead(self, uid: int) -> int:
         queue = self._by_uid[uid]
@@ -231,10 +258,10 @@ class JobState:
         self.book.open(lease)
         return lease.count
 
-    def _apply_tally(self, uid: int, acked: int, moved: int) -> int:
+    def _apply_tally(self, uid: int, acked: int, moved: int, expired: int = 0) -> int:
         queue = self._by_uid[uid]
-        queue.acked, queue.moved = acked, moved
-        queue.pushed += acked + moved
+        queue.acked, queue.moved, queue.expired = acked, moved, expired
+        queue.pushed += acked + moved + expired
         return 0
 
     def _apply_skip(self, uid: int, count: int) -> int:
@@ -243,6 +270,11 @@ class JobState:
     def _apply_sequence(self, seq: int) -> int:
         self.book.last_seq = seq
         return 0
+
+    def note_taken(self, queue: Queue) -> None:
+        """Note that messages of a queue that may expire were taken."""
+        if queue.uid in self._alarm_ms:
+            self.set_alarm(queue)
 
     def bring_alarm(self, queue: Queue, when_ms: int) -> None:
         """Note that something of a queue is due at a time."""
@@ -253,7 +285,7 @@ class JobState:
     def set_alarm(self, queue: Queue) -> None:
         """Note when the next delayed message of a queue becomes ready."""
         uid, before_ms = queue.uid, self._alarm_ms.get(queue.uid)
-        when_ms = None if queue.held is None else queue.held.times.next_ms()
+        when_ms = None if queue.held is None else queue.held.next_ms()
         if when_ms == before_ms:
             return
         if before_ms is not None:

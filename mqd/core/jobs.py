@@ -12,8 +12,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mqd.core import job_records as records
-from mqd.core.dead_letters import EVERY_ONE, Redrive, Wanted, Yard
-from mqd.core.held import Message, Owner, Runs, runs_of
+from mqd.core import order_records
+from mqd.core import records as queue_records
+from mqd.core.dead_letters import EVERY_ONE, Attic, Redrive, Wanted, Yard
+from mqd.core.held import Message, Owner, Runs, apart, runs_of
 from mqd.core.job_state import JobState
 from mqd.core.leases import Claim, Lease
 from mqwire.limits import MAX_REASON_CHARS
@@ -40,6 +42,9 @@ class Jobs:
         """How many times the server was started; set before the first lease."""
         self.leases_from_ms = 0
         """No lease runs out before: holders have time to come back after a restart."""
+        self.started_ms: int | None = None
+        """When this was; set before the first command. No queue ends for want of use before
+        then, of which there is no record."""
         self.state = JobState(by_uid)
         self._by_name = by_name
         self._by_uid = by_uid
@@ -173,7 +178,7 @@ class Jobs:
 
         def fate(message: Message) -> tuple[int, int]:
             attempts = message.attempts + 1
-            if retries.is_spent(attempts, message.losses):
+            if retries.is_spent(attempts, message.losses, message.own_terms):
                 return records.DEAD, 0
             wait_ms = retries.delay_ms(attempts, chance) if delay_ms is None else delay_ms
             return (records.DELAYED, now_ms + wait_ms) if wait_ms else (records.READY_HERE, 0)
@@ -242,6 +247,10 @@ class Jobs:
     def plan_expiry(self, now_ms: int, most: int) -> Iterator[Record]:
         """Plan what the passing of time brings.
 
+        Leases run out, delayed messages become ready, those that have waited too long expire,
+        and queues that end without use are deleted: that is a DELETE as of a command, by which
+        the caller learns which one goes.
+
         Args:
             now_ms: when.
             most: about how many messages at most; a lease is not divided, and neither is a
@@ -257,17 +266,50 @@ class Jobs:
             most -= lease.count
             yield self._plan_loss(lease, (records.EXPIRED, "", now_ms))
         while most > 0 and (uid := next(self.state.alarms.due(now_ms), None)) is not None:
-            numbers, count = self._by_uid[uid].hold().due(now_ms, most)
+            held = self._by_uid[uid].hold()
+            numbers, count = held.expired(now_ms, most)
+            if numbers:
+                yield self._plan_expire(self._by_uid[uid], numbers, now_ms)
+            else:
+                numbers, count = held.due(now_ms, most)
+                yield (records.READY, uid, runs_of(numbers))
             most -= count
-            yield (records.READY, uid, runs_of(numbers))
+        yield from self._plan_ends(now_ms, most)
 
     def next_deadline_ms(self) -> int | None:
         """When `plan_expiry` has something to do; None for never."""
-        lease_ms, alarm_ms = self._book.times.next_ms(), self.state.alarms.next_ms()
-        if lease_ms is None:
-            return alarm_ms
-        lease_ms = max(lease_ms, self.leases_from_ms)
-        return lease_ms if alarm_ms is None else min(lease_ms, alarm_ms)
+        state = self.state
+        lease_ms = self._book.times.next_ms()
+        if lease_ms is not None:
+            lease_ms = max(lease_ms, self.leases_from_ms)
+        known = (lease_ms, state.alarms.next_ms(), state.lives.next_ms())
+        return min((when_ms for when_ms in known if when_ms is not None), default=None)
+
+    def _plan_expire(self, queue: Queue, numbers: list[int], now_ms: int) -> Record:
+        """Plan that what has waited too long goes."""
+        attic = Attic(queue, Yard(queue, self._by_name))
+        by_fate: dict[tuple[int, int], list[int]] = {}
+        if not attic.is_drop:
+            for message in apart(map(queue.hold().find, numbers)):
+                by_fate.setdefault(attic.place(message), []).append(message.message_id)
+        parts = tuple((place, runs_of(each), rest) for (place, rest), each in by_fate.items())
+        return (order_records.EXPIRE, queue.uid, runs_of(numbers), parts, now_ms)
+
+    def _plan_ends(self, now_ms: int, most: int) -> Iterator[Record]:
+        """Plan that queues go that were not used for as long as they may."""
+        if self.started_ms is None:
+            self.started_ms = now_ms
+        lives = self.state.lives
+        while most > 0 and (uid := next(lives.due(now_ms), None)) is not None:
+            queue = self._by_uid[uid]
+            if queue.leased or queue.waiters:
+                queue.used_ms = now_ms
+            end_ms = max(queue.used_ms, self.started_ms) + queue.idle_ms
+            if end_ms > now_ms:
+                self.state.look_at(queue, end_ms)
+            else:
+                most -= 1
+                yield (queue_records.DELETE, uid)
 
     def plan_redrive(
         self,
@@ -314,7 +356,7 @@ class Jobs:
         retries = lease.queue.retries
 
         def fate(message: Message) -> tuple[int, int]:
-            is_spent = retries.is_spent(message.attempts, message.losses + 1)
+            is_spent = retries.is_spent(message.attempts, message.losses + 1, message.own_terms)
             return (records.DEAD if is_spent else records.READY_HERE, 0)
 
         return self._plan_return(lease, ids, how, fate, rooms)
@@ -330,6 +372,7 @@ class Jobs:
         """Plan that messages leave a lease, each for its own fate."""
         cause, reason, now_ms = how
         yard = Yard(lease.queue, self._by_name, rooms)
+        attic = Attic(lease.queue, yard)
         by_fate: dict[tuple[int, int], list[int]] = {}
         messages = lease.part()
         for message_id in lease.chosen(ids):
@@ -337,6 +380,8 @@ class Jobs:
             place = fate(message)
             if place[0] == records.DEAD:
                 place = yard.place(message)
+            elif 0 < message.expires_ms <= now_ms:
+                place = attic.place(message)
             by_fate.setdefault(place, []).append(message_id)
         parts = tuple((place, runs_of(each), rest) for (place, rest), each in by_fate.items())
         reason = reason[:MAX_REASON_CHARS]

@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Iterable
+    from collections.abc import Collection, Container
 
 PRIORITY: Final = 128
 """Of messages whose push names none."""
@@ -64,6 +64,13 @@ class _Lane:
             return others[0]
         return in_order[0] if in_order else None
 
+    def sweep(self, messages: Container[int], parcels: Container[int]) -> None:
+        """Drop the numbers of things that have gone."""
+        kept = [number for number in self.in_order if number in parcels or number in messages]
+        self.in_order = deque(kept)
+        self.others = [each for each in self.others if each in parcels or each in messages]
+        heapq.heapify(self.others)
+
 
 class Lanes:
     """Numbers by priority, then by size.
@@ -100,20 +107,21 @@ class Lanes:
         else:
             self._all.add(number)
 
-    def note_gone(self) -> bool:
-        """Count a thing that went otherwise than from the front.
+    def note_gone(self, number: int) -> None:
+        """Take note of a thing that has gone otherwise than as the first of its lane.
 
-        Returns:
-            Whether a `sweep` is worth its while: most of what lies here may be of such things.
+        Complexity: a step, and now and then one for each thing that is there.
         """
+        in_order = self._all.in_order
+        if in_order and in_order[0] == number:  # so it is the first of its lane after all
+            in_order.popleft()
+            return
         self._gone += 1
-        return self._gone > len(self._messages) + len(self._parcels) + _SWEEP_LEAST
-
-    def sweep(self, things: Iterable[tuple[int, int]]) -> None:
-        """Begin anew with `(priority, number)` of all that is there."""
-        self.__init__(self._messages, self._parcels)  # type: ignore[misc]
-        for priority, number in sorted(things, key=_number):
-            self.add(priority, number)
+        messages, parcels = self._messages, self._parcels
+        if self._gone > len(messages) + len(parcels) + _SWEEP_LEAST:
+            for lane in (self._all, *self._lanes.values()):
+                lane.sweep(messages, parcels)
+            self._gone = 0
 
     def oldest(self) -> int | None:
         """Return the lowest number over all priorities; None if nothing is there."""
@@ -133,7 +141,3 @@ class Lanes:
     def next_in(self, priority: int) -> int | None:
         """Return the lowest number of a lane that has held something; None if nothing is."""
         return self._lanes[priority].first(self._messages, self._parcels)
-
-
-def _number(thing: tuple[int, int]) -> int:
-    return thing[1]

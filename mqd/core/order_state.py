@@ -9,11 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mqd.core import order_records as records
+from mqd.core.dead_letters import Attic
+from mqd.core.held import apart, ids_of, totals
 from mqd.core.parcels import closed, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mqd.core.held import Runs
     from mqd.core.job_state import JobState
     from mqd.core.parcels import Parcel
     from mqd.core.queue import Queue
@@ -37,6 +40,7 @@ class OrderState:
             records.PAUSE: self._apply_pause,
             records.RESUME: self._apply_resume,
             records.TURN: self._apply_turn,
+            records.EXPIRE: self._apply_expire,
         }
 
     def export(self, queue: Queue) -> Iterator[Record]:
@@ -59,7 +63,7 @@ class OrderState:
         assigned = queue.fifo.skip(parcel[1])
         assert assigned == parcel[0], "a record belongs to the state that it was planned on"
         self._put(queue, parcel)
-        self._state.clock_ms = parcel[4]
+        self._state.clock_ms = queue.used_ms = parcel[4]
         return assigned
 
     def _apply_parcel(self, uid: int, *fields: object) -> int:
@@ -73,11 +77,14 @@ class OrderState:
         queue.enter(parcel[1], size_bytes)
         queue.pushed += parcel[1]
         held = queue.held or queue.hold()
-        if parcel[6]:
+        due_ms, expires_ms = parcel[6], parcel[7]
+        if due_ms:
             held.add_delayed_parcel(parcel)
-            self._state.bring_alarm(queue, parcel[6])
+            self._state.bring_alarm(queue, due_ms)
         else:
             held.add_parcel(parcel, size_bytes)
+        if expires_ms:
+            self._state.bring_alarm(queue, expires_ms)
 
     def _apply_pause(self, uid: int) -> int:
         self._by_uid[uid].is_paused = True
@@ -86,6 +93,28 @@ class OrderState:
     def _apply_resume(self, uid: int) -> int:
         self._by_uid[uid].is_paused = False
         return 0
+
+    def _apply_expire(
+        self, uid: int, numbers: Runs, parts: tuple[tuple[int, Runs, int], ...], now_ms: int
+    ) -> int:
+        queue = self._by_uid[uid]
+        found = list(map(queue.hold().remove, ids_of(numbers)))
+        if parts:
+            messages = {each.message_id: each for each in apart(found)}
+            count = len(messages)
+            for place, ids, target_uid in parts:
+                target = self._by_uid.get(target_uid)
+                for message_id in ids_of(ids):
+                    Attic.move(messages[message_id], queue, place, target, now_ms)
+                if target is not None:
+                    self._state.set_alarm(target)
+        else:
+            count, size_bytes = totals(found)
+            queue.leave(count, size_bytes)
+            queue.expired += count
+        self._state.set_alarm(queue)
+        self._state.clock_ms = now_ms
+        return count
 
     def _apply_turn(self, uid: int, turn: int) -> int:
         self._by_uid[uid].hold().turn = turn

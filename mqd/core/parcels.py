@@ -17,7 +17,7 @@ A parcel's *key* is the id of its last message: it stays as messages leave at th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from mqd.core.fifo import PIECE_BYTES, Batch, Fifo
 from mqd.core.lanes import PRIORITY
@@ -30,6 +30,10 @@ Parcel: TypeAlias = "tuple[int, int, Any, tuple[HeaderRun, ...], int, int, int, 
 
 Terms: TypeAlias = "tuple[int, int, int]"
 """What a push says for as long as its messages live: see above."""
+
+
+NO_TERMS: Final[Terms] = (0, 0, 0)
+"""Those of messages of which nothing is said."""
 
 
 class PushExtras(NamedTuple):
@@ -45,6 +49,10 @@ class PushExtras(NamedTuple):
     """Failures after which they are dead; 0 to go by the queue's."""
     max_losses: int = 0
     """Lost workers after which they are dead; 0 to go by the queue's."""
+
+
+PLAIN: Final = PushExtras()
+"""A push that says nothing, to a queue that does."""
 
 
 @dataclass(slots=True)

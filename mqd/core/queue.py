@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core.errors import queue_full
 from mqd.core.fifo import Batch, Fifo
@@ -13,7 +13,11 @@ from mqd.core.retries import Retries
 from mqwire.levels import LEVELS, Level
 
 if TYPE_CHECKING:
+    from mqd.core.held import Message
     from mqd.core.parcels import PushExtras, Terms
+
+ON_EXPIRY: Final = ("drop", "dead_letter")
+"""The words of the option `on_expiry`; the first where nothing is said."""
 
 
 class Waiter:
@@ -34,15 +38,16 @@ class Waiter:
 class Queue:
     """One queue. Its persistent part changes through records only, see `mqd.core.broker`.
 
-    After every record `pushed` is the sum of `pulled`, `acked`, `purged`, `moved`, and the
-    ready, delayed, leased and dead messages.
+    After every record `pushed` is the sum of `pulled`, `acked`, `purged`, `moved`, `expired`,
+    and the ready, delayed, leased and dead messages.
 
     Args:
         uid: its number, never used twice.
         name: what clients call it.
         options: as they are on record: `max_messages`, `max_bytes`, and `durability` (a
             level's word) where the queue has a level of its own; `dead_letter`, the name of
-            another queue; `max_leased`; and those of `mqd.core.retries.Retries`.
+            another queue; `max_leased`; `ttl_seconds` and `on_expiry` (a word of `ON_EXPIRY`);
+            `expires_seconds`; and those of `mqd.core.retries.Retries`.
         created_ms: when it was created.
     """
 
@@ -50,11 +55,14 @@ class Queue:
         "acked",
         "created_ms",
         "dead_letter",
+        "expired",
         "fifo",
         "free_bytes",
         "free_messages",
         "held",
+        "idle_ms",
         "is_paused",
+        "keeps_expired",
         "leased",
         "level",
         "max_bytes",
@@ -67,7 +75,9 @@ class Queue:
         "purged",
         "pushed",
         "retries",
+        "ttl_ms",
         "uid",
+        "used_ms",
         "waiters",
     )
 
@@ -85,8 +95,16 @@ class Queue:
         """Most messages that may be under leases; None for as many as there are."""
         self.is_paused = False
         """Whether nothing is to be delivered."""
-        self.created_ms = created_ms
-        self.pushed = self.pulled = self.purged = self.acked = self.moved = 0
+        self.ttl_ms = int(1000 * options.get("ttl_seconds", 0))
+        """How long messages may wait; 0 for ever."""
+        self.keeps_expired: bool = options.get("on_expiry") == "dead_letter"
+        """Whether those that have waited too long become dead letters and are not dropped."""
+        self.idle_ms = int(1000 * options.get("expires_seconds", 0))
+        """How long the queue is kept without use; 0 for ever."""
+        self.created_ms = self.used_ms = created_ms
+        """`used_ms` is when it was used last. It is on no record: whoever carries out a command
+        that names the queue sets it, beside pushes and leases, which set it themselves."""
+        self.pushed = self.pulled = self.purged = self.acked = self.moved = self.expired = 0
         self.fifo = Fifo()
         self.held: Held | None = None
         """Messages that do not lie in `fifo`; None until there was one."""
@@ -193,7 +211,17 @@ class Queue:
         if due_ms <= now_ms:
             due_ms = 0
         has_terms = ttl_ms or max_attempts or max_losses
-        return (priority, due_ms, 0, (ttl_ms, max_attempts, max_losses) if has_terms else None)
+        if self.ttl_ms and not 0 < ttl_ms < self.ttl_ms:
+            expires_ms = now_ms + self.ttl_ms
+        else:
+            expires_ms = now_ms + ttl_ms if ttl_ms else 0
+        terms = (ttl_ms, max_attempts, max_losses) if has_terms else None
+        return (priority, due_ms, expires_ms, terms)
+
+    def expiry_ms(self, now_ms: int, message: Message) -> int:
+        """Tell when a message expires that comes to the queue anew; 0 for never."""
+        ttls = [ttl_ms for ttl_ms in (self.ttl_ms, message.own_terms[0]) if ttl_ms]
+        return now_ms + min(ttls) if ttls else 0
 
     def leave(self, count: int, size_bytes: int) -> None:
         """Account for messages outside `fifo` that are gone from the queue."""
@@ -230,6 +258,7 @@ class Queue:
             "acked": self.acked,
             "purged": self.purged,
             "moved": self.moved,
+            "expired": self.expired,
             "waiting": len(self.waiters),
             "is_paused": self.is_paused,
             "options": dict(self.options),

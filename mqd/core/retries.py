@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from mqd.core.parcels import NO_TERMS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from mqd.core.parcels import Terms
 
 DEFAULT_BACKOFF_SECONDS: Final = 1.0
 DEFAULT_BACKOFF_CAP_SECONDS: Final = 3600.0
@@ -33,10 +37,13 @@ class Retries:
         self._cap_ms = 1000 * options.get("backoff_cap_seconds", DEFAULT_BACKOFF_CAP_SECONDS)
         self._jitter: float = options.get("backoff_jitter", 0.0)
 
-    def is_spent(self, attempts: int, losses: int) -> bool:
-        """Tell whether a message has used up a budget."""
-        return (self.max_attempts is not None and attempts >= self.max_attempts) or (
-            self.max_losses is not None and losses >= self.max_losses
+    def is_spent(self, attempts: int, losses: int, terms: Terms = NO_TERMS) -> bool:
+        """Tell whether a message has used up a budget; its own come before the queue's."""
+        _, own_attempts, own_losses = terms
+        max_attempts = own_attempts or self.max_attempts
+        max_losses = own_losses or self.max_losses
+        return (max_attempts is not None and attempts >= max_attempts) or (
+            max_losses is not None and losses >= max_losses
         )
 
     def delay_ms(self, attempts: int, chance: float) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mqd.core import job_records
+from mqd.core import job_records, order_records, records
 from mqd.core.dead_letters import Wanted
 from mqd.engine.base import NO_MESSAGES
 from mqd.engine.commits import RECORD_BYTES
@@ -77,6 +77,7 @@ class LocalJobs:
         the server was down was not the worker's fault.
         """
         self.now_ms = now_ms
+        self._jobs.started_ms = now_ms
         gone_ms = now_ms + self._grace_ms
         for lease in self._jobs.leases():
             self._jobs.leases_from_ms = gone_ms
@@ -89,6 +90,7 @@ class LocalJobs:
     ) -> tuple[Results, Level]:
         """Put the first ready messages under a lease; `NO_MESSAGES` if there are none."""
         queue = self._broker.queue(name)
+        queue.used_ms = self.now_ms
         reached = level_of_lease(self._commits.level_for(queue, level), level)
         if not queue.available:
             return NO_MESSAGES, Level.ACCEPTED
@@ -100,6 +102,7 @@ class LocalJobs:
         """Let leased messages be done; returns how many."""
         lease, commits = self._jobs.lease_of(claim), self._commits
         queue = lease.queue
+        queue.used_ms = self.now_ms
         level = commits.level_for(queue, level)
         commits.check_room(queue.name, RECORD_BYTES, is_freeing=True)
         before = queue.leased
@@ -112,6 +115,7 @@ class LocalJobs:
     def give_back(self, claim: Claim, how: GiveBack, level: Level | None) -> tuple[int, Level]:
         """Let leased messages go on otherwise than by being done; returns how many."""
         queue = self._jobs.lease_of(claim).queue
+        queue.used_ms = self.now_ms
         level = self._commits.level_for(queue, level)
         self._commits.check_room(queue.name, RECORD_BYTES + len(how.reason), is_freeing=True)
         return self._move(self._plan(claim, how)), level
@@ -233,14 +237,22 @@ class LocalJobs:
     def _woken(self, record: Record) -> Iterator[Queue]:
         """Yield the queues in which a record may have made messages ready."""
         broker, kind = self._broker, record[0]
+        if kind == records.DELETE:
+            return
         if kind == job_records.REDRIVE:
             yield broker.queue_of(record[3])
             return
         yield broker.queue_of(record[1])
-        if kind == job_records.RETURN:
-            for place, _, uid in record[7]:
-                if place == job_records.MOVED:
-                    yield broker.queue_of(uid)
+        parts_at = _PARTS_AT.get(kind)
+        for place, _, uid in () if parts_at is None else record[parts_at]:
+            if place in _MOVED:
+                yield broker.queue_of(uid)
+
+
+_PARTS_AT: Final = {job_records.RETURN: 7, order_records.EXPIRE: 3}
+"""Where the records have their parts that may carry messages to another queue."""
+
+_MOVED: Final = frozenset({job_records.MOVED, order_records.OLD_MOVED})
 
 
 def _described(owner: dict[str, Any]) -> dict[str, Any]:

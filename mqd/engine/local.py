@@ -176,7 +176,7 @@ class LocalEngine:
 
     def purge(self, name: str) -> tuple[int, Level]:
         """Remove the ready and delayed messages of a queue. Returns how many."""
-        queue, commits = self.broker.queue(name), self._commits
+        queue, commits = self._used(name), self._commits
         commits.check_room(name, RECORD_BYTES, is_freeing=True)
         removed = commits.commit(self.broker.plan_purge(name))
         return removed, commits.level_for(queue, None)
@@ -190,7 +190,7 @@ class LocalEngine:
         return self._switch(name, self.broker.plan_resume(name))
 
     def _switch(self, name: str, record: Record) -> Level:
-        queue, commits = self.broker.queue(name), self._commits
+        queue, commits = self._used(name), self._commits
         commits.check_room(name, RECORD_BYTES, is_freeing=True)
         commits.commit(record)
         if queue.waiters:
@@ -262,6 +262,7 @@ class LocalEngine:
     def pull(self, name: str, most: int, level: Level | None) -> tuple[Results, Level]:
         """Remove the oldest messages and return them, or `NO_MESSAGES`."""
         queue = self.broker.queue(name)
+        queue.used_ms = self._now_ms
         level = self._commits.level_for(queue, level)
         if not queue.available:
             return NO_MESSAGES, Level.ACCEPTED
@@ -279,7 +280,7 @@ class LocalEngine:
         on_end: OnEnd,
     ) -> LocalWait:
         """Wait for messages of a queue that is empty now; `on_end` is called once."""
-        queue = self.broker.queue(name)
+        queue = self._used(name)
         reached = self._commits.level_for(queue, level)
         if terms is not None:
             reached = level_of_lease(reached, level)
@@ -297,7 +298,7 @@ class LocalEngine:
 
     def peek(self, name: str, skip: int, most: int) -> Results:
         """Return messages without removing them."""
-        batch = self.broker.queue(name).fifo.peek(skip, most, self._room_bytes)
+        batch = self._used(name).fifo.peek(skip, most, self._room_bytes)
         return results(batch) if batch.count else NO_MESSAGES
 
     async def snapshot(self) -> Snapshot:
@@ -334,6 +335,12 @@ class LocalEngine:
         """Carry out what time has brought by the present turn's clock, or a slice of it."""
         self._waits.expire(self._now_ms)
         self.jobs.expire()
+
+    def _used(self, name: str) -> Queue:
+        """Return the queue of this name, and note that it is in use."""
+        queue = self.broker.queue(name)
+        queue.used_ms = self._now_ms
+        return queue
 
     def _info(self, queue: Queue) -> dict[str, Any]:
         info = queue.info(self._now_ms)

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from mqd.core import held as held_module
-from mqd.core import job_records, records
+from mqd.core import job_records, order_records, records
 from mqd.core.broker import Bounds, Broker
 from mqd.core.errors import BrokerError
 from mqd.core.fifo import ANY_SIZE
@@ -45,6 +45,9 @@ OPTIONS = st.fixed_dictionaries(
         "backoff_cap_seconds": st.sampled_from([3, 60]),
         "backoff_jitter": st.sampled_from([0.0, 0.5]),
         "max_leased": st.integers(1, 5),
+        "ttl_seconds": st.sampled_from([0, 1, 4]),
+        "on_expiry": st.sampled_from(["drop", "dead_letter"]),
+        "expires_seconds": st.sampled_from([0, 0, 0, 0, 3, 50]),
     },
 )
 BY_AGE_EVERY = 3
@@ -55,6 +58,9 @@ EXTRAS = st.one_of(
     st.tuples(
         st.sampled_from([0, 127, 128, 129, 255]),
         st.sampled_from([0, 0, -5, 300, 2000]),
+        st.sampled_from([0, 0, 500, 2000, 6000]),
+        st.integers(0, 2),
+        st.integers(0, 2),
     ).map(lambda values: PushExtras(*values)),
 )
 """What a push says; a time is in milliseconds from now, 0 for none."""
@@ -74,11 +80,18 @@ class Job:
     causes: tuple[str, ...] = ()
     origin: tuple[str, int] | None = None
     priority: int = 128
+    expires_ms: int = 0
+    terms: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def own_terms(self):
+        return (0, 0, 0) if self.origin else self.terms
 
     def seen(self):
         return (
             self.state, self.piece, self.headers, self.deliveries, self.attempts, self.losses,
             self.due_ms, self.causes, self.origin, self.priority,
+            self.expires_ms, self.terms,
         )  # fmt: skip
 
 
@@ -91,7 +104,9 @@ class ModelQueue:
     acked: int = 0
     purged: int = 0
     moved: int = 0
+    expired: int = 0
     pushed: int = 0
+    used_ms: int = 0
     is_paused: bool = False
     turn: int = 0
 
@@ -125,10 +140,15 @@ class ModelQueue:
         )
 
     def is_spent(self, job):
+        _, attempts, losses = job.own_terms
         return (
-            job.attempts >= self.options.get("max_attempts", 99)
-            or job.losses >= self.options.get("max_worker_losses", 99)
+            job.attempts >= (attempts or self.options.get("max_attempts", 99))
+            or job.losses >= (losses or self.options.get("max_worker_losses", 99))
         )  # fmt: skip
+
+    def expiry_ms(self, now_ms, job):
+        ttls = [1000 * self.options.get("ttl_seconds", 0), job.own_terms[0]]
+        return min((now_ms + ttl_ms for ttl_ms in ttls if ttl_ms), default=0)
 
     def backoff_ms(self, attempts, chance):
         kind = self.options.get("backoff")
@@ -156,24 +176,26 @@ def held_job(message, state):
         state, message.piece, message.headers, message.deliveries, message.attempts,
         message.losses, message.due_ms, tuple(entry.cause for entry in message.history),
         message.origin and (message.origin.queue, message.origin.message_id), message.priority,
+        message.expires_ms, message.terms or (0, 0, 0),
     )  # fmt: skip
 
 
-def packed(first_id, pack, runs, state, deliveries, due_ms=0, priority=128):
+def packed(first_id, pack, runs, state, deliveries, due_ms=0, beyond=(128, 0, (0, 0, 0))):
     for number, piece in enumerate(split_pack(pack), first_id):
         headers = [run[2] for run in runs if run[0] <= number < run[0] + run[1]]
         assert len(headers) <= 1
         values = headers[0] if headers else None
-        yield number, (state, piece, values, deliveries, 0, 0, due_ms, (), None, priority)
+        yield number, (state, piece, values, deliveries, 0, 0, due_ms, (), None, *beyond)
 
 
 def in_parcels(parcels, state, deliveries=0):
     """Yield the messages of parcels."""
     for parcel in map(closed, parcels):
-        first_id, count, pack, runs, _, priority, due_ms, _, _ = parcel
+        first_id, count, pack, runs, _, priority, due_ms, expires_ms, terms = parcel
         absolute = [(first_id + run[0], *run[1:]) for run in runs]
         due_ms = due_ms if state == "delayed" else 0
-        pieces = list(packed(first_id, pack, absolute, state, deliveries, due_ms, priority))
+        beyond = (priority, expires_ms, terms or (0, 0, 0))
+        pieces = list(packed(first_id, pack, absolute, state, deliveries, due_ms, beyond))
         assert len(pieces) == count
         yield from pieces
 
@@ -245,7 +267,9 @@ def whole_picture(broker, now_ms):
         )
         for q in broker.queues()
     ]
-    return picture(broker), leases, queues, broker.clock_ms, broker.jobs.next_deadline_ms()
+    state = broker.jobs.state
+    times = (state.book.times.next_ms(), state.alarms.next_ms())
+    return picture(broker), leases, queues, broker.clock_ms, times
 
 
 class JobMachine(RuleBasedStateMachine):
@@ -253,6 +277,7 @@ class JobMachine(RuleBasedStateMachine):
         super().__init__()
         self.broker, self.shadow = Broker(BOUNDS), Broker(BOUNDS)
         self.broker.jobs.epoch = self.epoch = 1
+        self.broker.jobs.started_ms = 1_000_000
         self.queues: dict[str, ModelQueue] = {}
         self.leases: dict[int, ModelLease] = {}
         self.ended: list[tuple[int, int]] = []
@@ -298,10 +323,15 @@ class JobMachine(RuleBasedStateMachine):
         assert whole_picture(self.broker, self.now_ms) == before, "a plan has changed something"
         return made
 
+    def touch(self, name):
+        """Use a queue, as whoever carries out a command does."""
+        self.broker.queue(name).used_ms = self.queues[name].used_ms = self.now_ms
+
     def draw_lease(self, data, is_partly=True):
         seq = data.draw(st.sampled_from(sorted(self.leases)))
         lease = self.leases[seq]
         ids = sorted(lease.ids)
+        self.touch(lease.queue)
         if is_partly and data.draw(st.booleans()):
             ids = data.draw(st.lists(st.sampled_from(ids), min_size=1, unique=True))
         is_named = len(ids) < len(lease.ids) or data.draw(st.booleans())
@@ -320,8 +350,6 @@ class JobMachine(RuleBasedStateMachine):
         """Let messages come back in the model; `delay` tells how long each is kept back."""
         name = self.leases[seq].queue
         queue = self.queues[name]
-        target_name = queue.options.get("dead_letter")
-        target = self.queues.get(target_name)
         for number in sorted(ids):
             job = queue.jobs[number]
             job.attempts += cause == "nack"
@@ -329,21 +357,43 @@ class JobMachine(RuleBasedStateMachine):
             job.causes = (*job.causes, cause)[-MAX_HISTORY:]
             is_dead = cause == "reject" or (cause != "hand_back" and queue.is_spent(job))
             wait_ms = delay(job)
-            if is_dead and target and target.has_room(1, job.size_bytes):
-                del queue.jobs[number]
-                queue.moved += 1
-                self.arrive(target, job, (name, number))
-            elif is_dead:
-                job.state = "dead"
+            if is_dead:
+                self.died(name, number)
+            elif 0 < job.expires_ms <= self.now_ms:
+                self.waited_too_long(name, number)
             elif wait_ms:
                 job.state, job.due_ms = "delayed", self.now_ms + wait_ms
             else:
                 job.state = "ready"
         self.end(seq, ids)
 
+    def died(self, name, number):
+        queue = self.queues[name]
+        job = queue.jobs[number]
+        target = self.queues.get(queue.options.get("dead_letter"))
+        if target and target.has_room(1, job.size_bytes):
+            del queue.jobs[number]
+            queue.moved += 1
+            self.arrive(target, job, (name, number))
+        else:
+            job.state = "dead"
+
+    def waited_too_long(self, name, number):
+        queue = self.queues[name]
+        job = queue.jobs[number]
+        assert 0 < job.expires_ms <= self.now_ms
+        job.due_ms = 0
+        if queue.options.get("on_expiry") == "dead_letter":
+            job.causes = (*job.causes, "ttl")[-MAX_HISTORY:]
+            self.died(name, number)
+        else:
+            del queue.jobs[number]
+            queue.expired += 1
+
     def arrive(self, target, job, origin):
         job.origin, job.state, job.attempts, job.losses = origin, "ready", 0, 0
-        job.pushed_ms = self.now_ms
+        job.pushed_ms = target.used_ms = self.now_ms
+        job.expires_ms = target.expiry_ms(self.now_ms, job)
         target.add(job)
 
     def lost(self, seq, cause):
@@ -355,16 +405,19 @@ class JobMachine(RuleBasedStateMachine):
     def pass_time(self, seconds, most):
         self.now_ms += int(seconds * 1000)
         while (due_ms := self.jobs.next_deadline_ms()) is not None and due_ms <= self.now_ms:
-            done = 0
+            done = found = 0
             for record in self.jobs.plan_expiry(self.now_ms, most):
                 assert done < most, "a slice goes on"
                 done += self.expired(record)
-            assert done
+                found += 1
+            assert found or self.jobs.next_deadline_ms() != due_ms
         assert all(lease.deadline_ms > self.now_ms for lease in self.jobs.leases())
         assert not list(self.jobs.plan_expiry(self.now_ms, most))
         for queue in self.queues.values():
             for number in queue.ids("delayed"):
                 assert queue.jobs[number].due_ms > self.now_ms
+            for number in queue.ids("ready", "delayed"):
+                assert not 0 < queue.jobs[number].expires_ms <= self.now_ms
 
     def expired(self, record):
         if record[0] == job_records.RETURN:
@@ -373,14 +426,37 @@ class JobMachine(RuleBasedStateMachine):
             assert due_ms == min(lease.deadline_ms for lease in self.leases.values())
             assert due_ms <= self.now_ms
             self.lost(seq, "expired")
+        elif record[0] == records.DELETE:
+            self.unused(self.broker.queue_of(record[1]).name)
+        elif record[0] == order_records.EXPIRE:
+            name = self.broker.queue_of(record[1]).name
+            for number in sorted(self.meant(name, record[2])):
+                assert self.queues[name].jobs[number].state in ("ready", "delayed")
+                self.waited_too_long(name, number)
         else:
             assert record[0] == job_records.READY
-            name = next(q.name for q in self.broker.queues() if q.uid == record[1])
+            name = self.broker.queue_of(record[1]).name
             for number in self.meant(name, record[2]):
                 job = self.queues[name].jobs[number]
                 assert (job.state, job.due_ms <= self.now_ms) == ("delayed", True)
                 job.state, job.due_ms = "ready", 0
         return self.do(record)
+
+    def unused(self, name):
+        queue = self.queues.pop(name)
+        idle_ms = 1000 * queue.options["expires_seconds"]
+        assert 0 < queue.used_ms + idle_ms <= self.now_ms
+        assert not queue.ids("leased")
+
+    @invariant()
+    def unused_queues_end(self):
+        for name, queue in self.queues.items():
+            idle_ms = 1000 * queue.options.get("expires_seconds", 0)
+            if idle_ms:
+                due_ms = self.jobs.next_deadline_ms()
+                used_ms = max(self.broker.queue(name).used_ms, self.jobs.started_ms)
+                assert queue.used_ms <= used_ms <= self.now_ms
+                assert due_ms <= used_ms + idle_ms
 
     def meant(self, name, runs):
         """Return the ids that a record means: the last of a parcel stands for all of it."""
@@ -425,8 +501,8 @@ class JobMachine(RuleBasedStateMachine):
             self.do(record)
         defaults = {"max_messages": BOUNDS.max_messages, "max_bytes": BOUNDS.max_bytes}
         if target is not None and target not in self.queues:
-            self.queues[target] = ModelQueue(defaults)
-        self.queues[name] = ModelQueue({**defaults, **options})
+            self.queues[target] = ModelQueue(defaults, used_ms=self.now_ms)
+        self.queues[name] = ModelQueue({**defaults, **options}, used_ms=self.now_ms)
 
     @precondition(lambda self: self.queues)
     @rule(data=st.data(), doubt=st.integers(0, 4))
@@ -489,8 +565,11 @@ class JobMachine(RuleBasedStateMachine):
         for piece, values in zip(pieces, headers, strict=True):
             job = Job(piece, values, len(piece) + (4 if values else 0), self.now_ms)
             job.priority, job.due_ms = priority, due_ms
+            job.terms = (0, 0, 0) if extras is None else tuple(extras[2:])
+            job.expires_ms = queue.expiry_ms(self.now_ms, job)
             job.state = "delayed" if due_ms else "ready"
             queue.add(job)
+        self.touch(name)
 
     @precondition(lambda self: self.queues)
     @rule(data=st.data())
@@ -508,6 +587,7 @@ class JobMachine(RuleBasedStateMachine):
     def first_ready(self, data, most):
         name = data.draw(st.sampled_from(self.some_available()))
         queue = self.queues[name]
+        self.touch(name)
         return name, queue, queue.next_takes()[:most]
 
     def check_batch(self, queue, batch):
@@ -704,6 +784,7 @@ class JobMachine(RuleBasedStateMachine):
                 if job.state == "dead":
                     assert record[3] == real.uid
                     job.state = "ready"
+                    job.expires_ms = queue.expiry_ms(self.now_ms, job)
                     continue
                 target = self.queues[job.origin[0]]
                 assert target.has_room(1, job.size_bytes)
@@ -726,6 +807,9 @@ class JobMachine(RuleBasedStateMachine):
             self.broker = again
         self.epoch += 1
         self.jobs.epoch = self.epoch
+        self.jobs.started_ms = self.now_ms
+        for queue in self.queues.values():
+            queue.used_ms = self.now_ms
 
     # Invariants
 
@@ -752,10 +836,11 @@ class JobMachine(RuleBasedStateMachine):
             assert (real.available, info["is_paused"]) == (queue.available, queue.is_paused)
             for state in ("ready", "delayed", "leased", "dead"):
                 assert info[state] == len(queue.ids(state))
-            for counter in ("pushed", "pulled", "acked", "purged", "moved"):
+            for counter in ("pushed", "pulled", "acked", "purged", "moved", "expired"):
                 assert info[counter] == getattr(queue, counter), counter
             there = info["ready"] + info["delayed"] + info["leased"] + info["dead"]
             gone = info["pulled"] + info["acked"] + info["purged"] + info["moved"]
+            gone += info["expired"]
             assert info["pushed"] == gone + there
             ready = [queue.jobs[number] for number in queue.ids("ready")]
             assert info["bytes"] == sum(job.size_bytes for job in ready)

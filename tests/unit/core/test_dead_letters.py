@@ -300,7 +300,6 @@ def test_records_alone_give_the_same_dead_letters():
 
 def test_a_redrive_may_be_of_a_cause_or_an_origin_alone():
     desk = Desk(dead_letter="dead", max_worker_losses=1)
-    desk.do(desk.broker.plan_create("dead", {}, 0))
     desk.do(desk.broker.plan_create("other", {"dead_letter": "dead"}, 0))
     desk.push("a", "b")
     desk.push("c", name="other")

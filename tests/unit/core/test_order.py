@@ -242,7 +242,8 @@ def test_nothing_is_delivered_while_a_queue_is_paused():
     assert list(desk.broker.serve(queue)) == []
     desk.do(desk.broker.plan_resume("jobs"))
     assert queue.available == 2
-    ((batch, _),) = desk.broker.serve(queue)
+    (waiter,) = desk.broker.serve(queue)
+    batch = desk.broker.take(queue, waiter.most, waiter.room_bytes)
     assert texts_of([batch]) == ["a"]
 
 
@@ -274,7 +275,8 @@ def test_those_who_wait_are_not_served_at_the_cap():
     queue.waiters[Waiter(1, ANY_SIZE)] = None
     assert list(desk.broker.serve(queue)) == []
     desk.jobs.ack((7, seq, (), None))
-    ((batch, _),) = desk.broker.serve(queue)
+    (waiter,) = desk.broker.serve(queue)
+    batch = desk.broker.take(queue, waiter.most, waiter.room_bytes)
     assert texts_of([batch]) == ["b"]
 
 
