@@ -143,6 +143,7 @@ class JobState:
     ) -> int:
         lease = Lease(self._by_uid[uid], (epoch, seq), deadline_ms, owner, now_ms)
         self.grant(lease, count, ANY_SIZE)
+        self.book.share_owner(lease)
         assert lease.count == count, "a record belongs to the state that it was made on"
         return count
 
@@ -256,6 +257,7 @@ class JobState:
         queue.enter(lease.count, size_bytes)
         queue.pushed += lease.count
         self.book.open(lease)
+        self.book.share_owner(lease)
         return lease.count
 
     def _apply_tally(self, uid: int, acked: int, moved: int, expired: int = 0) -> int:

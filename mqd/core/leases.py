@@ -243,6 +243,12 @@ class LeaseBook:
         for lease in [lease for lease in self.by_seq.values() if lease.queue is queue]:
             self.close(lease)
 
+    def share_owner(self, lease: Lease) -> None:
+        """Let a lease that was read share what is known of its owner with an earlier one."""
+        first = self.by_seq[next(iter(self._by_owner[lease.who]))]
+        if first.owner == lease.owner:
+            lease.owner = first.owner
+
     def of_owner(self, who: str, most: int) -> list[Lease]:
         """Return leases that somebody holds, `most` of them at most."""
         return [self.by_seq[seq] for seq in islice(self._by_owner.get(who, ()), most)]

@@ -351,3 +351,14 @@ def test_leases_and_all_that_came_of_them_are_rebuilt(is_exported):
 def test_a_queue_without_leases_is_exported_as_ever(desk):
     desk.push("a")
     assert [record[0] for record in desk.broker.export()] == [6, 3, 7]
+
+
+@pytest.mark.parametrize("is_exported", [False, True])
+def test_leases_that_were_read_share_what_is_known_of_their_owner(is_exported):
+    desk = Desk()
+    desk.push("a", "b", "c")
+    for host in ("n1", "n1", "n2"):
+        desk.lease(owner={"instance": "ada/1", "host": host})
+    first, second, third = desk.rebuilt(is_exported=is_exported).jobs.leases()
+    assert first.owner is second.owner
+    assert third.owner == {"instance": "ada/1", "host": "n2"}
