@@ -122,3 +122,23 @@ class Timetable(Generic[Item]):
         when_ms = self.next_ms()
         if when_ms is not None and when_ms <= now_ms:
             yield from self._keys_by_ms[when_ms]
+
+    def all_due(self, now_ms: int) -> Iterator[Item]:
+        """Yield the keys of all times up to `now_ms`, the earliest first.
+
+        The table must not change meanwhile. Complexity: O(log n) for each time, for as many
+        as are asked for.
+        """
+        heap, by_ms = self._heap, self._keys_by_ms
+        reach = [(heap[0], 0)] if heap else []  # what may be next, and where in the heap it is
+        last_ms = -1
+        while reach:
+            when_ms, index = heapq.heappop(reach)
+            if when_ms > now_ms:
+                return
+            for child in (2 * index + 1, 2 * index + 2):
+                if child < len(heap):
+                    heapq.heappush(reach, (heap[child], child))
+            if when_ms != last_ms and when_ms in by_ms:
+                last_ms = when_ms
+                yield from by_ms[when_ms]

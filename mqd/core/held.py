@@ -16,179 +16,49 @@ the usual one; how many were counted is a part of the state.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core.deadlines import Timetable
 from mqd.core.fifo import PIECE_BYTES, Batch
-from mqd.core.lanes import PRIORITY, Lanes, rank_of
-from mqd.core.parcels import NO_TERMS, ParcelBatch, closed, cut, is_simple, size_of
-from mqwire.packs import split_pack
+from mqd.core.lanes import PRIORITY, Lanes
+from mqd.core.messages import (
+    MAX_HISTORY,
+    Entry,
+    Message,
+    Origin,
+    Owner,
+    Runs,
+    ids_of,
+    restored,
+    runs_of,
+)
+from mqd.core.parcels import ParcelBatch, cut, is_simple, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from mqd.core.parcels import Parcel, Terms
-    from mqd.core.records import Record
+    from mqd.core.parcels import Parcel
+
+__all__ = [
+    "BY_AGE_EVERY",
+    "MAX_HISTORY",
+    "Entry",
+    "Held",
+    "HeldBatch",
+    "Message",
+    "Origin",
+    "Owner",
+    "Runs",
+    "ids_of",
+    "restored",
+    "runs_of",
+]
 
 BY_AGE_EVERY: Final = 16
 """Of so many takes one goes by age: a message behind n older ones is delivered after at most
 `BY_AGE_EVERY` * (n + 1) takes, and high priorities keep fifteen of sixteen."""
 
-MAX_HISTORY: Final = 16
-"""Entries of a message's history; past that the oldest go."""
-
-
-Owner: TypeAlias = "str | dict[str, Any]"
-"""Who holds a lease. A text is all that there is to know; of a map its entry `instance` is
-who it is, and the rest describes. Whoever makes it keeps it small."""
-
-Runs: TypeAlias = "tuple[int, ...]"
-"""Ids as `(first, count, first, count, ...)`, ascending, no two runs touching."""
-
-
-class Entry(NamedTuple):
-    """One delivery of a message that ended otherwise than with an ack."""
-
-    owner: Owner
-    leased_ms: int
-    ended_ms: int
-    cause: str
-    """One of `mqd.core.job_records.CAUSES`."""
-    reason: str
-
-
-class Origin(NamedTuple):
-    """Where a dead letter came from, and what it had been through there."""
-
-    queue: str
-    message_id: int
-    pushed_ms: int
-    attempts: int
-    losses: int
-
-
-class Message:
-    """One message that was delivered before, or waits for a time."""
-
-    __slots__ = (
-        "attempts",
-        "deliveries",
-        "due_ms",
-        "expires_ms",
-        "header_bytes",
-        "headers",
-        "history",
-        "losses",
-        "message_id",
-        "origin",
-        "piece",
-        "priority",
-        "pushed_ms",
-        "terms",
-    )
-
-    def __init__(
-        self,
-        message_id: int,
-        piece: bytes,
-        headers: dict[str, Any] | None,
-        header_bytes: int,
-        pushed_ms: int,
-    ) -> None:
-        self.message_id = message_id
-        self.piece = piece
-        self.headers = headers
-        self.header_bytes = header_bytes
-        self.pushed_ms = pushed_ms
-        self.deliveries = 0
-        """How often it was handed out; never falls."""
-        self.attempts = 0
-        """How often it failed since it came into its queue or was redriven."""
-        self.losses = 0
-        """How often its worker was lost, since then."""
-        self.due_ms = 0
-        """When it becomes ready, while it is delayed."""
-        self.history: tuple[Entry, ...] = ()
-        self.origin: Origin | None = None
-        self.priority = PRIORITY
-        self.expires_ms = 0
-        """When it expires, unless it is under a lease or dead; 0 for never."""
-        self.terms: Terms | None = None
-        """What its push said, see `mqd.core.parcels`; it counts in the queue of that push."""
-
-    @property
-    def own_terms(self) -> Terms:
-        """What its push says of it where it is."""
-        return NO_TERMS if self.terms is None or self.origin is not None else self.terms
-
-    @property
-    def size_bytes(self) -> int:
-        """Encoded body and headers."""
-        return len(self.piece) + self.header_bytes
-
-    def note(self, entry: Entry) -> None:
-        """Add an entry to its history."""
-        self.history = (*self.history, entry)[-MAX_HISTORY:]
-
-    def export(self) -> Record:
-        """Return what `restored` takes."""
-        return tuple(getattr(self, name) for name in _FIELDS)
-
-
-_FIELDS: Final = (
-    "message_id", "piece", "headers", "header_bytes", "pushed_ms",
-    "deliveries", "attempts", "losses", "due_ms", "history", "origin",
-    "priority", "expires_ms", "terms",
-)  # fmt: skip
-_OLD_FIELDS: Final = 11
-"""How many the records of versions without priorities have."""
-
-
-def restored(fields: Record) -> Message:
-    """Make a message as it was exported."""
-    message = Message(*fields[:5])
-    message.deliveries, message.attempts, message.losses, message.due_ms = fields[5:9]
-    message.history = tuple(Entry(*entry) for entry in fields[9])
-    message.origin = None if fields[10] is None else Origin(*fields[10])
-    if len(fields) > _OLD_FIELDS:
-        message.priority, message.expires_ms, terms = fields[11:14]
-        message.terms = None if terms is None else tuple(terms)
-    return message
-
-
-def unpacked(parcel: Parcel) -> Iterator[Message]:
-    """Yield the messages of a parcel that was never begun, with an object for each."""
-    first_id, count, pack, runs, pushed_ms, priority, _, expires_ms, terms = parcel
-    headers: list[tuple[dict[str, Any] | None, int]] = [(None, 0)] * count
-    for offset, number, values, bytes_each in runs:
-        headers[offset : offset + number] = [(values, bytes_each)] * number
-    pieces = [pack] if count == 1 else split_pack(pack)
-    for index, piece in enumerate(pieces):
-        message = Message(first_id + index, piece, *headers[index], pushed_ms)
-        message.priority, message.expires_ms, message.terms = priority, expires_ms, terms
-        yield message
-
-
-def apart(things: Iterable[Message | Parcel]) -> Iterator[Message]:
-    """Yield messages and those of parcels, each with an object."""
-    for thing in things:
-        if isinstance(thing, Message):
-            yield thing
-        else:
-            yield from unpacked(closed(thing))
-
-
-def totals(things: Iterable[Message | Parcel]) -> tuple[int, int]:
-    """Tell how many messages things are, and their size."""
-    count = size_bytes = 0
-    for thing in things:
-        if isinstance(thing, Message):
-            count += 1
-            size_bytes += thing.size_bytes
-        else:
-            count += thing[1]
-            size_bytes += size_of(thing)
-    return count, size_bytes
+_NOWHERE: Final = (-1,)
 
 
 @dataclass(slots=True)
@@ -266,15 +136,15 @@ class Held:
 
     def add_parcel(self, parcel: Parcel, size_bytes: int) -> None:
         """Put a parcel where its priority and its ids say."""
-        count, priority = parcel[1], parcel[5]
-        key = parcel[0] + count - 1
+        first_id, count, _, _, _, priority, _, expires_ms, _ = parcel
+        key = first_id + count - 1
         self.parcels[key] = parcel
         self.ready_count += count
         self.ready_bytes += size_bytes
         if priority != PRIORITY:
             self.ranked += count
-        if parcel[7]:
-            self.expiries.add(parcel[7], key)
+        if expires_ms:
+            self.expiries.add(expires_ms, key)
         self._lanes.add(priority, key)
 
     def add_delayed(self, message: Message, due_ms: int) -> None:
@@ -317,11 +187,11 @@ class Held:
             now_ms: when.
             most: about how many messages at most; a parcel is not divided.
         """
-        return self._some(self.times.due(now_ms), most)
+        return self._some(self.times.all_due(now_ms), most)
 
     def expired(self, now_ms: int, most: int) -> tuple[list[int], int]:
         """Return numbers of what has expired, as `due`."""
-        return self._some(self.expiries.due(now_ms), most)
+        return self._some(self.expiries.all_due(now_ms), most)
 
     def _some(self, table: Iterator[int], most: int) -> tuple[list[int], int]:
         numbers: list[int] = []
@@ -399,20 +269,17 @@ class Held:
         """Return what is next of all that is ready here; None if nothing is.
 
         Returns:
-            Where it stands, the lower, the sooner, to be compared with the ids of `fifo`:
-            see `mqd.core.lanes.rank_of`; by age that is an id in any case. And its number,
-            for `take`.
+            Its rank, to be compared with the ids of `fifo`, see `mqd.core.lanes`; by age that
+            is an id in any case. And its number, for `take`.
         """
         if by_age:
             number = self._lanes.oldest()
             return None if number is None else (number, number)
-        head = self._lanes.first()
-        if head is None:
-            return None
-        priority, number = head
-        return (number if priority == PRIORITY else rank_of(priority, number)), number
+        return self._lanes.first()
 
-    def take(self, number: int, most: int, room_bytes: int, at_least: int) -> Batch:
+    def take(
+        self, number: int, most: int, room_bytes: int, at_least: int
+    ) -> HeldBatch | ParcelBatch:
         """Remove messages as far as their ids follow each other, as `Fifo.take`.
 
         They are returned messages, a `HeldBatch`, or out of parcels, a `ParcelBatch`.
@@ -426,11 +293,15 @@ class Held:
         parcel = self.parcels.get(number)
         if parcel is None:
             return self._take_messages(number, most, room_bytes, at_least)
-        if parcel[1] == most and is_simple(parcel, most, room_bytes):
-            self._remove_parcel(number, parcel)
-            size_bytes = len(parcel[2])
-            self._leave(parcel[5], most, size_bytes)
-            return ParcelBatch(parcel[0], most, [parcel[2]], None, size_bytes, [parcel])
+        first_id, count, pack, headers, _, priority, _, expires_ms, _ = parcel
+        if count == most and type(pack) is bytes and not headers:
+            size_bytes = len(pack)
+            if size_bytes <= room_bytes - PIECE_BYTES:
+                del self.parcels[number]
+                if expires_ms:
+                    self.expiries.remove(expires_ms, number)
+                self._leave(priority, count, size_bytes)
+                return ParcelBatch(first_id, count, [pack], None, size_bytes, [parcel])
         return self._take_parcels(number, parcel, most, room_bytes, at_least)
 
     def _take_messages(self, first_id: int, most: int, room_bytes: int, at_least: int) -> HeldBatch:
@@ -453,37 +324,27 @@ class Held:
         self, key: int, parcel: Parcel, most: int, room_bytes: int, at_least: int
     ) -> ParcelBatch:
         """Remove the messages of a parcel, and of those in its lane that follow it."""
-        priority = parcel[5]
-        batch = ParcelBatch(parcel[0], 0, [], None, 0, [])
+        priority, end = parcel[5], parcel[0]
+        batch = ParcelBatch(end, 0, [], None, 0, [])
         while True:
-            taken, headers = self._take_parcel(key, parcel, most, room_bytes, at_least)
-            count = taken[1]
-            if count:
-                _join(batch, taken, headers)
-                most -= count
-                room_bytes -= size_of(taken) + PIECE_BYTES
-            if not most or count < parcel[1]:
-                return batch
-            following = self._lanes.next_in(priority)
-            if following is None or following not in self.parcels:
-                return batch
+            taken, left, headers = parcel, None, None
+            if not is_simple(parcel, most, room_bytes):
+                taken, left, headers = cut(parcel, most, room_bytes, at_least)
+            if left is None:
+                self._remove_parcel(key, parcel)
+            else:
+                self.parcels[key] = left
+            if taken[1]:
+                size_bytes = _join(batch, taken, headers)
+                most -= taken[1]
+                room_bytes -= size_bytes + PIECE_BYTES
+                end += taken[1]
+            following = self._lanes.next_in(priority) if most and left is None else None
+            if following is None or self.parcels.get(following, _NOWHERE)[0] != end:
+                break
             key, parcel, at_least = following, self.parcels[following], 0
-            if parcel[0] != taken[0] + count:
-                return batch
-
-    def _take_parcel(
-        self, key: int, parcel: Parcel, most: int, room_bytes: int, at_least: int
-    ) -> tuple[Parcel, list[dict[str, Any] | None] | None]:
-        """Remove the first messages of a parcel: what was taken, and its headers."""
-        taken, left, headers = parcel, None, None
-        if not is_simple(parcel, most, room_bytes):
-            taken, left, headers = cut(parcel, most, room_bytes, at_least)
-        if left is None:
-            self._remove_parcel(key, parcel)
-        else:
-            self.parcels[key] = left
-        self._leave(parcel[5], taken[1], size_of(taken))
-        return taken, headers
+        self._leave(priority, batch.count, batch.size_bytes)
+        return batch
 
     def _leave(self, priority: int, count: int, size_bytes: int) -> None:
         """Account for messages of parcels that are no longer here."""
@@ -514,30 +375,15 @@ class Held:
         self.dead, self.turn = dead, turn
 
 
-def _join(batch: ParcelBatch, taken: Parcel, headers: list[dict[str, Any] | None] | None) -> None:
-    """Put what was taken of a parcel at the end of a batch."""
+def _join(batch: ParcelBatch, taken: Parcel, headers: list[dict[str, Any] | None] | None) -> int:
+    """Put what was taken of a parcel at the end of a batch; returns its size in bytes."""
     count, pack = taken[1], taken[2]
     if headers is not None or batch.headers is not None:
         column = batch.headers or [None] * batch.count
         batch.headers = column + (headers or [None] * count)
+    size_bytes = size_of(taken) if taken[3] else len(pack)
     batch.parcels.append(taken)
     batch.packs.append(pack)
     batch.count += count
-    batch.size_bytes += size_of(taken)
-
-
-def runs_of(ids: Iterable[int]) -> Runs:
-    """Return ascending ids as runs."""
-    runs: list[int] = []
-    for message_id in ids:
-        if runs and runs[-2] + runs[-1] == message_id:
-            runs[-1] += 1
-        else:
-            runs += (message_id, 1)
-    return tuple(runs)
-
-
-def ids_of(runs: Runs) -> Iterator[int]:
-    """Yield the ids of runs."""
-    for first, count in zip(runs[::2], runs[1::2], strict=True):
-        yield from range(first, first + count)
+    batch.size_bytes += size_bytes
+    return size_bytes

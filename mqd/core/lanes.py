@@ -24,14 +24,6 @@ _RANK_BITS: Final = 64
 _SWEEP_LEAST: Final = 64
 
 
-def rank_of(priority: int, number: int) -> int:
-    """Return where a thing stands in the order of delivery: the lower, the sooner.
-
-    Of things of the usual priority that is their number itself.
-    """
-    return ((PRIORITY - priority) << _RANK_BITS) + number
-
-
 class _Lane:
     __slots__ = ("in_order", "others")
 
@@ -128,12 +120,17 @@ class Lanes:
         return self._all.first(self._messages, self._parcels)
 
     def first(self) -> tuple[int, int] | None:
-        """Return the highest priority, and its lowest number; None if nothing is there."""
+        """Return what is first: its rank and its number; None if nothing is there.
+
+        The lower the rank, the sooner. That of things of the usual priority is their number.
+        """
+        messages, parcels = self._messages, self._parcels
         while self._mask:
             priority = self._mask.bit_length() - 1
-            number = self._lanes[priority].first(self._messages, self._parcels)
+            lane = self._lanes[priority]
+            number = lane.first(messages, parcels)
             if number is not None:
-                return priority, number
+                return ((PRIORITY - priority) << _RANK_BITS) + number, number
             del self._lanes[priority]
             self._mask ^= 1 << priority
         return None

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mqd.core.deadlines import Timetable
 from mqd.core.errors import lease_lost, not_leased
-from mqd.core.held import HeldBatch, Message, Owner, Runs, runs_of, unpacked
+from mqd.core.held import HeldBatch, Message, Owner, Runs, runs_of
+from mqd.core.messages import unpacked
 from mqwire.packs import split_pack
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from mqd.core import order_records as records
 from mqd.core.dead_letters import Attic
-from mqd.core.held import apart, ids_of, totals
+from mqd.core.messages import apart, ids_of, totals
 from mqd.core.parcels import closed, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mqd.core.held import Runs
     from mqd.core.job_state import JobState
+    from mqd.core.messages import Runs
     from mqd.core.parcels import Parcel
     from mqd.core.queue import Queue
     from mqd.core.records import Record
@@ -73,11 +73,12 @@ class OrderState:
 
     def _put(self, queue: Queue, parcel: Parcel) -> None:
         """Take a parcel in."""
-        size_bytes = size_of(parcel)
-        queue.enter(parcel[1], size_bytes)
-        queue.pushed += parcel[1]
+        _, count, pack, headers, _, _, due_ms, expires_ms, _ = parcel
+        size_bytes = size_of(parcel) if headers else len(pack)
+        queue.free_messages -= count
+        queue.free_bytes -= size_bytes
+        queue.pushed += count
         held = queue.held or queue.hold()
-        due_ms, expires_ms = parcel[6], parcel[7]
         if due_ms:
             held.add_delayed_parcel(parcel)
             self._state.bring_alarm(queue, due_ms)

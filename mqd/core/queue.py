@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core.errors import queue_full
 from mqd.core.fifo import Batch, Fifo
-from mqd.core.held import Held, HeldBatch
-from mqd.core.parcels import ParcelBatch
+from mqd.core.held import Held
 from mqd.core.retries import Retries
 from mqwire.levels import LEVELS, Level
 
@@ -181,29 +180,25 @@ class Queue:
         return (self.free_messages - self.fifo.count, self.free_bytes - self.fifo.size_bytes)
 
     def take(self, most: int, room_bytes: int) -> Batch:
-        """Remove the first ready messages, as `Fifo.take`, and count them as pulled."""
-        held = self.held
-        if held is not None and held.ready_count:
-            batch = self._take_mixed(most, room_bytes)
-            if isinstance(batch, (HeldBatch, ParcelBatch)):
-                self.leave(batch.count, batch.size_bytes)
+        """Remove the first ready messages, up to a break in their ids, as `Fifo.take`.
+
+        They are counted as pulled.
+        """
+        fifo, held = self.fifo, self.held
+        if held is None or not held.ready_count:
+            batch = fifo.take(most, room_bytes)
+            self.pulled += batch.count
+            return batch
+        first = held.first(by_age=held.goes_by_age())
+        assert first is not None, "there is something ready"
+        if fifo.count and fifo.first_id < first[0]:
+            batch = fifo.take(min(most, first[0] - fifo.first_id), room_bytes)
         else:
-            batch = self.fifo.take(most, room_bytes)
+            batch = found = held.take(first[1], most, room_bytes, 1)
+            self.free_messages += found.count
+            self.free_bytes += found.size_bytes
         self.pulled += batch.count
         return batch
-
-    def _take_mixed(self, most: int, room_bytes: int) -> Batch:
-        """Remove the first ready messages, some being in `held`, up to a break in their ids.
-
-        Those that were in `held` are still to be accounted for.
-        """
-        fifo, held = self.fifo, self.hold()
-        by_age = held.goes_by_age()
-        first = held.first(by_age=by_age)
-        assert first is not None, "nobody asks where nothing is"
-        if fifo.count and fifo.first_id < first[0]:
-            return fifo.take(min(most, first[0] - fifo.first_id), room_bytes)
-        return held.take(first[1], most, room_bytes, 1)
 
     def judged(self, extras: PushExtras, now_ms: int) -> tuple[int, int, int, Terms | None]:
         """Return what a record says of a push beyond a plain one: see `mqd.core.parcels`."""
