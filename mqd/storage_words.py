@@ -289,6 +289,8 @@ def _touched_lines(salvaged: Salvaged) -> Iterator[str]:
             words += ", its name and options lost"
         elif queue.missing:
             words += f", up to {queue.missing} missing"
+        if queue.again:
+            words += f", {queue.again} of them delivered again though they may be done"
         yield words
 
 

@@ -7,37 +7,46 @@ does it. The rules behind it, in the order of what matters:
 - No message is removed that may still have been there. A PULL takes the next ids of its
   queue, whether they are there or not, counted from the last removal that was seen; since
   removals may be missing too, that is never too many, and what was pulled in a hole is
-  delivered a second time.
+  delivered a second time. Where there were leases that does not hold: a message that was
+  leased in a hole may have come back. Then no PULL and no PURGE is carried out, and no
+  DELETE of a queue that dead letters go to or come from.
 - No message is left out that can be kept. A PUSH whose first id is beyond the next one
   follows all the same, and the ids between are noted as missing. Its queue may be unknown:
   then one is made up under the name `salvaged-UID`.
 - A CREATE of a name that is taken says that its older queue was deleted.
+- Records of leases name their messages, and are carried out for these, wherever they are:
+  `mqd.core.salvage_jobs`.
+- A step is carried out part by part, as far as that goes.
+- A key is kept where its push or its step was carried out. Those of a snapshot behind a gap
+  are not, since what they stand for may be missing: who pushes again is then not refused.
 - Records of kinds that have no rule here (all but those in `SHAPES`) are refused. Since
   they may say where messages are, no removal is carried out any more where there were any.
 - What is known already changes nothing; what fits nowhere is refused, with a reason, for
   somebody to look at.
 
-At the end the ids of a queue with holes are closed up from behind: the next id is what it
-was, so that no id is given twice, and older messages move up to fill the holes.
+Ids are kept. Those that are missing stay free.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from mqd.core import records
+from mqd.core import job_records, records, step_records
 from mqd.core.broker import Bounds, Broker
+from mqd.core.salvage_jobs import NO_DOUBT, NO_QUEUE, JobRules
 from mqwire.errors import RequestError
 from mqwire.packs import PackChecker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mqd.core.queue import Queue
     from mqd.core.records import Record
 
-SHAPES: Final[dict[int, tuple[type, ...]]] = {
+_OWNER: Final = (str, dict)
+
+SHAPES: Final[dict[int, tuple[Any, ...]]] = {
     records.CREATE: (int, int, str, dict, int),
     records.DELETE: (int, int),
     records.PUSH: (int, int, int, int, bytes, tuple, int),
@@ -45,19 +54,40 @@ SHAPES: Final[dict[int, tuple[type, ...]]] = {
     records.PURGE: (int, int),
     records.RESTORE: (int, int, str, dict, int, int, int, int),
     records.COUNTERS: (int, int, int),
+    job_records.LEASE: (int, int, int, int, int, int, _OWNER, int, tuple),
+    job_records.ACK: (int, int, int, int, tuple),
+    job_records.EXTEND: (int, int, int, int, int),
+    job_records.RETURN: (int, int, int, int, str, str, int, tuple),
+    job_records.READY: (int, int, tuple),
+    job_records.REDRIVE: (int, int, tuple, int, int),
+    job_records.PURGE_DEAD: (int, int),
+    job_records.KEEP: (int, int, int, tuple),
+    job_records.LEASED: (int, int, int, int, int, _OWNER, int, int, tuple, tuple),
+    job_records.TALLY: (int, int, int, int),
+    job_records.SKIP: (int, int, int),
+    job_records.SEQUENCE: (int, int),
+    step_records.STEP: (int, tuple),
+    step_records.KEYED_PUSH: (int, int, str, bytes, int, tuple),
+    step_records.KEYED_STEP: (int, str, bytes, int, tuple, tuple),
+    step_records.KEYS: (int, int, tuple),
 }
 """What the elements of each kind of record are that has a rule of its own here."""
 
 NO_BOUNDS: Final = Bounds(0, 0, 0)
 """For brokers that only rebuild a state: bounds judge commands, never records."""
 
-_REMOVALS: Final = frozenset({records.DELETE, records.PULL, records.PURGE})
+_JOB_KINDS: Final = frozenset(range(job_records.LEASE, job_records.SEQUENCE + 1))
+_REMOVALS: Final = frozenset({records.PULL, records.PURGE, job_records.PURGE_DEAD})
+_WITHOUT_UID: Final = frozenset(
+    {job_records.SEQUENCE, step_records.STEP, step_records.KEYED_STEP, step_records.KEYS}
+)
 _NO_COUNT: Final = "it is about no message"
 _NO_RULE: Final = "it comes behind a gap, and what it means there is not known"
 _WHO_KNOWS: Final = (
     "it comes behind a gap, and the messages may have been elsewhere, so that nothing was "
     "removed for it"
 )
+_NO_KEYS: Final = "it comes behind a gap, and what the keys stand for may be missing"
 
 
 class QueueOutcome(NamedTuple):
@@ -70,64 +100,46 @@ class QueueOutcome(NamedTuple):
     """Messages that may have been there, and are not: so many at most, as far as is known."""
     is_made_up: bool
     """Whether its name, options and creation are lost."""
+    again: int = 0
+    """Messages that are there and may have been done: so many are known."""
 
 
 class _Ids:
-    """The true ids of a queue's messages, once they are not those of its store.
+    """Which ids of a queue were given to messages that were never seen.
 
     Args:
         head: every message before this id is gone.
-        next_id: the id after the last that is known to have been given.
     """
 
-    __slots__ = ("head", "next_id", "runs", "unseen_pulls")
+    __slots__ = ("head", "missing", "unseen_pulls")
 
-    def __init__(self, head: int, next_id: int) -> None:
+    def __init__(self, head: int) -> None:
         self.head = head
-        self.next_id = next_id
-        self.runs: deque[tuple[int, int]] = deque()  # (first id, count), as they lie
+        self.missing: deque[tuple[int, int]] = deque()  # (first id, count), from the head on
         self.unseen_pulls = 0  # pulled messages that were not there
-        if next_id > head:
-            self.runs.append((head, next_id - head))
 
-    def push(self, first_id: int, count: int) -> None:
-        if self.runs and sum(self.runs[-1]) == first_id:
-            start, there = self.runs[-1]
-            self.runs[-1] = (start, there + count)
-        else:
-            self.runs.append((first_id, count))
-        self.next_id = first_id + count
-
-    def pull(self, count: int) -> int:
+    def pull(self, count: int, next_id: int) -> int:
         """Move the head on; returns how many of the messages before it were there."""
-        self.head += count
-        self.next_id = max(self.next_id, self.head)
-        taken = 0
-        while self.runs and self.runs[0][0] < self.head:
-            start, there = self.runs.popleft()
-            gone = min(there, self.head - start)
-            taken += gone
+        end = self.head + count
+        absent = end - max(self.head, min(end, next_id))
+        while self.missing and self.missing[0][0] < end:
+            start, there = self.missing.popleft()
+            gone = min(there, end - start)
+            absent += gone
             if gone < there:
-                self.runs.appendleft((start + gone, there - gone))
-        self.unseen_pulls += count - taken
-        return taken
+                self.missing.appendleft((start + gone, there - gone))
+        self.head = end
+        self.unseen_pulls += absent
+        return count - absent
 
-    def purge(self) -> None:
-        self.head = self.next_id
-        self.runs.clear()
+    def purge(self, next_id: int) -> None:
+        self.head = next_id
+        self.missing.clear()
 
-    def holds_all(self, first_id: int, count: int) -> bool:
-        """Tell whether ids are all there, or gone for good."""
-        known = sum(
-            max(0, min(first_id + count, end) - max(first_id, start)) for start, end in self._spans
-        )
-        return known == count
-
-    @property
-    def _spans(self) -> Iterator[tuple[int, int]]:
-        yield 0, self.head
-        for start, count in self.runs:
-            yield start, start + count
+    def lacks(self, first_id: int, count: int) -> bool:
+        """Tell whether one of these ids is missing."""
+        end = first_id + count
+        return any(start < end and first_id < start + there for start, there in self.missing)
 
 
 class Salvager:
@@ -141,12 +153,11 @@ class Salvager:
         self.why_all_is_kept = ""
         """Set where records come that may not have been carried out, or are in the state
         already: then nothing is removed for them, for this reason."""
-        self.known = 0
-        """Records that changed nothing, since what they say was there."""
+        self._known = 0
         self._has_gap = False
         self._has_others = False  # records of kinds without a rule were seen
-        self._is_beyond_packs = False  # and applied: not every id is in a pack
-        self._next_ids: dict[int, int] = {}  # after the last push of each queue
+        self._has_leases = False  # records of leases were seen
+        self._is_guessing = False  # what is known of leases may not be all
         self._broker = broker
         self._checker = PackChecker()
         self._queues: dict[int, Queue] = {}
@@ -155,10 +166,30 @@ class Salvager:
         self._names: dict[int, str] = {}  # of queues that were made up
         self._last_uid = 0
         self._clock_ms = 0
+        self._jobs = JobRules(broker, self._queues, self._make_up)
+        self._rules: dict[int, Callable[[Record], str | None]] = {
+            records.CREATE: self._begin_queue,
+            records.RESTORE: self._begin_queue,
+            records.DELETE: self._apply_delete,
+            records.PUSH: self._push,
+            records.PULL: self._pull,
+            records.PURGE: self._apply_purge,
+            **dict.fromkeys(_JOB_KINDS, self._apply_job),
+            step_records.STEP: self._apply_step,
+            step_records.KEYED_PUSH: self._apply_keyed_push,
+            step_records.KEYED_STEP: self._apply_step,
+            step_records.KEYS: self._apply_keys,
+        }
+
+    @property
+    def known(self) -> int:
+        """Records that changed nothing, since what they say was there."""
+        return self._known + self._jobs.known
 
     def note_gap(self) -> None:
         """Note that records are missing between those of before and those to come."""
         self._has_gap = True
+        self._jobs.note_gap()
 
     def apply(self, record: Record) -> str | None:
         """Apply a record if there is a way to. One that is refused leaves a gap.
@@ -169,12 +200,14 @@ class Salvager:
         reason = self._judge(record)
         if reason is None:
             try:
-                reason = self._apply(record[0], record)
+                reason = self._rules.get(record[0], self._apply_plain)(record)
             except Exception as error:  # noqa: BLE001  whatever it is, the record is at fault
                 reason = f"it cannot be applied ({error!r})"
             self._clock_ms = max(self._clock_ms, self._broker.clock_ms)
         if reason is not None:
             self._has_gap = True
+            if reason not in NO_DOUBT:
+                self._jobs.note_gap()
         return reason
 
     def _judge(self, record: Record) -> str | None:
@@ -186,57 +219,102 @@ class Salvager:
         if shape is None:
             self._has_others = True
             return _NO_RULE if self._has_gap else None
-        if tuple(map(type, record)) != shape:
+        if not _fits(record, shape):
             return "its fields are not those of its kind"
-        self._last_uid = max(self._last_uid, record[1])
+        if kind not in _WITHOUT_UID:
+            self._last_uid = max(self._last_uid, record[1])
+        self._has_leases |= kind in _JOB_KINDS
+        why = ""
         if kind in _REMOVALS:
-            return self._why_kept() or None
-        return None
+            why = self._why_kept()
+        elif kind == records.DELETE:
+            why = self._why_not_deleted(record[1])
+        elif kind == job_records.ACK:
+            why = self.why_all_is_kept
+        return why or None
 
     def _why_kept(self) -> str:
         """Return why nothing may be removed; empty if it may."""
-        others = _WHO_KNOWS if self._has_gap and self._has_others else ""
-        return self.why_all_is_kept or others
+        is_unclear = self._has_gap and (self._has_others or self._has_leases)
+        return self.why_all_is_kept or (_WHO_KNOWS if is_unclear else "")
 
-    def _apply(self, kind: int, record: Record) -> str | None:
-        if kind == records.COUNTERS or kind not in SHAPES:
-            self._broker.apply(record)
-            self._is_beyond_packs |= kind not in SHAPES
-            return None
-        if kind in {records.CREATE, records.RESTORE}:
-            return self._begin_queue(record)
-        uid = record[1]
-        if kind == records.PUSH:
-            return self._push(record)
-        queue = self._queues.get(uid)
-        if queue is None:
-            return "its queue is not known"
-        if kind == records.PULL:
-            return self._pull(record, queue)
+    def _why_not_deleted(self, uid: int) -> str:
+        """Return why a queue may not be deleted; empty if it may."""
+        why, queue = self._why_kept(), self._queues.get(uid)
+        if self.why_all_is_kept or self._has_others or queue is None:
+            return why
+        return why if self._jobs.has_ties(queue) else ""
+
+    def _apply_plain(self, record: Record) -> None:
         self._broker.apply(record)
-        if kind == records.DELETE:
-            del self._queues[uid]
-            self._ids.pop(uid, None)
-        elif uid in self._ids:
-            self._ids[uid].purge()
+
+    def _apply_job(self, record: Record) -> str | None:
+        self._is_guessing |= self._has_gap or bool(self.why_all_is_kept)
+        if record[0] == job_records.PURGE_DEAD or not self._is_guessing:
+            self._broker.apply(record)
+            return None
+        return self._jobs.apply(record)
+
+    def _apply_keyed_push(self, record: Record) -> str | None:
+        _, uid, key, digest, now_ms, push = record
+        reason = self.apply(push)
+        if reason is None:
+            self._broker.keys.remember(uid, key, digest, now_ms, (push[2],))
+        return reason
+
+    def _apply_keys(self, record: Record) -> str | None:
+        if self._has_gap:
+            return _NO_KEYS
+        self._broker.apply(record)
         return None
+
+    def _apply_step(self, record: Record) -> str | None:
+        """Apply the parts of a step, each for itself."""
+        made = record[-1]
+        reasons = [reason for each in made if (reason := self.apply(each)) is not None]
+        if reasons:
+            return f"{len(reasons)} of its {len(made)} parts were not carried out: {reasons[0]}"
+        if record[0] == step_records.KEYED_STEP:
+            _, key, digest, now_ms, results, _ = record
+            self._broker.keys.remember(step_records.STEPS, key, digest, now_ms, results)
+        return None
+
+    def _apply_delete(self, record: Record) -> str | None:
+        if record[1] not in self._queues:
+            return NO_QUEUE
+        self._delete(record[1])
+        return None
+
+    def _apply_purge(self, record: Record) -> str | None:
+        uid = record[1]
+        if uid not in self._queues:
+            return NO_QUEUE
+        self._broker.apply(record)
+        if uid in self._ids:
+            self._ids[uid].purge(self._queues[uid].fifo.next_id)
+        return None
+
+    def _delete(self, uid: int) -> None:
+        self._broker.apply((records.DELETE, uid))
+        del self._queues[uid]
+        self._ids.pop(uid, None)
+        self._jobs.forget(uid)
 
     def _begin_queue(self, record: Record) -> str | None:
         uid, name = record[1], record[2]
         if uid in self._queues:
-            self.known += 1
+            self._known += 1
             return None
         if name in self._broker:
             older = self._broker.queue(name)
             if older.uid > uid:
-                self.known += 1
+                self._known += 1
                 return None
-            if self._why_kept():
-                return self._why_kept()
+            why = self._why_not_deleted(older.uid)
+            if why:
+                return why
             Broker(NO_BOUNDS).apply(record)  # raises before anything is lost for it
-            self._broker.apply((records.DELETE, older.uid))
-            del self._queues[older.uid]
-            self._ids.pop(older.uid, None)
+            self._delete(older.uid)
         self._broker.apply(record)
         self._queues[uid] = self._broker.queue(name)
         return None
@@ -247,20 +325,12 @@ class Salvager:
         planned = self._broker.plan_create(name, {}, self._broker.clock_ms)
         self._broker.apply((planned[0], uid, *planned[2:]))
         queue = self._queues[uid] = self._broker.queue(name)
-        self._ids[uid] = _Ids(1, 1)
+        self._ids[uid] = _Ids(1)
         self._made_up.add(uid)
         return queue
 
-    def _true_ids(self, queue: Queue) -> _Ids:
-        """Keep the ids of a queue apart from now on."""
-        ids = self._ids.get(queue.uid)
-        if ids is None:
-            fifo = queue.fifo
-            ids = self._ids[queue.uid] = _Ids(fifo.first_id, fifo.first_id + fifo.count)
-        return ids
-
     def _push(self, record: Record) -> str | None:
-        _, uid, first_id, count, pack, _, _ = record
+        _, uid, _, count, pack, _, _ = record
         if count < 1:
             return _NO_COUNT
         try:
@@ -268,55 +338,66 @@ class Salvager:
         except RequestError as error:
             return error.message
         queue = self._queues.get(uid) or self._make_up(uid)
-        if self._has_gap and not self._is_beyond_packs:
+        if self._has_gap:
             return self._push_behind_gap(record, queue)
-        if self._has_gap and self._next_ids.get(uid, first_id) != first_id:
-            return _NO_RULE
         self._broker.apply(record)
-        self._next_ids[uid] = first_id + count
         return None
 
     def _push_behind_gap(self, record: Record, queue: Queue) -> str | None:
-        _, uid, first_id, count, *rest = record
-        fifo = queue.fifo
-        store_id = fifo.first_id + fifo.count
-        ids = self._ids.get(uid)
-        next_id = store_id if ids is None else ids.next_id
+        _, uid, first_id, count, *_ = record
+        next_id, ids = queue.fifo.next_id, self._ids.get(uid)
         if first_id < next_id:
-            known = ids or _Ids(fifo.first_id, next_id)
-            if known.holds_all(first_id, count):
-                self.known += 1
+            is_lacking = ids is not None and ids.lacks(first_id, count)
+            if first_id + count <= next_id and not is_lacking:
+                self._known += 1
                 return None
             return "its ids were given already, to messages that are missing or to others"
-        if ids is None and first_id > next_id:
-            ids = self._true_ids(queue)
-        self._broker.apply((records.PUSH, uid, store_id, count, *rest))
-        if ids is not None:
-            ids.push(first_id, count)
+        if first_id > next_id:
+            self._ids_of(queue).missing.append((next_id, first_id - next_id))
+            queue.fifo.skip(first_id - next_id)
+        self._broker.apply(record)
         return None
 
-    def _pull(self, record: Record, queue: Queue) -> str | None:
-        count = record[2]
+    def _ids_of(self, queue: Queue) -> _Ids:
+        """Watch over the ids of a queue from now on."""
+        ids = self._ids.get(queue.uid)
+        if ids is None:
+            ids = self._ids[queue.uid] = _Ids(queue.fifo.first_id)
+        return ids
+
+    def _pull(self, record: Record) -> str | None:
+        _, uid, count = record
+        queue = self._queues.get(uid)
+        if queue is None:
+            return NO_QUEUE
         if count < 1:
             return _NO_COUNT
-        if queue.uid not in self._ids and (not self._has_gap or count <= queue.fifo.count):
+        fifo = queue.fifo
+        if queue.uid not in self._ids and (not self._has_gap or count <= fifo.count):
             self._broker.apply(record)
             return None
-        taken = self._true_ids(queue).pull(count)
+        ids = self._ids_of(queue)
+        taken = ids.pull(count, fifo.next_id)
         if taken:
             self._broker.apply((records.PULL, queue.uid, taken))
+        if ids.head > fifo.next_id:
+            fifo.skip(ids.head - fifo.next_id)
         return None
 
     def finish(self) -> list[QueueOutcome]:
-        """Close up ids, counters and names; nothing may be applied after that.
+        """Let counters and names be whole; nothing may be applied after that.
 
         Returns:
             The queues with holes, sorted by name.
         """
+        self._jobs.finish()
         self._broker.apply((records.COUNTERS, self._last_uid, self._clock_ms))
         for uid in sorted(self._made_up & self._queues.keys()):
             self._names[uid] = self._free_name(f"salvaged-{uid}")
-        return sorted(self._close_up(self._queues[uid], ids) for uid, ids in self._ids.items())
+        for uid in self._ids.keys() | self._jobs.touched:
+            self._close_up(self._queues[uid])
+        known_of = self._ids.keys() | {uid for uid, count in self._jobs.again.items() if count}
+        return sorted(self._outcome(self._queues[uid]) for uid in known_of)
 
     def export(self) -> Iterator[Record]:
         """Yield the fewest records that rebuild what was salvaged, once it is finished."""
@@ -329,21 +410,35 @@ class Salvager:
             name += "-again"
         return name
 
-    def _close_up(self, queue: Queue, ids: _Ids) -> QueueOutcome:
-        """Let a queue's ids end where they have ended, and its counters add up.
+    def _close_up(self, queue: Queue) -> None:
+        """Let a queue's counters add up to the ids that it has given.
 
         What is missing counts as purged.
         """
-        fifo = queue.fifo
-        count = fifo.count
-        messages = list(fifo.export())
-        fifo.clear()
-        fifo.restart(ids.next_id - count)
-        for _, pack_count, pack, headers, now_ms in messages:
-            fifo.append(pack, pack_count, headers, now_ms)
-        queue.pulled += ids.unseen_pulls
-        queue.purged = fifo.first_id - 1 - queue.pulled
-        queue.pushed = queue.pulled + queue.purged + count
-        missing = ids.next_id - ids.head - count
-        name = self._names.get(queue.uid, queue.name)
-        return QueueOutcome(name, count, missing, queue.uid in self._made_up)
+        ids, given = self._ids.get(queue.uid), queue.fifo.next_id - 1
+        if ids is not None:
+            queue.pulled += ids.unseen_pulls
+        there = queue.fifo.count + queue.outside
+        gone = queue.pulled + queue.acked + queue.moved
+        queue.purged = max(0, given - there - gone)
+        queue.pushed = gone + queue.purged + there
+
+    def _outcome(self, queue: Queue) -> QueueOutcome:
+        uid, ids = queue.uid, self._ids.get(queue.uid)
+        return QueueOutcome(
+            self._names.get(uid, queue.name),
+            queue.fifo.count + queue.outside,
+            0 if ids is None else sum(count for _, count in ids.missing),
+            uid in self._made_up,
+            self._jobs.again[uid],
+        )
+
+
+def _fits(record: Record, shape: tuple[Any, ...]) -> bool:
+    """Tell whether the elements of a record are those of its kind."""
+    if len(record) != len(shape) and (record[0] != job_records.LEASED or len(record) < len(shape)):
+        return False
+    return all(
+        type(each) in kind if type(kind) is tuple else type(each) is kind
+        for each, kind in zip(record, shape, strict=False)
+    )

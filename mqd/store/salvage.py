@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from mqd.core import job_records, step_records
 from mqd.core import records as kinds
 from mqd.core.broker import Broker
 from mqd.core.salvage import Salvager
@@ -55,6 +56,22 @@ _KIND_NAMES: Final = {
     kinds.PULL: "PULL",
     kinds.PURGE: "PURGE",
     kinds.RESTORE: "RESTORE",
+    job_records.LEASE: "LEASE",
+    job_records.ACK: "ACK",
+    job_records.EXTEND: "EXTEND",
+    job_records.RETURN: "RETURN",
+    job_records.READY: "READY",
+    job_records.REDRIVE: "REDRIVE",
+    job_records.PURGE_DEAD: "PURGE_DEAD",
+    job_records.KEEP: "KEEP",
+    job_records.LEASED: "LEASED",
+    job_records.TALLY: "TALLY",
+    job_records.SKIP: "SKIP",
+    job_records.SEQUENCE: "SEQUENCE",
+    step_records.STEP: "STEP",
+    step_records.KEYED_PUSH: "KEYED_PUSH",
+    step_records.KEYED_STEP: "KEYED_STEP",
+    step_records.KEYS: "KEYS",
 }
 
 
@@ -177,8 +194,8 @@ def _gather(files: Files, inventory: Inventory, salvaged: Salvaged, bounds: Boun
     salvaged.unreadable_bytes = patient.unreadable_bytes
     salvaged.queues = len(broker)
     for queue in broker.queues():
-        salvaged.messages += queue.fifo.count
-        salvaged.size_bytes += queue.fifo.size_bytes
+        salvaged.messages += queue.fifo.count + queue.outside
+        salvaged.size_bytes += queue.max_bytes - queue.room()[1]
     return salvager
 
 

@@ -77,7 +77,7 @@ def bodies_of(broker: Broker) -> list[bytes]:
     """Return the encodings of all bodies, queue by queue."""
     found: list[bytes] = []
     for queue in broker.queues():
-        for pack in queue.fifo.peek(0, 10**9, 10**12).packs:
+        for _, _, pack, _, _ in queue.fifo.export():
             found += split_pack(pack)
     return found
 

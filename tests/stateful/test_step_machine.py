@@ -20,7 +20,7 @@ from mqwire.codes import Code
 from mqwire.packs import join_bodies
 from stateful.test_job_machine import NAMES, OWNERS, Job, JobMachine
 
-MAX_KEYS = 4
+MAX_KEYS = 2
 STEP_MS = 600_000
 KEYS = st.sampled_from(["k1", "k2", "k3", "k4", "k5", "k6"])
 

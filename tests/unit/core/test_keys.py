@@ -113,6 +113,8 @@ def test_keys_belong_to_their_queue(desk):
     assert desk.keyed("k", "b", name="other") == (1, True)
     assert desk.keyed("k", "a") == (2, False)
     desk.do(desk.broker.plan_delete("jobs"))
+    exported = [record[1] for record in desk.broker.export() if record[0] == step_records.KEYS]
+    assert exported == [desk.broker.queue("other").uid], "they are dropped with it"
     desk.do(desk.broker.plan_create("jobs", {}, 0))
     assert desk.keyed("k", "c") == (1, True)
     assert desk.keyed("k", "b", name="other") == (1, False)

@@ -229,6 +229,13 @@ def test_only_queues_with_something_ready_are_to_be_served(desk):
     assert desk.step(*parts).queues == ()
 
 
+def test_the_queue_of_a_dead_letter_is_to_be_served():
+    desk = StepDesk(dead_letter="grave")
+    desk.push("a")
+    seq, _ = desk.lease()
+    assert [queue.name for queue in desk.step(Reject(claim(seq))).queues] == ["grave"]
+
+
 def test_a_lease_that_is_lost_to_its_worker_past_its_budget():
     desk = StepDesk(max_worker_losses=1, dead_letter="grave")
     desk.push("a", "b")

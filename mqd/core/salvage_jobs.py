@@ -1,0 +1,337 @@
+"""What records of leases mean where some are missing. Pure; a part of `mqd.core.salvage`.
+
+Most of them name their messages, and what is said of a message by its id is true whatever
+is missing: that it came under a lease, came back, is dead, or is done. So each message is
+taken from wherever it was thought to be and put where the record says. The rules behind it:
+
+- A message whose lease is lost is still ready: it is delivered again, and the one who had
+  it finds `LEASE_LOST`. So is one whose lease ended in a hole, at that lease's deadline.
+- An ack of a whole lease is about what is left under it. If the lease was there before a
+  hole, messages may have come back from it in there and be somebody else's: all of them
+  are ready again. An ack that names its messages, or is of a lease that began since, is
+  carried out.
+- A message that leaves for another queue gets its id there; which one cannot be known
+  where records are missing. It is put at the end of that queue when all is over, and what
+  came of it there is not counted: it may be delivered again.
+- A message that stands in no packs of its queue any more but in the record of a lease, or
+  has one of its own, is lost if that record is: nothing else holds it.
+- Counts of deliveries, attempts and losses are those of the records that were found.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from mqd.core import job_records as records
+from mqd.core.fifo import ANY_SIZE
+from mqd.core.held import Entry, Message, Origin, Runs, ids_of, restored
+from mqd.core.leases import Lease
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mqd.core.broker import Broker
+    from mqd.core.held import Owner
+    from mqd.core.queue import Queue
+    from mqd.core.records import Record
+
+NO_QUEUE: Final = "its queue is not known"
+NO_LEASE: Final = "its lease is not known, and so which messages it is about"
+DOUBTFUL: Final = (
+    "its lease began before a gap, in which messages may have come back from it, so that those "
+    "under it were not removed: they are delivered again"
+)
+NO_DOUBT: Final = frozenset({NO_QUEUE, NO_LEASE, DOUBTFUL})
+"""Refusals after which nothing is less certain than before."""
+
+_LOSSES: Final = frozenset({records.EXPIRED, records.GONE})
+
+
+class JobRules:
+    """The rules for records of leases, in a broker from whose history some are missing.
+
+    Args:
+        broker: the broker.
+        queues: those that are known, by number.
+        make_up: begins a queue of which nothing is known but its number.
+    """
+
+    def __init__(
+        self, broker: Broker, queues: dict[int, Queue], make_up: Callable[[int], Queue]
+    ) -> None:
+        self.known = 0
+        """Records that changed nothing, since what they say was there."""
+        self.again: Counter[int] = Counter()
+        """Messages that are delivered again though they may be done, by their queue's number."""
+        self.touched: set[int] = set()
+        """Queues for which a rule was used."""
+        self._broker = broker
+        self._book = broker.jobs.state.book
+        self._queues = queues
+        self._make_up = make_up
+        self._certain: set[int] = set()  # leases that began since the last gap
+        self._parked: list[tuple[int, Message, int]] = []  # on their way to another queue
+        self._seqs: dict[tuple[int, int], int] | None = None  # leases by queue and id
+        self._rules: dict[int, Callable[..., str | None]] = {
+            records.LEASE: self._lease,
+            records.ACK: self._ack,
+            records.EXTEND: self._extend,
+            records.RETURN: self._return,
+            records.READY: self._ready,
+            records.REDRIVE: self._redrive,
+            records.KEEP: self._keep,
+            records.LEASED: self._leased,
+            records.TALLY: self._plain,
+            records.SKIP: self._plain,
+        }
+
+    def note_gap(self) -> None:
+        """Note that records are missing, or could not be carried out."""
+        self._certain.clear()
+
+    def apply(self, record: Record) -> str | None:
+        """Carry out a record behind a gap; returns why not, if it is not carried out."""
+        if record[0] == records.SEQUENCE:
+            self._book.last_seq = max(self._book.last_seq, record[1])
+            return None
+        uid = record[1]
+        queue = self._queues.get(uid)
+        if queue is None:
+            if record[0] not in {records.KEEP, records.LEASED}:
+                return NO_QUEUE
+            queue = self._make_up(uid)
+        self.touched.add(uid)
+        return self._rules[record[0]](queue, record)
+
+    def has_ties(self, queue: Queue) -> bool:
+        """Tell whether messages of a queue may be in another, or the other way round."""
+        return (
+            queue.dead_letter is not None
+            or any(other.dead_letter == queue.name for other in self._queues.values())
+            or any(uid == queue.uid for uid, _, _ in self._parked)
+        )
+
+    def forget(self, uid: int) -> None:
+        """Note that a queue is deleted, with its leases."""
+        if self._seqs is not None:
+            self._seqs = {key: seq for key, seq in self._seqs.items() if key[0] != uid}
+        self.touched.discard(uid)
+        del self.again[uid]
+
+    def finish(self) -> None:
+        """Let the messages arrive that are on their way to another queue."""
+        for uid, message, now_ms in self._parked:
+            target = self._queues.get(uid) or self._make_up(uid)
+            self.touched.add(uid)
+            self.again[uid] += 1
+            message.attempts = message.losses = 0
+            message.message_id = target.fifo.skip(1)
+            message.pushed_ms = now_ms
+            target.enter(1, message.size_bytes)
+            target.hold().add_ready(message)
+        self._parked.clear()
+
+    # Rules
+
+    def _lease(self, queue: Queue, record: Record) -> None:
+        _, _, epoch, seq, _, deadline_ms, owner, now_ms, ids = record
+        book = self._book
+        if seq in book.by_seq:
+            self.known += 1
+            return
+        lease = Lease(queue, (epoch, seq), deadline_ms, owner, now_ms)
+        loose = lease.part()
+        for message_id in ids_of(ids):
+            message = self._take_out(queue, message_id)
+            if message is not None:
+                message.deliveries += 1
+                loose[message_id] = message
+                lease.count += 1
+                lease.size_bytes += message.size_bytes
+        book.last_seq = max(book.last_seq, seq)
+        self._note_time(now_ms)
+        if lease.count:
+            queue.leased += lease.count
+            book.open(lease)
+            self._index(lease)
+
+    def _ack(self, queue: Queue, record: Record) -> str | None:
+        _, _, epoch, seq, ids = record
+        if not ids:
+            lease = self._find(epoch, seq)
+            if lease is None:
+                return NO_LEASE
+            ids = lease.ids()
+            if seq not in self._certain:
+                self._hand_back(queue, ids)
+                return DOUBTFUL
+        for message_id in ids_of(ids):
+            message = self._take_out(queue, message_id)
+            if message is not None:
+                queue.leave(1, message.size_bytes)
+                queue.acked += 1
+        return None
+
+    def _hand_back(self, queue: Queue, ids: Runs) -> None:
+        for message_id in ids_of(ids):
+            message = self._take_out(queue, message_id)
+            if message is not None:
+                queue.hold().add_ready(message)
+                self.again[queue.uid] += 1
+
+    def _extend(self, _queue: Queue, record: Record) -> str | None:
+        _, _, epoch, seq, deadline_ms = record
+        lease = self._find(epoch, seq)
+        if lease is None:
+            return NO_LEASE
+        self._book.extend(lease, deadline_ms)
+        return None
+
+    def _return(self, queue: Queue, record: Record) -> None:
+        _, _, epoch, seq, cause, reason, now_ms, parts = record
+        lease = self._find(epoch, seq)
+        owner: Owner = "" if lease is None else lease.owner
+        leased_ms = now_ms if lease is None else lease.leased_ms
+        entry = Entry(owner, leased_ms, now_ms, cause, reason)
+        for place, ids, rest in parts:
+            for message_id in ids_of(ids):
+                message = self._take_out(queue, message_id)
+                if message is None:
+                    continue
+                message.attempts += cause == records.NACK
+                message.losses += cause in _LOSSES
+                message.note(entry)
+                if place == records.MOVED:
+                    origin = (queue.name, message_id, message.pushed_ms)
+                    message.origin = Origin(*origin, message.attempts, message.losses)
+                    self._park(queue, message, rest, now_ms)
+                else:
+                    _put(queue, message, place, rest)
+        self._note_time(now_ms)
+
+    def _ready(self, queue: Queue, record: Record) -> None:
+        held = queue.hold()
+        for message_id in ids_of(record[2]):
+            if message_id in held.delayed:
+                held.wake(message_id)
+
+    def _redrive(self, queue: Queue, record: Record) -> None:
+        _, uid, ids, target_uid, now_ms = record
+        for message_id in ids_of(ids):
+            message = self._take_out(queue, message_id)
+            if message is None:
+                continue
+            if target_uid == uid:
+                message.attempts = message.losses = 0
+                queue.hold().add_ready(message)
+            else:
+                message.origin = None
+                self._park(queue, message, target_uid, now_ms)
+        self._note_time(now_ms)
+
+    def _keep(self, queue: Queue, record: Record) -> None:
+        message = restored(record[3])
+        held, message_id = queue.hold(), message.message_id
+        places = (held.ready, held.delayed, held.dead)
+        is_leased = (queue.uid, message_id) in self._index()
+        if is_leased or any(message_id in place for place in places):
+            self.known += 1
+            return
+        _reach(queue, message_id)
+        self._broker.apply(record)
+
+    def _leased(self, queue: Queue, record: Record) -> None:
+        seq = record[3]
+        if seq in self._book.by_seq:
+            self.known += 1
+            return
+        self._broker.apply(record)
+        lease = self._book.by_seq[seq]
+        self._book.last_seq = max(self._book.last_seq, seq)
+        _reach(queue, max(ids_of(lease.ids())))
+        self._index(lease)
+
+    def _plain(self, _queue: Queue, record: Record) -> None:
+        self._broker.apply(record)
+
+    # Messages
+
+    def _find(self, epoch: int, seq: int) -> Lease | None:
+        lease = self._book.by_seq.get(seq)
+        return lease if lease is not None and lease.epoch == epoch else None
+
+    def _take_out(self, queue: Queue, message_id: int) -> Message | None:
+        """Take a message from wherever it is; the queue still counts it as there."""
+        seqs, held, fifo = self._index(), queue.hold(), queue.fifo
+        if fifo.count and fifo.first_id <= message_id < fifo.next_id:
+            _loosen(queue, message_id + 1)
+        if message_id in held.delayed:
+            held.wake(message_id)
+        if message_id in held.ready:
+            return held.remove_ready(message_id)
+        if message_id in held.dead:
+            return held.dead.pop(message_id)
+        seq = seqs.pop((queue.uid, message_id), None)
+        if seq is None:
+            return None
+        lease = self._book.by_seq[seq]
+        message = lease.remove(message_id)
+        queue.leased -= 1
+        if not lease.count:
+            self._book.close(lease)
+        return message
+
+    def _park(self, queue: Queue, message: Message, target_uid: int, now_ms: int) -> None:
+        queue.leave(1, message.size_bytes)
+        queue.moved += 1
+        self._parked.append((target_uid, message, now_ms))
+
+    def _index(self, lease: Lease | None = None) -> dict[tuple[int, int], int]:
+        """Return the leases of all messages; `lease` is one that has begun since the last gap."""
+        found: Any = ()
+        if self._seqs is None:
+            self._seqs, found = {}, self._book.by_seq.values()
+        elif lease is not None:
+            found = (lease,)
+        if lease is not None:
+            self._certain.add(lease.seq)
+        for each in found:
+            for message_id in ids_of(each.ids()):
+                self._seqs[each.queue.uid, message_id] = each.seq
+        return self._seqs
+
+    def _note_time(self, now_ms: int) -> None:
+        state = self._broker.jobs.state
+        state.clock_ms = max(state.clock_ms, now_ms)
+
+
+def _reach(queue: Queue, message_id: int) -> None:
+    """Let the ids of a queue go on behind one that was given."""
+    if message_id >= queue.fifo.next_id:
+        queue.fifo.skip(message_id + 1 - queue.fifo.next_id)
+
+
+def _loosen(queue: Queue, before_id: int) -> None:
+    """Give an object to each ready message in packs with an id lower than this."""
+    fifo, held = queue.fifo, queue.hold()
+    while fifo.count and fifo.first_id < before_id:
+        most, before_bytes = before_id - fifo.first_id, fifo.size_bytes
+        runs, marks = fifo.beside(most)
+        batch = fifo.take(most, ANY_SIZE)
+        lease = Lease(queue, (0, 0), 0, "", 0)
+        lease.parts.append((batch, runs, marks))
+        queue.enter(batch.count, before_bytes - fifo.size_bytes)
+        for message in lease.part().values():
+            message.deliveries = 0
+            held.add_ready(message)
+
+
+def _put(queue: Queue, message: Message, place: int, due_ms: int) -> None:
+    held = queue.hold()
+    if place == records.READY_HERE:
+        held.add_ready(message)
+    elif place == records.DELAYED:
+        held.add_delayed(message, due_ms)
+    else:
+        held.dead[message.message_id] = message
