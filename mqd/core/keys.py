@@ -10,7 +10,7 @@ but is never judged by; so a broker that was rebuilt without it answers the same
 Keys of pushes belong to their queue, those of steps to the server as a whole: whoever lets
 users choose them sees to it that one user's are not another's.
 
-Memory: about 330 bytes for a key of 36 characters, so about 21 MB for a queue whose keys
+Memory: about 230 bytes for a key of 36 characters, so about 15 MB for a queue whose keys
 are at their bound.
 """
 

@@ -158,6 +158,7 @@ class _Course:
         """Those that get messages, or get them back, by number."""
         self._broker = broker
         self._jobs = broker.jobs
+        self._by_seq = broker.jobs.state.book.by_seq
         self._keys = keys
         self._now_ms = now_ms
         self._rooms = Rooms()
@@ -169,7 +170,7 @@ class _Course:
         claim = part.claim
         self._check(claim)
         record = self._jobs.plan_ack(claim)
-        lease = self._jobs.lease_of(claim)
+        lease = self._by_seq[claim[1]]
         count, size_bytes = lease.count, lease.size_bytes
         if record[-1]:
             messages = lease.part()
@@ -281,8 +282,11 @@ def _planned(
     is_repeat: bool = False,
     queues: Iterable[Queue] = (),
 ) -> PlannedStep:
-    repeats = tuple(index for index, each in enumerate(results) if each < 0)
-    return PlannedStep(record, tuple(map(abs, results)), repeats, is_repeat, tuple(queues))
+    repeats: tuple[int, ...] = ()
+    if results and min(results) < 0:
+        repeats = tuple(index for index, each in enumerate(results) if each < 0)
+        results = tuple(map(abs, results))
+    return PlannedStep(record, results, repeats, is_repeat, tuple(queues))
 
 
 def _digest_of_step(parts: Sequence[Part]) -> bytes:
