@@ -84,6 +84,11 @@ class Fifo:
         self._marks: deque[Mark] = deque()
         self._gaps: deque[tuple[int, int]] = deque()
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether the ids do not all follow each other."""
+        return bool(self._gaps)
+
     def append(self, pack: bytes, count: int, headers: tuple[HeaderRun, ...], now_ms: int) -> int:
         """Put `count` messages at the end.
 

@@ -118,7 +118,7 @@ class JobState:
         """Move the first ready messages of a lease's queue under it."""
         queue, book = lease.queue, self.book
         held = queue.held
-        if held is None or not held.ready_count:
+        if (held is None or not held.ready_count) and not queue.fifo.has_gaps:
             batches = [_grant_fresh(lease, most, room_bytes, 1)]
         else:
             batches = _grant_mixed(lease, most, room_bytes)

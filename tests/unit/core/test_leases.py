@@ -62,6 +62,19 @@ def test_returned_messages_come_before_what_was_never_delivered(desk):
     assert texts_of(batches) == ["a", "c", "d", "e"]
 
 
+def test_a_lease_reaches_over_a_gap_in_the_ids():
+    desk = Desk(dead_letter="grave")
+    desk.push("x", name="grave")
+    desk.push("a")
+    desk.reject(desk.lease()[0])
+    desk.push("y", name="grave")
+    desk.do(desk.jobs.plan_redrive(desk.broker.queue("grave"), 0, 9)[0][0])
+    _, batches = desk.lease(9, name="grave")
+    assert [(batch.first_id, batch.count) for batch in batches] == [(1, 1), (3, 1)]
+    assert texts_of(batches) == ["x", "y"]
+    assert desk.history[-1][-1] == (1, 1, 3, 1)
+
+
 def test_room_is_shared_by_returned_and_other_messages(desk):
     desk.push("aaaa", "bbbb", "cccc")
     seq, _ = desk.lease(1)
