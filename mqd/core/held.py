@@ -301,6 +301,7 @@ class Held:
                 if expires_ms:
                     self.expiries.remove(expires_ms, number)
                 self._leave(priority, count, size_bytes)
+                self._forget_upto(priority, number)
                 return ParcelBatch(first_id, count, [pack], None, size_bytes, [parcel])
         return self._take_parcels(number, parcel, most, room_bytes, at_least)
 
@@ -315,6 +316,7 @@ class Held:
             room_bytes -= size_bytes
             messages.append(self._remove_first(message.message_id))
             message = self.ready.get(message.message_id + 1)
+        self._forget_upto(priority, first_id + len(messages) - 1)
         headers = [message.headers for message in messages]
         column = headers if any(headers) else None
         packs = [b"".join([message.piece for message in messages])] if messages else []
@@ -344,6 +346,7 @@ class Held:
                 break
             key, parcel, at_least = following, self.parcels[following], 0
         self._leave(priority, batch.count, batch.size_bytes)
+        self._forget_upto(priority, end - 1)
         return batch
 
     def _leave(self, priority: int, count: int, size_bytes: int) -> None:
@@ -352,6 +355,11 @@ class Held:
         self.ready_bytes -= size_bytes
         if priority != PRIORITY:
             self.ranked -= count
+
+    def _forget_upto(self, priority: int, number: int) -> None:
+        """Forget the numbers of what was taken, which was the first of its lane."""
+        is_oldest = not self.ranked and priority == PRIORITY
+        self._lanes.forget(priority, number, is_oldest=is_oldest)
 
     def oldest_ms(self) -> int | None:
         """When the oldest that is ready here was pushed; None if nothing is."""

@@ -56,12 +56,20 @@ class _Lane:
             return others[0]
         return in_order[0] if in_order else None
 
+    def forget(self, number: int) -> None:
+        """Drop a number and all before it."""
+        in_order, others = self.in_order, self.others
+        while in_order and in_order[0] <= number:
+            in_order.popleft()
+        while others and others[0] <= number:
+            heapq.heappop(others)
+
     def sweep(self, messages: Container[int], parcels: Container[int]) -> None:
         """Drop the numbers of things that have gone."""
         kept = [number for number in self.in_order if number in parcels or number in messages]
         self.in_order = deque(kept)
-        self.others = [each for each in self.others if each in parcels or each in messages]
-        heapq.heapify(self.others)
+        kept = [number for number in self.others if number in parcels or number in messages]
+        self.others = sorted(set(kept))
 
 
 class Lanes:
@@ -98,6 +106,24 @@ class Lanes:
             in_order.append(number)
         else:
             self._all.add(number)
+            if len(self._all.others) > 2 * self._size + _SWEEP_LEAST:
+                self._sweep()
+
+    @property
+    def _size(self) -> int:
+        return len(self._messages) + len(self._parcels)
+
+    def forget(self, priority: int, number: int, *, is_oldest: bool) -> None:
+        """Drop the number of a thing that has gone, which was the first of its lane.
+
+        Args:
+            priority: its lane.
+            number: of the thing; those before it in its lane have gone too.
+            is_oldest: whether nothing is left over all priorities that was before it.
+        """
+        self._lanes[priority].forget(number)
+        if is_oldest:
+            self._all.forget(number)
 
     def note_gone(self, number: int) -> None:
         """Take note of a thing that has gone otherwise than as the first of its lane.
@@ -109,11 +135,14 @@ class Lanes:
             in_order.popleft()
             return
         self._gone += 1
-        messages, parcels = self._messages, self._parcels
-        if self._gone > len(messages) + len(parcels) + _SWEEP_LEAST:
-            for lane in (self._all, *self._lanes.values()):
-                lane.sweep(messages, parcels)
-            self._gone = 0
+        if self._gone > self._size + _SWEEP_LEAST:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Drop the numbers of all that has gone."""
+        for lane in (self._all, *self._lanes.values()):
+            lane.sweep(self._messages, self._parcels)
+        self._gone = 0
 
     def oldest(self) -> int | None:
         """Return the lowest number over all priorities; None if nothing is there."""

@@ -280,6 +280,41 @@ def test_those_who_wait_are_not_served_at_the_cap():
     assert texts_of([batch]) == ["b"]
 
 
+# What is left behind
+
+
+def lengths(desk):
+    lanes = desk.broker.queue("jobs").held._lanes
+    return [len(each) for lane in (lanes._all, *lanes._lanes.values())
+            for each in (lane.in_order, lane.others)]  # fmt: skip
+
+
+def test_numbers_of_what_was_taken_do_not_pile_up():
+    desk = Desk(ttl_seconds=1000)
+    for number in range(1000):
+        desk.push(*"abc")
+        if number % 10:
+            takes(desk, 2, times=2)
+    assert max(lengths(desk)) < 500
+    desk = Desk()
+    for number in range(2000):
+        push(desk, "a", priority=number % 3 + 127)
+        push(desk, "b", due_ms=5, now_ms=0)
+        desk.expire(5)
+        takes(desk, 1, times=2)
+    assert max(lengths(desk)) < 500
+
+
+def test_numbers_of_what_came_back_do_not_pile_up():
+    desk = Desk()
+    desk.push(*"abcdefgh")
+    for _ in range(500):
+        seq, _ = desk.lease(8)
+        for number in (3, 2, 7, 6, 8, 1, 4, 5):
+            desk.hand_back(seq, number, 1)
+    assert max(lengths(desk)) < 100
+
+
 # Rebuilding
 
 
