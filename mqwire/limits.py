@@ -98,6 +98,10 @@ MAX_REASON_CHARS: Final = 4096
 MAX_INSTANCE_CHARS: Final = 64
 """Characters in the id that a client chooses for itself."""
 
+MAX_HOST_CHARS: Final = 128
+"""Characters in the name of a client's machine: the largest AUTH has to fit into a frame
+before AUTH."""
+
 MAX_KEEPALIVE_SECONDS: Final = 3600
 """Longest that a client which promises to be heard may be silent."""
 

@@ -152,7 +152,7 @@ _ALL = (
             Field("client", Kind.TEXT),
             Field("version", Kind.COUNT, 0, 2**31),
             Field("instance", Kind.TEXT, 1, limits.MAX_INSTANCE_CHARS),
-            Field("host", Kind.TEXT),
+            Field("host", Kind.TEXT, 0, limits.MAX_HOST_CHARS),
             Field("keepalive", Kind.SECONDS, 1, limits.MAX_KEEPALIVE_SECONDS),
         ),
     ),

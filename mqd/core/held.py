@@ -58,6 +58,11 @@ BY_AGE_EVERY: Final = 16
 """Of so many takes one goes by age: a message behind n older ones is delivered after at most
 `BY_AGE_EVERY` * (n + 1) takes, and high priorities keep fifteen of sixteen."""
 
+HELD_BYTES: Final = 40
+"""What a message with an object costs in a reply beside its body and headers, at most: the head
+of a msgpack binary, a run of ids, and an entry in each column."""
+
+
 _NOWHERE: Final = (-1,)
 
 
@@ -310,7 +315,7 @@ class Held:
         message: Message | None = self.ready[first_id]
         priority = self.ready[first_id].priority
         while len(messages) < most and message is not None and message.priority == priority:
-            size_bytes = message.size_bytes + PIECE_BYTES
+            size_bytes = message.size_bytes + HELD_BYTES
             if size_bytes > room_bytes and len(messages) >= at_least:
                 break
             room_bytes -= size_bytes

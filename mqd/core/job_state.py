@@ -6,13 +6,13 @@ carried out, for the first time and whenever a broker is rebuilt.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core import job_records as records
 from mqd.core.dead_letters import Attic, Redrive, Yard
 from mqd.core.deadlines import Timetable
 from mqd.core.fifo import ANY_SIZE, PIECE_BYTES, Batch
-from mqd.core.held import Entry, HeldBatch, Message, Owner, Runs, ids_of, restored
+from mqd.core.held import HELD_BYTES, Entry, HeldBatch, Message, Owner, Runs, ids_of, restored
 from mqd.core.leases import Lease, LeaseBook
 from mqd.core.order_records import OLD, OLD_MOVED
 from mqd.core.parcels import ParcelBatch
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
     from mqd.core.queue import Queue
     from mqd.core.records import Record
+
+_ENTRIES_BYTES: Final = 4
+"""What a message that was never delivered before costs beside ones that were: its nil and its
+small numbers in the columns."""
 
 _ATTEMPTS = frozenset({records.NACK})
 _MOVES = frozenset({records.MOVED, OLD_MOVED})
@@ -330,10 +334,15 @@ def _grant_mixed(lease: Lease, most: int, room_bytes: int) -> list[Batch]:
         at_least, before_bytes = 0 if batches else 1, lease.size_bytes
         if first is None or (fifo.count and fifo.first_id < first[0]):
             limit = most if first is None else min(most, first[0] - fifo.first_id)
+            # Its messages have entries in the columns of the others, too.
+            limit = min(limit, fifo.count, max(1, room_bytes // (2 * _ENTRIES_BYTES)))
+            room_bytes -= HELD_BYTES + _ENTRIES_BYTES * limit
             batch = _grant_fresh(lease, limit, room_bytes, at_least)
         else:
-            batch = held.take(first[1], most, room_bytes, at_least)
+            limit = min(most, max(1, room_bytes // (2 * _ENTRIES_BYTES)))
+            batch = held.take(first[1], limit, room_bytes, at_least)
             if isinstance(batch, ParcelBatch):
+                room_bytes -= HELD_BYTES + _ENTRIES_BYTES * batch.count
                 lease.add_parcels(batch)
             elif isinstance(batch, HeldBatch):
                 lease.add(batch)
@@ -341,7 +350,9 @@ def _grant_mixed(lease: Lease, most: int, room_bytes: int) -> list[Batch]:
             break
         batches.append(batch)
         most -= batch.count
-        room_bytes -= lease.size_bytes - before_bytes + PIECE_BYTES * len(batch.packs)
+        is_held = isinstance(batch, HeldBatch)
+        each = HELD_BYTES * batch.count if is_held else PIECE_BYTES * len(batch.packs)
+        room_bytes -= lease.size_bytes - before_bytes + each
     return batches
 
 

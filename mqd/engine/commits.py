@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from mqwire.levels import Level
 
 RECORD_BYTES: Final = 512
-"""More than a record takes without its pack, headers and reason."""
+"""More than a record takes without its pack, headers, reason and owner."""
+
+LEASE_RECORD_BYTES: Final = 4096
+"""The same with the longest owner."""
 
 
 class Commits:

@@ -40,6 +40,9 @@ class Deliveries:
         batch = self._broker.take(queue, most, room_bytes)
         self._append((records.PULL, queue.uid, batch.count))
         self.delivered += batch.count
+        if isinstance(batch, HeldBatch):
+            for message in batch.messages:
+                message.deliveries += 1
         return results(batch)
 
     def lease(self, queue: Queue, most: int, room_bytes: int, terms: Terms, now_ms: int) -> Results:
@@ -83,18 +86,23 @@ def level_of_lease(level: Level, asked: Level | None) -> Level:
     return level if asked is not None else min(level, Level.WRITTEN)
 
 
-def results(batch: Batch) -> Results:
-    """Return a batch as the results of a reply."""
+def results(batch: Batch, fresh: int = 1) -> Results:
+    """Return a batch as the results of a reply.
+
+    Args:
+        batch: the messages.
+        fresh: how often a message that was never given back is delivered with this reply.
+    """
     ids = (batch.first_id, batch.count)
     if isinstance(batch, HeldBatch):
-        columns = _columns((batch,))
+        columns = _columns((batch,), fresh)
         return (ids, batch.packs, columns) if columns else (ids, batch.packs)
     if batch.headers is None:
         return (ids, batch.packs)
     return (ids, batch.packs, {"headers": batch.headers})
 
 
-def _columns(batches: Sequence[Batch]) -> dict[str, list[Any]]:
+def _columns(batches: Sequence[Batch], fresh: int = 1) -> dict[str, list[Any]]:
     """Return what only some messages have; a column is there if one of them needs it."""
     columns: dict[str, list[Any]] = {}
     if any(batch.headers is not None for batch in batches):
@@ -104,7 +112,7 @@ def _columns(batches: Sequence[Batch]) -> dict[str, list[Any]]:
         columns["headers"] = headers
     if not any(isinstance(batch, HeldBatch) for batch in batches):
         return columns
-    for name, usual in _COUNTS.items():
+    for name, usual in (("deliveries", fresh), ("attempts", 0), ("losses", 0)):
         column: list[int] = []
         for batch in batches:
             if isinstance(batch, HeldBatch):
@@ -114,7 +122,3 @@ def _columns(batches: Sequence[Batch]) -> dict[str, list[Any]]:
         if any(count != usual for count in column):
             columns[name] = column
     return columns
-
-
-_COUNTS = {"deliveries": 1, "attempts": 0, "losses": 0}
-"""The columns of counts, and what a message has that was never given back."""

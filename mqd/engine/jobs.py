@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core import job_records, order_records, records
 from mqd.core.dead_letters import Wanted
+from mqd.core.held import ids_of, runs_of
 from mqd.engine.base import NO_MESSAGES
-from mqd.engine.commits import RECORD_BYTES
+from mqd.engine.commits import LEASE_RECORD_BYTES, RECORD_BYTES
 from mqd.engine.deliveries import level_of_lease
 from mqd.engine.presence import Presence
 from mqwire.errors import CodedError
@@ -31,6 +32,12 @@ SLICE: Final = 500
 
 GONE_REASON: Final = "it had no connection for longer than its grace"
 """What the history says of a holder that went away."""
+
+_DESCRIBED_BYTES: Final = 160
+"""More than what HOLDERS tells of a lease takes beside its texts."""
+
+_MOST_DESCRIBED_BYTES: Final = 4096
+"""More than that takes with the longest texts."""
 
 _RETRY_MS: Final = 1000
 """How long a full disk is left alone before what time brings is tried again."""
@@ -60,6 +67,9 @@ class LocalJobs:
     ) -> None:
         self.now_ms = 0
         """The present turn's time."""
+        self.moved_level = Level.ACCEPTED
+        """The highest of those at which messages came to other queues in this turn: like a
+        push, that is what whoever is shown them waits for."""
         self._broker = broker
         self._jobs = broker.jobs
         self._commits = commits
@@ -94,7 +104,7 @@ class LocalJobs:
         reached = level_of_lease(self._commits.level_for(queue, level), level)
         if not queue.available:
             return NO_MESSAGES, Level.ACCEPTED
-        self._commits.check_room(name, RECORD_BYTES, is_freeing=True)
+        self._commits.check_room(name, LEASE_RECORD_BYTES, is_freeing=True)
         found = self._deliveries.lease(queue, most, self._room_bytes, terms, self.now_ms)
         return found, reached
 
@@ -117,8 +127,8 @@ class LocalJobs:
         queue = self._jobs.lease_of(claim).queue
         queue.used_ms = self.now_ms
         level = self._commits.level_for(queue, level)
-        self._commits.check_room(queue.name, RECORD_BYTES + len(how.reason), is_freeing=True)
-        return self._move(self._plan(claim, how)), level
+        self._commits.check_room(queue.name, RECORD_BYTES + 4 * len(how.reason), is_freeing=True)
+        return self._move(self._plan(claim, how), level), level
 
     def _plan(self, claim: Claim, how: GiveBack) -> Record:
         jobs, now_ms, reason = self._jobs, self.now_ms, how.reason
@@ -143,13 +153,15 @@ class LocalJobs:
     ) -> tuple[int, Level]:
         """Let dead messages be tried again; returns how many."""
         queue = self._broker.queue(name)
+        chosen = runs_of(sorted(set(ids_of(ids))))
         planned, count = self._jobs.plan_redrive(
-            queue, self.now_ms, most, ids, Wanted(cause, origin)
+            queue, self.now_ms, most, chosen, Wanted(cause, origin)
         )
         self._commits.check_room(name, RECORD_BYTES * (1 + len(planned)))
+        level = self._commits.level_for(queue, None)
         for record in planned:
-            self._move(record)
-        return count, self._commits.level_for(queue, None)
+            self._move(record, level)
+        return count, level
 
     def purge_dead(self, name: str) -> tuple[int, Level]:
         """Remove the dead messages of a queue; returns how many."""
@@ -161,11 +173,16 @@ class LocalJobs:
     def holders(self, pattern: str, most: int) -> list[dict[str, Any]]:
         """Describe leases on the queues whose names fit, the oldest first."""
         found: list[dict[str, Any]] = []
+        room_bytes = self._room_bytes
         for lease in self._jobs.leases():
-            if len(found) == most:
+            if len(found) == most or room_bytes < _MOST_DESCRIBED_BYTES:
                 break
             if matches(pattern, lease.queue.name):
-                found.append(self._describe(lease))
+                described = self._describe(lease)
+                room_bytes -= _DESCRIBED_BYTES + sum(
+                    len(value.encode()) for value in described.values() if isinstance(value, str)
+                )
+                found.append(described)
         return found
 
     def _describe(self, lease: Lease) -> dict[str, Any]:
@@ -208,11 +225,9 @@ class LocalJobs:
             return
         try:
             for record in self._planned():
-                uid = record[1]
-                self._commits.check_room(
-                    self._broker.queue_of(uid).name, RECORD_BYTES, is_freeing=True
-                )
-                self._move(record)
+                queue = self._broker.queue_of(record[1])
+                self._commits.check_room(queue.name, RECORD_BYTES, is_freeing=True)
+                self._move(record, min(self._commits.level_for(queue, None), Level.WRITTEN))
         except CodedError:
             self._not_before_ms = self.now_ms + _RETRY_MS
 
@@ -226,10 +241,12 @@ class LocalJobs:
             return
         yield from jobs.plan_expiry(now_ms, SLICE)
 
-    def _move(self, record: Record) -> int:
+    def _move(self, record: Record, level: Level) -> int:
         """Carry out what makes messages ready, and serve those who wait; returns how many."""
         count = self._commits.commit(record)
         for queue in self._woken(record):
+            if queue.uid != record[1]:
+                self.moved_level = max(self.moved_level, level)
             if queue.waiters:
                 self._deliveries.serve(queue, self.now_ms)
         return count

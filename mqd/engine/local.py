@@ -129,6 +129,9 @@ class LocalEngine:
         """Hand on what the turn has changed; `level` is the highest that is waited for."""
         self._lsn = lsn = self._storage.commit(level, is_alone=is_alone)
         pushed = self._pushed_level
+        if self.jobs.moved_level:
+            pushed = max(pushed, self.jobs.moved_level)
+            self.jobs.moved_level = Level.ACCEPTED
         if pushed:
             self._pushed_level = Level.ACCEPTED
             self._promised = (lsn, lsn if pushed is Level.SYNCED else self._promised[1])
@@ -251,8 +254,8 @@ class LocalEngine:
             size_bytes = RECORD_BYTES * len(parts) + sum(map(steps.size_bytes, parts))
             commits.check_room(queues[0].name, size_bytes, is_freeing=not pushed)
             commits.commit(planned.record)
-            if pushed:
-                self.pushed += pushed
+            self.pushed += pushed
+            if planned.queues:
                 self._pushed_level = max(self._pushed_level, reached)
             for queue in {*queues, *planned.queues}:
                 if queue.waiters:
@@ -299,7 +302,7 @@ class LocalEngine:
     def peek(self, name: str, skip: int, most: int) -> Results:
         """Return messages without removing them."""
         batch = self._used(name).fifo.peek(skip, most, self._room_bytes)
-        return results(batch) if batch.count else NO_MESSAGES
+        return results(batch, 0) if batch.count else NO_MESSAGES
 
     async def snapshot(self) -> Snapshot:
         """Make a snapshot of the state, all that was done before included."""

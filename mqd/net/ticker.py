@@ -34,6 +34,7 @@ class Ticker:
         self._after = after
         self._armed_ms: int | None = None
         self._handle: asyncio.TimerHandle | None = None
+        self._is_stopped = False
 
     def arm(self) -> None:
         """Take note that the earliest deadline may have become earlier.
@@ -43,13 +44,19 @@ class Ticker:
         due_ms = self._engine.next_deadline_ms()
         if due_ms is None or (self._armed_ms is not None and self._armed_ms <= due_ms):
             return
-        self.stop()
+        if self._is_stopped:
+            return
+        self._disarm()
         self._armed_ms = due_ms
         delay_seconds = max(0, due_ms - self._now_ms()) / 1000
         self._handle = self._loop.call_later(delay_seconds, self._tick)
 
     def stop(self) -> None:
-        """Disarm the timer."""
+        """Disarm the timer for good."""
+        self._is_stopped = True
+        self._disarm()
+
+    def _disarm(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
         self._handle = self._armed_ms = None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+import msgpack
 import pytest
 
+from mqd.core.broker import Bounds, Broker
 from mqwire import limits
 from mqwire.names import NAME_RULE, PATTERN_RULE
 from mqwire.verbs import VERBS, Kind
@@ -18,7 +20,7 @@ EXPECTED = {
     "frame's body*": f"{limits.MAX_FRAME_BYTES} bytes (16 MiB)",
     "frame's body before AUTH": f"{limits.MAX_FRAME_BYTES_BEFORE_AUTH} bytes",
     "encoded body of a message*": f"{limits.MAX_BODY_BYTES} bytes (8 MiB)",
-    "messages in one PUSH, PULL or PEEK": f"{limits.MAX_MESSAGES_PER_FRAME}",
+    "messages in one PUSH, PULL or PEEK, or named by *ids*": f"{limits.MAX_MESSAGES_PER_FRAME}",
     "encoded arrays and maps in a request, together": f"{limits.MAX_CONTAINER_BYTES} bytes (256 KiB)",
     "entries of an array or map in a request": f"{limits.MAX_CONTAINER_ENTRIES}",
     "headers of one message": (
@@ -29,6 +31,13 @@ EXPECTED = {
     "user name, password, token, client name": f"{limits.MAX_TEXT_CHARS} characters",
     "wait": f"{limits.MAX_WAIT_SECONDS} s",
     "waiting PULLs of a connection": f"{limits.MAX_WAITS_PER_CONNECTION}",
+    "lease": f"{limits.MIN_LEASE_SECONDS} s to {limits.MAX_LEASE_SECONDS} s (7 days)",
+    "delay, back-off": f"{limits.MAX_DELAY_SECONDS} s (366 days)",
+    "attempts, worker losses": f"{limits.MAX_ATTEMPTS}",
+    "reason": f"{limits.MAX_REASON_CHARS} characters",
+    "instance": f"{limits.MAX_INSTANCE_CHARS} characters",
+    "host": f"{limits.MAX_HOST_CHARS} characters",
+    "keepalive": f"1 s to {limits.MAX_KEEPALIVE_SECONDS} s",
     "request id": "2^53 - 1",
 }
 
@@ -73,7 +82,7 @@ def test_the_verbs_bounds_are_these_limits():
         field
         for verb in VERBS.values()
         for field in (*verb.arguments, *verb.options.values())
-        if field.kind in (Kind.COUNT, Kind.SECONDS, Kind.TEXT)
+        if field.kind in (Kind.COUNT, Kind.SECONDS, Kind.NUMBER, Kind.TEXT)
     ]
     highs = {field.name: field.high for field in fields}
     assert highs == {
@@ -87,4 +96,42 @@ def test_the_verbs_bounds_are_these_limits():
         "request": limits.MAX_REQUEST_ID,
         "skip": limits.MAX_QUEUE_MESSAGES,
         "offset": limits.MAX_REQUEST_ID,
+        "instance": limits.MAX_INSTANCE_CHARS,
+        "host": limits.MAX_HOST_CHARS,
+        "keepalive": limits.MAX_KEEPALIVE_SECONDS,
+        "lease": limits.MAX_LEASE_SECONDS,
+        "seconds": limits.MAX_LEASE_SECONDS,
+        "delay": limits.MAX_DELAY_SECONDS,
+        "reason": limits.MAX_REASON_CHARS,
+        "max_attempts": limits.MAX_ATTEMPTS,
+        "max_worker_losses": limits.MAX_ATTEMPTS,
+        "backoff_seconds": limits.MAX_DELAY_SECONDS,
+        "backoff_cap_seconds": limits.MAX_DELAY_SECONDS,
+        "backoff_jitter": 1,
     }
+
+
+def test_the_days_are_days():
+    day = 24 * 3600
+    assert 7 * day == limits.MAX_LEASE_SECONDS
+    assert 366 * day == limits.MAX_DELAY_SECONDS
+
+
+def test_the_largest_info_is_as_small_as_the_text_says():
+    name, other = "q" * limits.MAX_NAME_CHARS, "d" * limits.MAX_NAME_CHARS
+    broker = Broker(Bounds(limits.MAX_QUEUE_MESSAGES, limits.MAX_QUEUE_BYTES, 9))
+    options = {}
+    for option in VERBS["CREATE"].options.values():
+        if option.name != "if_missing":
+            longest = {Kind.NAME: other, Kind.WORD: "exponential", Kind.LEVEL: "accepted"}
+            options[option.name] = longest.get(option.kind, float(option.high))
+    options["max_messages"], options["max_bytes"] = 2**40, 2**50
+    for record in broker.plan_creation(name, options, 0):
+        broker.apply(record)
+    info = broker.queue(name).info(0)
+    for key, value in info.items():
+        if isinstance(value, (int, float)) or value is None:
+            info[key] = float(2**53)
+    (most,) = re.findall(r"An info has (\d+) bytes at most", section(5))
+    assert set(options) <= set(info["options"])
+    assert len(msgpack.packb(info)) <= int(most)

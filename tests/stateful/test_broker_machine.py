@@ -188,9 +188,10 @@ class BrokerMachine(RuleBasedStateMachine):
 
     def serve(self, name, queue):
         real = self.broker.queue(name)
-        for batch, waiter in self.broker.serve(real):
+        for waiter in self.broker.serve(real):
             assert not queue.is_paused
             assert waiter is queue.waiters.pop(0), "the first who came is the first served"
+            batch = self.broker.take(real, waiter.most, waiter.room_bytes)
             assert 1 <= batch.count <= waiter.most
             self.took(real, queue, batch)
 

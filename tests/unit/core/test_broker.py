@@ -183,7 +183,11 @@ def test_waiters_are_served_in_the_order_of_their_coming(broker):
     for waiter in (first, second, third):
         queue.waiters[waiter] = None
     push(broker, "a", "b", "c")
-    served = [(waiter, batch.first_id, batch.count) for batch, waiter in broker.serve(queue)]
+    served = []
+    for waiter in broker.serve(queue):
+        assert waiter not in queue.waiters
+        batch = broker.take(queue, waiter.most, waiter.room_bytes)
+        served.append((waiter, batch.first_id, batch.count))
     assert served == [(first, 1, 2), (second, 3, 1)]
     assert list(queue.waiters) == [third]
     assert queue.pulled == 3

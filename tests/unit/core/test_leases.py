@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import msgpack
 import pytest
 
 from mqd.core import job_records
 from mqd.core.fifo import ANY_SIZE
-from mqd.core.held import HeldBatch, ids_of
+from mqd.core.held import HELD_BYTES, HeldBatch, ids_of
 from mqd.core.leases import identity_of
 from mqd.core.queue import Waiter
 from mqwire.codes import Code
@@ -79,10 +80,10 @@ def test_room_is_shared_by_returned_and_other_messages(desk):
     desk.push("aaaa", "bbbb", "cccc")
     seq, _ = desk.lease(1)
     desk.hand_back(seq)
-    _, batches = desk.lease(9, room=2 * 10)
+    _, batches = desk.lease(9, room=(5 + HELD_BYTES) + HELD_BYTES + 2 * 4 + 10)
     assert texts_of(batches) == ["aaaa", "bbbb"]
     desk.hand_back(2)
-    _, batches = desk.lease(9, room=10)
+    _, batches = desk.lease(9, room=2 * (5 + HELD_BYTES) - 1)
     assert texts_of(batches) == ["aaaa"]
 
 
@@ -91,8 +92,24 @@ def test_headers_that_do_not_fit_behind_a_returned_message_stay(desk):
     desk.push("b", headers=((0, 1, {"k": 1}, 30),))
     seq, _ = desk.lease(1)
     desk.hand_back(seq)
-    _, batches = desk.lease(9, room=40)
+    _, batches = desk.lease(9, room=2 * HELD_BYTES + 30)
     assert texts_of(batches) == ["a"]
+
+
+@pytest.mark.parametrize("room", [100, 1000, 5000, 30_000])
+def test_a_reply_with_many_that_came_back_fits_into_its_room(room):
+    desk = Desk(max_messages=100, max_bytes=1000)
+    desk.push(*["x"] * 60, headers=((0, 1, {"n": 1}, 3),))
+    seq, _ = desk.lease(40)
+    for message_id in range(1, 41, 2):
+        desk.nack(seq, message_id, 1)
+    _, batches = desk.lease(99, room=room)
+    count = sum(batch.count for batch in batches)
+    runs = [number for batch in batches for number in (2**53, 16_384)]
+    column = [2**31] * sum(b.count for b in batches if isinstance(b, HeldBatch))
+    column += [1] * (count - len(column))
+    reply = (runs, [p for b in batches for p in b.packs], [None] * count, [column] * 3)
+    assert count == 1 or len(msgpack.packb(reply)) <= room + 32, "some heads are the frame's"
 
 
 def test_headers_and_push_times_follow_a_message_through_its_returns(desk):
@@ -120,6 +137,36 @@ def test_an_unleased_pull_takes_returned_messages_too(desk):
     assert desk.broker.queue("jobs").outside == 1
 
 
+@pytest.mark.parametrize("skip", range(13))
+@pytest.mark.parametrize("most", [1, 2, 5, 99])
+def test_peek_shows_in_their_order_what_came_back_and_what_was_never_taken(desk, skip, most):
+    desk.jobs.epoch = 7
+    desk.do(desk.broker.plan_create("dead", {}, 0))
+    for record in desk.broker.plan_creation("work", {"dead_letter": "dead"}, 0):
+        desk.do(record)
+    desk.push(*"ab", name="dead")
+    desk.push("x", name="work")  # is to leave gaps in the ids of the dead letters' packs
+    desk.reject(desk.lease(name="work")[0])
+    desk.push(*"cdef", name="dead")
+    desk.push("y", name="work")
+    desk.reject(desk.lease(name="work")[0])
+    desk.push(*"gh", name="dead")
+    desk.hand_back(desk.lease(4, name="dead")[0])
+    queue = desk.broker.queue("dead")
+    order = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    before = queue.info(0)
+    batch = queue.peek(skip, most, ANY_SIZE)
+    shown = list(range(batch.first_id, batch.first_id + batch.count))
+    assert shown == order[skip : skip + len(shown)]
+    assert bool(shown) is (skip < 10)
+    assert len(shown) <= most
+    pieces = [text for packs in [batch] for text in texts_of([packs])]
+    texts = dict(zip(order, "abxcdefygh", strict=True))
+    assert pieces == [texts[message_id] for message_id in shown]
+    assert queue.info(0) == before
+    assert desk.texts("dead") == list("abxcdefygh"), "and nothing has changed"
+
+
 def test_one_record_may_pull_returned_and_other_messages(desk):
     desk.push(*"abc")
     seq, _ = desk.lease(1)
@@ -133,11 +180,12 @@ def test_those_who_wait_get_returned_messages(desk):
     desk.push("a")
     seq, _ = desk.lease()
     queue = desk.broker.queue("jobs")
-    queue.waiters[Waiter(1, ANY_SIZE)] = None
+    waiter = Waiter(1, ANY_SIZE)
+    queue.waiters[waiter] = None
     assert list(desk.broker.serve(queue)) == []
     desk.hand_back(seq)
-    ((batch, _),) = desk.broker.serve(queue)
-    assert texts_of([batch]) == ["a"]
+    assert next(desk.broker.serve(queue)) is waiter
+    assert desk.texts() == ["a"]
 
 
 def test_every_message_counts_for_the_bounds_until_it_is_gone():

@@ -6,24 +6,14 @@ from mqd.core import records
 from mqd.core.broker import Bounds, Broker
 from mqd.core.errors import BrokerError
 from mqd.engine.base import NO_MESSAGES
-from mqd.engine.local import LocalEngine, Settings
-from mqd.engine.storage import NEVER_LSN, MemoryOnly
+from mqd.engine.storage import MemoryOnly
 from mqwire.codes import Code
 from mqwire.errors import CodedError
 from mqwire.levels import Level
-from mqwire.limits import MAX_FRAME_BYTES
 from mqwire.packs import join_bodies
+from support.engines import Clock, Disk, new_engine
 
-GRACE_MS = 15_000
 OVER = (NO_MESSAGES, Level.ACCEPTED)
-
-
-class Clock:
-    def __init__(self):
-        self.ms = 1000
-
-    def now_ms(self):
-        return self.ms
 
 
 @pytest.fixture
@@ -39,15 +29,6 @@ def engine(clock):
 @pytest.fixture
 def ended():
     return []
-
-
-def new_engine(clock, storage, level=Level.SYNCED, max_frame_bytes=MAX_FRAME_BYTES):
-    broker = Broker(Bounds(100, 1 << 30, 5))
-    settings = Settings(max_frame_bytes=max_frame_bytes, level=level, grace_ms=GRACE_MS, epoch=7)
-    engine = LocalEngine(broker, storage, clock.now_ms, settings)
-    engine.create("jobs", {}, if_missing=False)
-    engine.end_turn(Level.ACCEPTED)
-    return engine
 
 
 def push(engine, *texts, headers=(), level=None):
@@ -69,7 +50,7 @@ def test_a_turn_has_one_time(engine, clock):
 def test_create_if_missing_leaves_the_queue_as_it_is(engine):
     push(engine, "a")
     info, _ = engine.create("jobs", {"max_messages": 5}, if_missing=True)
-    assert (info["ready"], info["options"]["max_messages"]) == (1, 100)
+    assert (info["ready"], info["options"]["max_messages"]) == (1, 20_000)
     with pytest.raises(BrokerError) as caught:
         engine.create("jobs", {"max_messages": 5}, if_missing=False)
     assert caught.value.code is Code.QUEUE_EXISTS
@@ -157,37 +138,6 @@ def test_a_reply_is_made_to_fit_into_a_frame(clock):
         push(engine, b"x" * 12_000)
     assert engine.pull("jobs", 4, None)[0][0] == (1, 2)
     assert engine.peek("jobs", 0, 4)[0] == (3, 2)
-
-
-class Disk:
-    """A storage that writes and syncs when it is told to."""
-
-    highest_level = Level.SYNCED
-    failure = None
-    is_behind = False
-
-    def __init__(self):
-        self.records = []
-        self.commits = []
-        self.written_lsn = self.synced_lsn = 0
-        self.room_bytes = None
-
-    @property
-    def is_full(self):
-        return self.room_bytes is not None
-
-    def append(self, record):
-        self.records.append(record)
-
-    def commit(self, level, *, is_alone=False):  # noqa: ARG002  the interface
-        self.commits.append(level)
-        return len(self.records) if self.failure is None else NEVER_LSN
-
-    def has_room(self, size_bytes, *, is_freeing=False):
-        return self.room_bytes is None or is_freeing or size_bytes <= self.room_bytes
-
-    def stats(self):
-        return {"journal": {"segments": 1}, "snapshot": None, "recovery": None}
 
 
 @pytest.fixture
@@ -329,5 +279,7 @@ def test_figures_count_what_went_through(clock, disk, ended):
     engine.wait("jobs", 1, 60, None, None, noting(ended))
     assert (engine.pushed, engine.pulled) == (3, 2)
     stats = engine.stats()
-    assert stats["queues"] == {"count": 1, "ready": 1, "bytes": 2, "waiting": 1}
+    assert stats["queues"] == {
+        "count": 1, "ready": 1, "delayed": 0, "leased": 0, "dead": 0, "bytes": 2, "waiting": 1
+    }  # fmt: skip
     assert stats["journal"] == {"durability": "synced", "segments": 1}

@@ -91,3 +91,10 @@ def test_stopping_disarms(world, ticker):
     ticker.stop()
     ticker.stop()
     assert world.armed == []
+
+
+def test_what_is_stopped_is_not_armed_by_what_ends_after_it(world, ticker):
+    ticker.stop()
+    world.deadlines = [3000]
+    ticker.arm()
+    assert world.armed == []

@@ -90,12 +90,12 @@ def test_everything_that_is_wrong_anywhere_is_told(file):
     assert problems_of(path, environ, flags) == [
         "server.prot (F:3): there is no such key; did you mean server.port?",
         (
-            "sever (F:4): there is no such section; there are server, queues, storage, frame_log, "
-            "auth, limits; did you mean server?"
+            "sever (F:4): there is no such section; there are server, queues, leases, storage, "
+            "frame_log, auth, limits; did you mean server?"
         ),
         (
-            "port (F:5): there is no such section; there are server, queues, storage, frame_log, "
-            "auth, limits; did you mean server.port?"
+            "port (F:5): there is no such section; there are server, queues, leases, storage, "
+            "frame_log, auth, limits; did you mean server.port?"
         ),
         "limits (F:6): got an integer; it takes a mapping of keys to values",
         (
@@ -163,7 +163,7 @@ def test_a_hash_that_fell_apart_is_explained_and_not_shown(file):
         (
             "<<: {server: {}}\n",
             (
-                "<< (F:1): there is no such section; there are server, queues, "
+                "<< (F:1): there is no such section; there are server, queues, leases, "
                 "storage, frame_log, auth, limits"
             ),
         ),

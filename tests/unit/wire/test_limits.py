@@ -8,6 +8,7 @@ import pytest
 from mqwire import limits
 from mqwire.frames import FrameReader, FrameWriter
 from mqwire.packs import join_bodies
+from mqwire.verbs import VERBS
 
 NAMES = [name for name in vars(limits) if name.isupper()]
 
@@ -15,13 +16,23 @@ NAMES = [name for name in vars(limits) if name.isupper()]
 @pytest.mark.parametrize("name", NAMES)
 def test_every_bound_is_a_positive_integer(name):
     value = getattr(limits, name)
-    assert type(value) is int
+    assert type(value) is int or name == "MIN_LEASE_SECONDS"
     assert value > 0
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("KIB", "MIB")])
 def test_every_name_ends_in_its_unit(name):
-    units = {"BYTES", "CHARS", "SECONDS", "MESSAGES", "ENTRIES", "ELEMENTS", "HEADERS", "ID"}
+    units = {
+        "BYTES",
+        "CHARS",
+        "SECONDS",
+        "MESSAGES",
+        "ENTRIES",
+        "ELEMENTS",
+        "HEADERS",
+        "ID",
+        "ATTEMPTS",
+    }
     special = {"AUTH", "FRAME", "CONNECTION"}  # "... before AUTH", "... per frame"
     assert name.rsplit("_", 1)[-1] in units | special
 
@@ -48,16 +59,38 @@ def test_the_largest_request_id_is_exact_in_every_language():
 
 def test_the_largest_credentials_fit_into_a_frame_before_auth():
     widest = "\U0001f600" * limits.MAX_TEXT_CHARS
-    frame = [
-        "AUTH",
-        limits.MAX_REQUEST_ID,
-        {"user": widest, "password": widest},
-        {"client": widest, "version": 2**31},
-    ]
+    options = {
+        "client": widest,
+        "version": 2**31,
+        "instance": widest[: limits.MAX_INSTANCE_CHARS],
+        "host": widest[: limits.MAX_HOST_CHARS],
+        "keepalive": float(limits.MAX_KEEPALIVE_SECONDS),
+    }
+    assert set(options) == set(VERBS["AUTH"].options)
+    frame = ["AUTH", limits.MAX_REQUEST_ID, {"user": widest, "password": widest}, options]
     data = FrameWriter().encode(frame)
     assert len(data) - limits.PREFIX_BYTES <= limits.MAX_FRAME_BYTES_BEFORE_AUTH
     reader = FrameReader(limits.MAX_FRAME_BYTES_BEFORE_AUTH, limits.MAX_CONTAINER_BYTES)
     assert reader.feed(data) == [tuple(frame)]
+
+
+def test_runs_of_single_messages_are_within_the_bounds_of_containers():
+    ids = tuple(n for first in range(1, 32_768, 2) for n in (2**40 + first, 1))
+    assert len(ids) == 2 * limits.MAX_MESSAGES_PER_FRAME == limits.MAX_CONTAINER_ENTRIES
+    frame = ("ACK", 1, (3, 17), {"ids": ids})
+    reader = FrameReader(limits.MAX_FRAME_BYTES, limits.MAX_CONTAINER_BYTES)
+    assert reader.feed(FrameWriter().encode(frame)) == [frame]
+
+
+def test_the_times_of_leases_stand_in_order():
+    assert (
+        0
+        < limits.MIN_LEASE_SECONDS
+        < 1
+        < limits.MAX_KEEPALIVE_SECONDS
+        < limits.MAX_LEASE_SECONDS
+        < limits.MAX_DELAY_SECONDS
+    )
 
 
 def test_the_largest_body_with_the_largest_headers_fits_into_a_frame():

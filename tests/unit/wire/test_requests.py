@@ -21,7 +21,10 @@ FITTING = {
     Kind.PATTERN: "job*",
     Kind.TEXT: "doc/1",
     Kind.COUNT: 1,
-    Kind.SECONDS: 0.5,
+    Kind.SECONDS: 2.5,
+    Kind.NUMBER: 0.5,
+    Kind.LEASE: (3, 17),
+    Kind.RUNS: (7, 3, 20, 1),
     Kind.FLAG: True,
     Kind.LEVEL: "synced",
     Kind.PACK: b"\x01",
@@ -50,8 +53,12 @@ FIELDS = [
 LEVEL_FIELDS = [field for field in FIELDS if field.id.endswith(".durability")]
 
 
+def fitting_value(field):
+    return field.words[0] if field.kind is Kind.WORD else FITTING[field.kind]
+
+
 def fitting(verb):
-    return [verb.name, 7, *(FITTING[argument.kind] for argument in verb.arguments)]
+    return [verb.name, 7, *map(fitting_value, verb.arguments)]
 
 
 def field_at(verb, place):
@@ -150,6 +157,9 @@ class TestArity:
             (("SNAPSHOT", 1, 5, {}), '"SNAPSHOT", id, [options]'),
             (("BACKUP", 1, 0, {}, {}), '"BACKUP", id, [offset], [options]'),
             (("PULL", 1, "jobs"), '"PULL", id, queue, max, [options]'),
+            (("ACK", 1), '"ACK", id, lease, [options]'),
+            (("EXTEND", 1, (3, 17)), '"EXTEND", id, lease, seconds, [options]'),
+            (("HOLDERS", 1, "*", {}, {}), '"HOLDERS", id, [pattern], [options]'),
         ],
         ids=repr,
     )
@@ -175,8 +185,8 @@ class TestTypes:
     @pytest.mark.parametrize("word", OF_TYPE)
     def test_each_type_for_each_field(self, verb, place, word):
         field, value = field_at(verb, place), OF_TYPE[word]
-        if field.kind is Kind.LEVEL and word == "a string":
-            value = FITTING[Kind.LEVEL]  # the only kind for which a string has to be a word
+        if type(value) in (str, tuple) and type(value) in field.kind.types:
+            value = fitting_value(field)  # what is one of certain words, or an array of some form
         frame = frame_with(verb, place, value)
         if type(value) in field.kind.types or (word == "a map" and not field.is_required):
             check_request(frame)  # a map in the place of an argument left out is the options
@@ -223,7 +233,7 @@ class TestBounds:
         [
             field
             for field in FIELDS
-            if field_at(*field.values).kind in (Kind.COUNT, Kind.SECONDS, Kind.TEXT)
+            if field_at(*field.values).kind in (Kind.COUNT, Kind.SECONDS, Kind.NUMBER, Kind.TEXT)
         ],
     )
     def test_at_the_bounds_and_one_past_them(self, verb, place):
@@ -261,6 +271,21 @@ class TestBounds:
     def test_a_wait_that_is_no_time_is_refused(self, wait):
         refusal(("PULL", 1, "jobs", 1, {"wait": wait}), Code.OUT_OF_RANGE)
 
+    @pytest.mark.parametrize("seconds", [0.1, 0.10001, 1, 604_800, 604_800.0])
+    def test_a_lease_may_be_whole_or_not(self, seconds):
+        assert check_request(("EXTEND", 1, (3, 17), seconds))[0] == [(3, 17), seconds]
+
+    @pytest.mark.parametrize(
+        "seconds", [0, 0.0999, -1.0, 604_800.001, math.inf, -math.inf, math.nan]
+    )
+    def test_a_lease_that_is_no_time_is_refused(self, seconds):
+        refusal(("EXTEND", 1, (3, 17), seconds), Code.OUT_OF_RANGE)
+        refusal(("PULL", 1, "jobs", 1, {"lease": seconds}), Code.OUT_OF_RANGE)
+
+    @pytest.mark.parametrize("part", [-0.001, 1.001, math.nan])
+    def test_a_jitter_is_a_part(self, part):
+        refusal(("CREATE", 1, "jobs", {"backoff_jitter": part}), Code.OUT_OF_RANGE)
+
     @pytest.mark.parametrize("got", [-(2**63), -1, 0])
     def test_too_few_messages_are_out_of_range_not_too_many(self, got):
         refusal(("PULL", 1, "jobs", got), Code.OUT_OF_RANGE)
@@ -290,6 +315,9 @@ class TestLevels:
             "CREATE.options.durability",
             "PUSH.options.durability",
             "PULL.options.durability",
+            "ACK.options.durability",
+            "NACK.options.durability",
+            "REJECT.options.durability",
         ]
 
     @pytest.mark.parametrize(("verb", "place"), LEVEL_FIELDS)
@@ -319,6 +347,129 @@ class TestLevels:
         error = refusal(frame, Code.OUT_OF_RANGE)
         assert error.details["got"] == "\u00e4\x1b" * 32
         assert len(error.message) < 1000
+
+
+class TestWords:
+    WORD_FIELDS = [field for field in FIELDS if field_at(*field.values).kind is Kind.WORD]  # noqa: RUF012  read only
+
+    @pytest.mark.parametrize(("verb", "place"), WORD_FIELDS)
+    def test_each_word_and_no_other(self, verb, place):
+        words = verb.options[place].words
+        for word in words:
+            assert check_request(frame_with(verb, place, word))[1] == {place: word}
+        for word in ("", words[0].upper(), words[0] + " ", "synced"):
+            assert refusal(frame_with(verb, place, word), Code.OUT_OF_RANGE).details == {
+                "verb": verb.name,
+                "field": place,
+                "expected": list(words),
+                "got": word,
+            }
+
+
+LEASE_FIELDS = [field for field in FIELDS if field_at(*field.values).kind is Kind.LEASE]
+RUNS_FIELDS = [field for field in FIELDS if field_at(*field.values).kind is Kind.RUNS]
+
+
+class TestLeases:
+    def test_the_verbs_that_take_one(self):
+        assert [field.id for field in LEASE_FIELDS] == [
+            "ACK.lease",
+            "NACK.lease",
+            "EXTEND.lease",
+            "REJECT.lease",
+        ]
+
+    @pytest.mark.parametrize(("verb", "place"), LEASE_FIELDS)
+    @pytest.mark.parametrize("lease", [(0, 0), (0, 1), (MAX_ID, MAX_ID)])
+    def test_two_numbers(self, verb, place, lease):
+        assert check_request(frame_with(verb, place, lease))[0][place] == lease
+
+    @pytest.mark.parametrize(("verb", "place"), LEASE_FIELDS)
+    @pytest.mark.parametrize(
+        "lease",
+        [
+            (),
+            (3,),
+            (3, 17, 1),
+            (-1, 17),
+            (3, -1),
+            (3, MAX_ID + 1),
+            (MAX_ID + 1, 17),
+            (3, True),
+            (False, 17),
+            (3.0, 17),
+            (3, "17"),
+            (3, None),
+            ((3,), 17),
+        ],
+        ids=repr,
+    )
+    def test_another_array_is_none(self, verb, place, lease):
+        assert refusal(frame_with(verb, place, lease), Code.WRONG_TYPE).details == {
+            "verb": verb.name,
+            "field": "lease",
+            "expected": "a lease (an array of two unsigned integers)",
+            "got": "another array",
+        }
+
+
+class TestRuns:
+    def test_the_verbs_that_take_some(self):
+        assert [field.id for field in RUNS_FIELDS] == [
+            "ACK.options.ids",
+            "NACK.options.ids",
+            "REJECT.options.ids",
+            "REDRIVE.options.ids",
+        ]
+
+    @pytest.mark.parametrize(("verb", "place"), RUNS_FIELDS)
+    @pytest.mark.parametrize(
+        "runs", [(1, 1), (7, 3, 20, 1), (20, 1, 7, 3), (MAX_ID, 1), (1, 16_384), (1, 1) * 16_384]
+    )
+    def test_pairs_of_a_first_id_and_a_count(self, verb, place, runs):
+        assert check_request(frame_with(verb, place, runs))[1] == {place: runs}
+
+    @pytest.mark.parametrize(("verb", "place"), RUNS_FIELDS)
+    @pytest.mark.parametrize(
+        "runs",
+        [
+            (),
+            (1,),
+            (1, 1, 2),
+            (0, 1),
+            (1, 0),
+            (1, 1, 5, 0),
+            (-1, 1),
+            (1, -1),
+            (1, True),
+            (1.0, 1),
+            (1, "1"),
+            (None, 1),
+            (MAX_ID + 1, 1),
+            (1, MAX_ID + 1),
+            ((1, 1),),
+            ((1, 1), (2, 1)),
+        ],
+        ids=repr,
+    )
+    def test_another_array_is_none(self, verb, place, runs):
+        details = refusal(frame_with(verb, place, runs), Code.WRONG_TYPE).details
+        assert details["field"] == "ids"
+        assert details["expected"].startswith("runs of ids")
+
+    @pytest.mark.parametrize(("verb", "place"), RUNS_FIELDS)
+    @pytest.mark.parametrize(
+        "runs", [(1, 16_385), (1, 16_384, 20_000, 1), (1, MAX_ID), (1, 1) * 16_385], ids=len
+    )
+    def test_more_messages_than_a_frame_has_are_too_many(self, verb, place, runs):
+        error = refusal(frame_with(verb, place, runs), Code.TOO_MANY_MESSAGES)
+        assert error.details == {
+            "verb": verb.name,
+            "field": "ids",
+            "low": 1,
+            "high": 16_384,
+            "got": sum(runs[1::2]),
+        }
 
 
 class TestOptions:
@@ -353,8 +504,16 @@ class TestOptions:
             "max_messages": 1,
             "max_bytes": 2,
             "durability": "written",
+            "dead_letter": "jobs.dead",
+            "max_attempts": 3,
+            "max_worker_losses": 4,
+            "backoff": "linear",
+            "backoff_seconds": 0.5,
+            "backoff_cap_seconds": 60,
+            "backoff_jitter": 0.25,
             "if_missing": False,
         }
+        assert set(options) == set(VERBS["CREATE"].options)
         assert check_request(("CREATE", 1, "jobs", options)) == (["jobs"], options)
 
 

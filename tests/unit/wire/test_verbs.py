@@ -11,12 +11,22 @@ from mqwire.verbs import VERBS, Field, Kind, Verb
 NAME = ("queue", Kind.NAME)
 MAX = ("max", Kind.COUNT, 1, 16_384)
 DURABILITY = ("durability", Kind.LEVEL)
+LEASE = ("lease", Kind.LEASE)
+IDS = ("ids", Kind.RUNS)
+REASON = ("reason", Kind.TEXT, 0, 4096)
+WEEK, YEAR = 604_800, 31_622_400
 
-# verb: (arguments, options); (name, kind) or (name, kind, low, high); "?" marks what may be left out.
+# verb: (arguments, options); (name, kind[, low, high[, words]]); "?" marks what may be left out.
 EXPECTED = {
     "AUTH": (
         [("credentials", Kind.MAP)],
-        [("client", Kind.TEXT, 0, 256), ("version", Kind.COUNT, 0, 2**31)],
+        [
+            ("client", Kind.TEXT, 0, 256),
+            ("version", Kind.COUNT, 0, 2**31),
+            ("instance", Kind.TEXT, 1, 64),
+            ("host", Kind.TEXT, 0, 128),
+            ("keepalive", Kind.SECONDS, 1, 3600),
+        ],
     ),
     "CREATE": (
         [NAME],
@@ -24,6 +34,13 @@ EXPECTED = {
             ("max_messages", Kind.COUNT, 1, 2**40),
             ("max_bytes", Kind.COUNT, 1, 2**50),
             DURABILITY,
+            ("dead_letter", Kind.NAME),
+            ("max_attempts", Kind.COUNT, 1, 2**31),
+            ("max_worker_losses", Kind.COUNT, 1, 2**31),
+            ("backoff", Kind.WORD, 0, 256, ("fixed", "linear", "exponential")),
+            ("backoff_seconds", Kind.SECONDS, 0, YEAR),
+            ("backoff_cap_seconds", Kind.SECONDS, 0, YEAR),
+            ("backoff_jitter", Kind.NUMBER, 0, 1),
             ("if_missing", Kind.FLAG),
         ],
     ),
@@ -34,10 +51,29 @@ EXPECTED = {
         [NAME, ("count", Kind.COUNT, 1, 16_384), ("pack", Kind.PACK)],
         [("headers", Kind.HEADERS), DURABILITY],
     ),
-    "PULL": ([NAME, MAX], [("wait", Kind.SECONDS, 0, 3600), DURABILITY]),
+    "PULL": (
+        [NAME, MAX],
+        [("wait", Kind.SECONDS, 0, 3600), ("lease", Kind.SECONDS, 0.1, WEEK), DURABILITY],
+    ),
+    "ACK": ([LEASE], [IDS, DURABILITY]),
+    "NACK": (
+        [LEASE],
+        [
+            IDS,
+            REASON,
+            ("delay", Kind.SECONDS, 0, YEAR),
+            ("hand_back", Kind.FLAG),
+            ("lost", Kind.FLAG),
+            DURABILITY,
+        ],
+    ),
+    "EXTEND": ([LEASE, ("seconds", Kind.SECONDS, 0.1, WEEK)], []),
+    "REJECT": ([LEASE], [IDS, REASON, DURABILITY]),
+    "REDRIVE": ([NAME], [MAX, IDS]),
+    "HOLDERS": ([("pattern?", Kind.PATTERN)], [MAX]),
     "WAKE": ([("request", Kind.COUNT, 1, 2**53 - 1)], []),
     "PEEK": ([NAME, MAX], [("skip", Kind.COUNT, 0, 2**40)]),
-    "PURGE": ([NAME], []),
+    "PURGE": ([NAME], [("state", Kind.WORD, 0, 256, ("waiting", "dead"))]),
     "PING": ([], []),
     "STATS": ([], []),
     "SNAPSHOT": ([], []),
@@ -50,6 +86,10 @@ TYPES = {
     Kind.TEXT: (str,),
     Kind.COUNT: (int,),
     Kind.SECONDS: (int, float),
+    Kind.NUMBER: (int, float),
+    Kind.WORD: (str,),
+    Kind.LEASE: (tuple,),
+    Kind.RUNS: (tuple,),
     Kind.FLAG: (bool,),
     Kind.LEVEL: (str,),
     Kind.PACK: (bytes,),
@@ -58,8 +98,9 @@ TYPES = {
 }
 
 
-def as_field(name, kind, low=0, high=256):
-    return Field(name.rstrip("?"), kind, low, high, is_required=not name.endswith("?"))
+def as_field(name, kind, low=0, high=256, words=()):
+    is_required = not name.endswith("?")
+    return Field(name.rstrip("?"), kind, low, high, is_required=is_required, words=words)
 
 
 def test_the_verbs():
@@ -84,6 +125,7 @@ def test_a_verb_is_sound(verb):
     fields = [*verb.arguments, *verb.options.values()]
     assert len({field.name for field in fields}) == len(fields)
     assert all(field.low <= field.high for field in fields)
+    assert all(bool(field.words) is (field.kind is Kind.WORD) for field in fields)
 
 
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name)
