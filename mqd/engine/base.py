@@ -168,7 +168,12 @@ class JobEngine(Protocol):
         """Let a lease end so long from now."""
 
     def redrive(
-        self, name: str, most: int, ids: tuple[int, ...], cause: str | None, origin: str | None
+        self,
+        name: str,
+        most: int,
+        ids: tuple[int, ...],
+        cause: str | None = None,
+        origin: str | None = None,
     ) -> tuple[int, Level]:
         """Let dead messages be tried again; returns how many.
 

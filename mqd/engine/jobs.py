@@ -149,7 +149,7 @@ class LocalJobs:
         return level_of_lease(self._commits.level_for(queue, None), None)
 
     def redrive(
-        self, name: str, most: int, ids: Runs, cause: str | None, origin: str | None
+        self, name: str, most: int, ids: Runs, cause: str | None = None, origin: str | None = None
     ) -> tuple[int, Level]:
         """Let dead messages be tried again; returns how many."""
         queue = self._broker.queue(name)
