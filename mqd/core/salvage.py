@@ -9,7 +9,8 @@ does it. The rules behind it, in the order of what matters:
   removals may be missing too, that is never too many, and what was pulled in a hole is
   delivered a second time. Where there were leases that does not hold: a message that was
   leased in a hole may have come back. Then no PULL and no PURGE is carried out, and no
-  DELETE of a queue that dead letters go to or come from.
+  DELETE of a queue that dead letters go to or come from. (If not one record of a lease was
+  found up to there, nobody can know.)
 - No message is left out that can be kept. A PUSH whose first id is beyond the next one
   follows all the same, and the ids between are noted as missing. Its queue may be unknown:
   then one is made up under the name `salvaged-UID`.
@@ -330,7 +331,7 @@ class Salvager:
         return queue
 
     def _push(self, record: Record) -> str | None:
-        _, uid, _, count, pack, _, _ = record
+        _, uid, _, count, pack, *_ = record
         if count < 1:
             return _NO_COUNT
         try:
