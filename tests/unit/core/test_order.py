@@ -130,10 +130,11 @@ def test_a_lease_that_goes_by_age_does_so_with_all_it_takes():
     assert "".join(texts_of(batches)) == "xyb"
 
 
-def test_takes_count_only_while_there_is_a_choice():
-    desk = Desk()
-    desk.push(*"a" * 40)
-    takes(desk, times=39)
+@pytest.mark.parametrize("ttl_seconds", [0, 1000])
+def test_takes_count_only_while_there_is_a_choice(ttl_seconds):
+    desk = Desk(ttl_seconds=ttl_seconds)
+    desk.push(*"a" * (2 * BY_AGE_EVERY))
+    takes(desk, times=2 * BY_AGE_EVERY - 1)
     push(desk, "b", priority=200)
     desk.push("c")
     assert takes(desk, times=2) == ["b", "a"]
@@ -278,6 +279,18 @@ def test_those_who_wait_are_not_served_at_the_cap():
     (waiter,) = desk.broker.serve(queue)
     batch = desk.broker.take(queue, waiter.most, waiter.room_bytes)
     assert texts_of([batch]) == ["b"]
+
+
+def test_what_came_back_has_its_priority_after_a_snapshot():
+    desk = Desk()
+    desk.push("a")
+    push(desk, "b", "c", priority=200)
+    seq, _ = desk.lease(2)
+    desk.hand_back(seq)
+    other = desk.rebuilt(is_exported=True)
+    message = other.queue("jobs").held.ready[2]
+    assert message.export() == desk.broker.queue("jobs").held.ready[2].export()
+    assert texts_of([other.take(other.queue("jobs"), 9, ANY_SIZE)]) == ["b", "c"]
 
 
 # What is left behind
