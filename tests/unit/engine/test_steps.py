@@ -7,43 +7,24 @@ import pytest
 from mqd.core.broker import Bounds, Broker
 from mqd.engine.base import Append, GiveBack, PushOptions, Settle, Terms
 from mqd.engine.local import LocalEngine, Settings
-from mqd.engine.storage import MemoryOnly
 from mqwire.codes import Code
 from mqwire.errors import CodedError
 from mqwire.levels import Level
 from mqwire.packs import join_bodies
+from support.engines import Clock, Disk
 
 OWNER = {"instance": "ada/1"}
-
-
-class Storage(MemoryOnly):
-    """Keeps records in a list, promises everything, and may be full."""
-
-    highest_level = Level.SYNCED
-
-    def __init__(self):
-        super().__init__(epoch=1)
-        self.records = []
-        self.append = self.records.append
-        self.room_bytes = None
-
-    @property
-    def is_full(self):
-        return self.room_bytes is not None
-
-    def has_room(self, size_bytes, *, is_freeing=False):
-        return is_freeing or size_bytes <= self.room_bytes
 
 
 class Bench:
     """An engine with the queues `jobs` (written) and `results` (synced), and its clock."""
 
     def __init__(self):
-        self.ms = 1_000_000
-        self.storage = Storage()
-        settings = Settings(1 << 20, Level.ACCEPTED, grace_ms=1000, epoch=1, chance=lambda: 0.5)
+        self.clock = Clock()
+        self.storage = Disk()
         broker = Broker(Bounds(100, 1 << 30, 9))
-        self.engine = LocalEngine(broker, self.storage, lambda: self.ms, settings)
+        settings = Settings(1 << 20, Level.ACCEPTED, grace_ms=1000, epoch=1, chance=lambda: 0.5)
+        self.engine = LocalEngine(broker, self.storage, self.clock.now_ms, settings)
         for name, level in (("jobs", "written"), ("results", "synced")):
             self.engine.create(name, {"durability": level}, if_missing=False)
 
@@ -56,7 +37,7 @@ class Bench:
         return (*results[3], (), OWNER["instance"])
 
     def go_on(self, seconds):
-        self.ms += round(1000 * seconds)
+        self.clock.ms += round(1000 * seconds)
         self.engine.begin_turn()
         self.engine.expire()
 
@@ -150,10 +131,10 @@ def test_a_repeat_counts_for_nothing(bench):
 
 def test_delays_and_moments_are_kept(bench):
     bench.push("jobs", "late", delay_ms=5000)
-    bench.push("jobs", "later", not_before_ms=bench.ms + 9000)
+    bench.push("jobs", "later", not_before_ms=bench.clock.ms + 9000)
     bench.push("jobs", "now", not_before_ms=5)
     assert bench.engine.pull("jobs", 9, None)[0][0] == (3, 1)
-    assert bench.engine.next_deadline_ms() == bench.ms + 5000
+    assert bench.engine.next_deadline_ms() == bench.clock.ms + 5000
     bench.go_on(5)
     assert bench.engine.pull("jobs", 9, None)[0][0] == (1, 1)
     bench.go_on(4)
