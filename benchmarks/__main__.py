@@ -14,6 +14,7 @@ import mqwire
 from benchmarks import disk as disk_bench
 from benchmarks import idle as idle_bench
 from benchmarks import leases as leases_bench
+from benchmarks import order as order_bench
 from benchmarks import rates as rates_bench
 from benchmarks import snapshot as snapshot_bench
 from benchmarks import usage as usage_bench
@@ -85,6 +86,17 @@ def leases(rounds: int, scale: float, outstanding: int, seconds: float) -> None:
     for line in leases_bench.measure(rounds, scale):
         click.echo(line)
     for line in leases_bench.outstanding(outstanding, seconds):
+        click.echo(line)
+
+
+@main.command()
+@click.option("--rounds", default=5, show_default=True, help="How often each work is done.")
+@click.option("--waiting", default=1_000_000, show_default=True, help="Messages in each queue.")
+@click.option("--messages", default=100_000, show_default=True, help="Pushed and pulled a round.")
+def order(rounds: int, waiting: int, messages: int) -> None:
+    """Priorities and delays beside plain messages, with very many waiting."""
+    click.echo(_machine())
+    for line in order_bench.measure(rounds, waiting, messages):
         click.echo(line)
 
 

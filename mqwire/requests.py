@@ -99,7 +99,7 @@ def _check_frame(verb: Verb, frame: tuple[Any, ...]) -> tuple[list[Any], dict[st
     for argument, value in zip(verb.arguments, arguments, strict=False):
         _check_value(verb.name, argument, value)
     arguments += [None] * (len(verb.arguments) - len(arguments))
-    _check_options(verb, options)
+    check_options(verb, options)
     return arguments, options
 
 
@@ -114,7 +114,12 @@ def _parts(verb: Verb, frame: tuple[Any, ...]) -> tuple[list[Any], Any]:
     return arguments, {}
 
 
-def _check_options(verb: Verb, options: Mapping[Any, Any]) -> None:
+def check_options(verb: Verb, options: Mapping[Any, Any]) -> None:
+    """Check the options of a request whose arguments are known to be sound.
+
+    Raises:
+        RequestError: as `check_request`.
+    """
     for name, value in options.items():
         option = verb.options.get(name)
         if option is None:

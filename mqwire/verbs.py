@@ -32,6 +32,8 @@ class Kind(Enum):
     MAP = ("a map", (dict,))
     HEADERS = ("a map of headers, or an array with a map or nil for each message", (dict, tuple))
 
+    __hash__ = object.__hash__  # an enum's own is not C, and kinds are looked up for each value
+
     def __init__(self, words: str, types: tuple[type, ...]) -> None:
         self.words = words
         self.types = types

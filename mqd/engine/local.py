@@ -233,7 +233,8 @@ class LocalEngine:
         level = commits.level_for(queue, level)
         record, first_id = steps.plan_push(broker, part, self._now_ms)
         if record is not None:
-            commits.check_room(part.queue, RECORD_BYTES + steps.size_bytes(part))
+            if self._storage.is_full:
+                commits.check_room(part.queue, RECORD_BYTES + steps.size_bytes(part))
             commits.commit(record)
             self.pushed += part.count
             self._pushed_level = max(self._pushed_level, level)

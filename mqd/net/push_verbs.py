@@ -14,7 +14,8 @@ from mqwire.errors import CodedError, RequestError
 from mqwire.levels import LEVELS
 from mqwire.limits import DEFAULT_PRIORITY, MAX_MESSAGES_PER_FRAME
 from mqwire.packs import Cutter, iter_sizes
-from mqwire.requests import check_request, check_step_part
+from mqwire.requests import check_options, check_request, check_step_part
+from mqwire.verbs import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,14 +24,17 @@ if TYPE_CHECKING:
     from mqd.net.session import Session
     from mqwire.frames import Frame
 
+_PUSH = VERBS["PUSH"]
 _PLAIN_OPTIONS = frozenset({"headers", "durability"})
+_TIMELESS_OPTIONS = _PLAIN_OPTIONS | {"key", "priority"}
 
 
 def push(session: Session, request_id: int, frame: Frame) -> Reply:
     """Append messages to a queue, all or none."""
     headers = level = None
-    if len(frame) == 5:
-        _, _, name, count, pack = frame
+    length = len(frame)
+    if length == 5 or (length == 6 and type(frame[5]) is dict):
+        name, count, pack = frame[2:5]
         if (
             type(name) is not str
             or type(count) is not int
@@ -38,12 +42,16 @@ def push(session: Session, request_id: int, frame: Frame) -> Reply:
             or not 0 < count <= MAX_MESSAGES_PER_FRAME
         ):
             check_request(frame)
+        if length == 6:
+            options = frame[5]
+            check_options(_PUSH, options)
+            if not options.keys() <= _PLAIN_OPTIONS:
+                return _push_with(session, request_id, (name, count, pack), options)
+            headers = options.get("headers")
+            level = LEVELS.get(options.get("durability", ""))
     else:
-        (name, count, pack), options = check_request(frame)
-        if not options.keys() <= _PLAIN_OPTIONS:
-            return _push_with(session, request_id, (name, count, pack), options)
-        headers = options.get("headers")
-        level = LEVELS.get(options.get("durability", ""))
+        check_request(frame)
+        raise AssertionError("a PUSH that is sound has five elements, or six")
     _check_pack(session, pack, count)
     runs = header_runs(headers, count) if headers is not None else ()
     first_id, level = session.engine.push(name, count, pack, runs, level)
@@ -72,22 +80,28 @@ def _push_with(
 def _append(name: str, count: int, pack: bytes, options: Mapping[str, Any]) -> Append:
     headers = options.get("headers")
     runs = header_runs(headers, count) if headers is not None else ()
+    return Append(name, count, pack, runs, _options(options))
+
+
+def _options(options: Mapping[str, Any]) -> PushOptions:
+    get = options.get
+    if options.keys() <= _TIMELESS_OPTIONS:
+        return PushOptions(get("key"), get("priority", DEFAULT_PRIORITY))
     if "delay" in options and "not_before" in options:
         raise RequestError(
             Code.CONFLICTING_OPTIONS,
             "PUSH: delay and not_before exclude each other",
             {"verb": "PUSH", "options": ["delay", "not_before"]},
         )
-    wanted = PushOptions(
-        options.get("key"),
-        options.get("priority", DEFAULT_PRIORITY),
-        ceil(1000 * options.get("delay", 0)),
-        ceil(1000 * options.get("not_before", 0)),
-        ceil(1000 * options.get("ttl", 0)),
-        options.get("max_attempts", 0),
-        options.get("max_worker_losses", 0),
+    return PushOptions(
+        get("key"),
+        get("priority", DEFAULT_PRIORITY),
+        ceil(1000 * get("delay", 0)),
+        ceil(1000 * get("not_before", 0)),
+        ceil(1000 * get("ttl", 0)),
+        get("max_attempts", 0),
+        get("max_worker_losses", 0),
     )
-    return Append(name, count, pack, runs, wanted)
 
 
 def _check_pack(session: Session, pack: bytes, count: int) -> None:
