@@ -96,6 +96,25 @@ def test_a_message_that_comes_back_takes_its_old_place():
     assert "".join(desk.texts()) == "acd"
 
 
+def test_returned_messages_of_several_priorities_are_no_run():
+    desk = Desk()
+    for text, priority in zip("abc", (200, 100, 150), strict=True):
+        push(desk, text, priority=priority)
+    seq, _ = desk.lease(3)
+    desk.hand_back(seq)
+    assert takes(desk, 9, times=3) == ["a", "c", "b"]
+
+
+def test_a_batch_ends_where_ids_do_not_follow():
+    desk = Desk()
+    push(desk, "a", priority=200)
+    desk.push("b")
+    push(desk, "c", priority=200)
+    queue = desk.broker.queue("jobs")
+    batches = [desk.broker.take(queue, 9, ANY_SIZE) for _ in range(3)]
+    assert [(batch.first_id, batch.count) for batch in batches] == [(1, 1), (3, 1), (2, 1)]
+
+
 def test_a_lease_of_parts_of_parcels_is_settled_message_by_message():
     desk = Desk()
     push(desk, *"abcd", priority=200, headers=((0, 4, {"k": 1}, 3),))
@@ -248,6 +267,15 @@ def test_nothing_is_delivered_while_a_queue_is_paused():
     assert texts_of([batch]) == ["a"]
 
 
+@pytest.mark.parametrize("is_exported", [False, True])
+def test_a_paused_queue_is_paused_after_a_restart(is_exported):
+    desk = Desk()
+    desk.do(desk.broker.plan_pause("jobs"))
+    assert desk.rebuilt(is_exported=is_exported).queue("jobs").is_paused
+    desk.do(desk.broker.plan_resume("jobs"))
+    assert not desk.rebuilt(is_exported=is_exported).queue("jobs").is_paused
+
+
 def test_a_queue_that_is_not_there_is_neither_paused_nor_resumed():
     broker = Broker(BOUNDS)
     for plan in (broker.plan_pause, broker.plan_resume):
@@ -291,6 +319,15 @@ def test_what_came_back_has_its_priority_after_a_snapshot():
     message = other.queue("jobs").held.ready[2]
     assert message.export() == desk.broker.queue("jobs").held.ready[2].export()
     assert texts_of([other.take(other.queue("jobs"), 9, ANY_SIZE)]) == ["b", "c"]
+
+
+def test_what_has_woken_is_ready_after_a_snapshot():
+    desk = Desk()
+    push(desk, "a", due_ms=5, priority=3)
+    desk.expire(5)
+    other = desk.rebuilt(is_exported=True)
+    assert other.queue("jobs").info(9) == desk.broker.queue("jobs").info(9)
+    assert other.jobs.next_deadline_ms() is None
 
 
 # What is left behind
