@@ -322,3 +322,34 @@ def test_a_message_of_a_version_without_priorities_is_applied():
     message = desk.broker.queue("jobs").held.ready[1]
     assert (message.priority, message.expires_ms, message.terms) == (128, 0, None)
     assert desk.texts() == ["a"]
+
+
+# Bounds of moments
+
+
+def test_what_is_leased_has_no_end_to_wait_for():
+    desk = Desk()
+    push(desk, "a", ttl_ms=50)
+    desk.lease(deadline_ms=100)
+    assert desk.jobs.next_deadline_ms() == 100
+
+
+def test_what_comes_back_at_its_last_moment_has_expired():
+    for now_ms, count in ((49, 0), (50, 1)):
+        desk = Desk()
+        push(desk, "a", ttl_ms=50)
+        seq, _ = desk.lease()
+        desk.do(desk.jobs.plan_hand_back((7, seq, (), None), now_ms))
+        assert expired(desk) == count
+
+
+def test_of_two_ttls_the_shorter_counts_for_what_is_redriven():
+    desk = Desk(ttl_seconds=5, max_attempts=1)
+    for text, ttl_ms in (("a", 70), ("b", 9000)):
+        push(desk, text, ttl_ms=ttl_ms)
+    seq, _ = desk.lease(2)
+    desk.nack(seq)
+    found, _ = desk.jobs.plan_redrive(desk.broker.queue("jobs"), 1000, 9)
+    desk.do(found[0])
+    held = desk.broker.queue("jobs").held
+    assert [message.expires_ms for message in held.ready.values()] == [1070, 6000]
