@@ -112,3 +112,20 @@ def test_a_timetable_against_a_dictionary():
         assert sorted(table.due(10**6)) == sorted(
             k for k, when in model.items() if when == earliest
         )
+
+
+def test_a_timetable_tells_all_that_is_due_in_order_and_changes_nothing():
+    table = Timetable()
+    times = [(7 * number) % 30 for number in range(60)]
+    for key, when_ms in enumerate(times):
+        table.add(when_ms, key)
+    for key in (3, 33):
+        table.remove(times[key], key)
+    table.add(times[3], 99)
+    for now_ms in (-1, 0, 11, 29, 90):
+        found = list(table.all_due(now_ms))
+        expected = [key for key in range(60) if times[key] <= now_ms and key not in (3, 33)]
+        assert sorted(key for key in found if key != 99) == expected
+        moments = [times[3] if key == 99 else times[key] for key in found]
+        assert moments == sorted(moments)
+    assert table.next_ms() == 0
