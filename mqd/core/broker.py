@@ -321,6 +321,16 @@ class Broker:
             self._state.note_taken(queue)
         return batch
 
+    def take_some(self, queue: Queue, most: int, room_bytes: int) -> list[Batch]:
+        """As `take`, over breaks in the ids too.
+
+        The record that says the same is `(PULL, queue.uid, count)` with the count of all.
+        """
+        batches = queue.take_some(most, room_bytes)
+        if queue.held is not None:
+            self._state.note_taken(queue)
+        return batches
+
     def serve(self, queue: Queue) -> Iterator[Waiter]:
         """Yield those who wait for messages, in the order in which they came.
 
@@ -420,10 +430,10 @@ class Broker:
         return first_id
 
     def _apply_pull(self, uid: int, count: int) -> int:
-        queue, left = self._by_uid[uid], count
-        while left and queue.ready:
-            left -= self.take(queue, left, ANY_SIZE).count
-        return count - left
+        queue = self._by_uid[uid]
+        if not queue.ready:
+            return 0
+        return sum(batch.count for batch in self.take_some(queue, count, ANY_SIZE))
 
     def _apply_purge(self, uid: int) -> int:
         queue = self._by_uid[uid]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core.errors import queue_full
 from mqd.core.fifo import Batch, Fifo
-from mqd.core.held import Held
+from mqd.core.held import HELD_BYTES, Held
 from mqd.core.retries import Retries
 from mqwire.levels import LEVELS, Level
 
@@ -199,6 +199,36 @@ class Queue:
             self.free_bytes += found.size_bytes
         self.pulled += batch.count
         return batch
+
+    def take_some(self, most: int, room_bytes: int) -> list[Batch]:
+        """Remove the first ready messages, over breaks in their ids too; as `take`.
+
+        All that it takes goes by age, or none.
+        """
+        fifo, held = self.fifo, self.held
+        if (held is None or not held.ready_count) and not fifo.has_gaps:
+            batch = fifo.take(most, room_bytes)
+            self.pulled += batch.count
+            return [batch]
+        by_age = held is not None and held.goes_by_age()
+        batches: list[Batch] = []
+        while most and self.ready:
+            first = None if held is None else held.first(by_age=by_age)
+            before_bytes, at_least = self.size_bytes, 0 if batches else 1
+            limit = min(most, max(1, room_bytes // HELD_BYTES))
+            if held is None or first is None or (fifo.count and fifo.first_id < first[0]):
+                limit = limit if first is None else min(limit, first[0] - fifo.first_id)
+                batch = fifo.take(limit, room_bytes, at_least)
+            else:
+                batch = found = held.take(first[1], limit, room_bytes, at_least)
+                self.leave(found.count, found.size_bytes)
+            if not batch.count:
+                break
+            batches.append(batch)
+            most -= batch.count
+            room_bytes -= before_bytes - self.size_bytes + HELD_BYTES * batch.count
+            self.pulled += batch.count
+        return batches
 
     def judged(self, extras: PushExtras, now_ms: int) -> tuple[int, int, int, Terms | None]:
         """Return what a record says of a push beyond a plain one: see `mqd.core.parcels`."""

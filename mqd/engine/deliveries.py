@@ -37,13 +37,24 @@ class Deliveries:
 
     def take(self, queue: Queue, most: int, room_bytes: int) -> Results:
         """Remove messages of a queue that has some and return them."""
-        batch = self._broker.take(queue, most, room_bytes)
-        self._append((records.PULL, queue.uid, batch.count))
-        self.delivered += batch.count
-        if isinstance(batch, HeldBatch):
-            for message in batch.messages:
-                message.deliveries += 1
-        return results(batch)
+        batches = self._broker.take_some(queue, most, room_bytes)
+        if len(batches) == 1:
+            (batch,) = batches
+            self._append((records.PULL, queue.uid, batch.count))
+            self.delivered += batch.count
+            if type(batch) is Batch and batch.headers is None:  # by far the most
+                return ((batch.first_id, batch.count), batch.packs)
+        else:
+            count = sum(batch.count for batch in batches)
+            self._append((records.PULL, queue.uid, count))
+            self.delivered += count
+        for batch in batches:
+            if isinstance(batch, HeldBatch):
+                for message in batch.messages:
+                    message.deliveries += 1
+        columns = _columns(batches)
+        ids, packs = _joined(batches)
+        return (ids, packs, columns) if columns else (ids, packs)
 
     def lease(self, queue: Queue, most: int, room_bytes: int, terms: Terms, now_ms: int) -> Results:
         """Put messages of a queue that has some under a lease and return them with it."""
@@ -52,18 +63,12 @@ class Deliveries:
             queue, most, room_bytes, deadline_ms, terms.owner, now_ms
         )
         self._append(record)
+        self.delivered += record[4]
         if len(batches) == 1:
             (batch,) = batches
-            self.delivered += batch.count
             if type(batch) is Batch and batch.headers is None:  # by far the most
                 return ((batch.first_id, batch.count), batch.packs, {}, record[2:4])
-            return ((batch.first_id, batch.count), batch.packs, _columns(batches), record[2:4])
-        ids: list[int] = []
-        packs: list[bytes] = []
-        for batch in batches:
-            ids += (batch.first_id, batch.count)
-            packs += batch.packs
-            self.delivered += batch.count
+        ids, packs = _joined(batches)
         return (ids, packs, _columns(batches), record[2:4])
 
     def serve(self, queue: Queue, now_ms: int) -> None:
@@ -100,6 +105,16 @@ def results(batch: Batch, fresh: int = 1) -> Results:
     if batch.headers is None:
         return (ids, batch.packs)
     return (ids, batch.packs, {"headers": batch.headers})
+
+
+def _joined(batches: Sequence[Batch]) -> tuple[tuple[int, ...], list[bytes]]:
+    """Return the ids of batches as runs, and their packs."""
+    ids: list[int] = []
+    packs: list[bytes] = []
+    for batch in batches:
+        ids += (batch.first_id, batch.count)
+        packs += batch.packs
+    return tuple(ids), packs
 
 
 def _columns(batches: Sequence[Batch], fresh: int = 1) -> dict[str, list[Any]]:

@@ -39,6 +39,7 @@ from zlib import crc32
 
 import msgpack
 
+from mqd.core.order_records import PARCEL, PUSH_WITH
 from mqd.core.records import PUSH
 
 if TYPE_CHECKING:
@@ -249,6 +250,10 @@ def find_later(data: bytes, offset: int, file_id: bytes) -> Later:
 # Records
 
 
+_WITH_PACK = frozenset({PUSH, PUSH_WITH, PARCEL})
+"""Kinds of records that have a pack, as their fifth element."""
+
+
 class RecordEncoder:
     """Gathers records for a payload. Not thread-safe."""
 
@@ -273,7 +278,7 @@ class RecordEncoder:
         """
         self.is_empty = False
         try:
-            if record[0] == PUSH and len(record[4]) >= _LARGE_BYTES:
+            if record[0] in _WITH_PACK and len(record[4]) >= _LARGE_BYTES:
                 self._add_large(record)
             else:
                 self._pack(record)

@@ -24,7 +24,6 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mqd.core.records import PUSH
 from mqd.store.errors import ADVICE_FOR_DAMAGE, ForeignDirectory, SnapshotDamaged
 from mqd.store.reading import BatchReader, judge_header
 from mqd.store.recordlog import (
@@ -170,14 +169,12 @@ def _payloads(records: Iterable[Record], first_segment: int) -> Iterator[tuple[l
     yield encoder.take()[0], 0
     source = iter(records)
     while True:
-        count = pack_bytes = 0
+        count = 0
         for record in islice(source, _BATCH_RECORDS):
             encoder.add(record)
             count += 1
-            if record[0] == PUSH:
-                pack_bytes += len(record[4])
-                if pack_bytes >= _BATCH_BYTES:
-                    break
+            if encoder.size_bytes >= _BATCH_BYTES:
+                break
         if not count:
             return
         yield encoder.take()[0], count

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from mqd.core import records
 from mqd.core.broker import Broker
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.held import BY_AGE_EVERY
@@ -392,3 +393,45 @@ def test_all_of_it_is_rebuilt(is_exported):
         assert sorted((each.message_id, str(each.headers), each.priority) for each in messages) == [
             *((number, "{'k': 1}", 200) for number in (1, 2, 3, 4)), (7, "None", 128)
         ]  # fmt: skip
+
+
+# Over breaks in the ids
+
+
+def some(desk, most, room_bytes=ANY_SIZE):
+    queue = desk.broker.queue("jobs")
+    batches = desk.broker.take_some(queue, most, room_bytes)
+    desk.history.append((records.PULL, queue.uid, sum(batch.count for batch in batches)))
+    return "".join(texts_of(batches))
+
+
+def test_one_pull_reaches_over_priorities_and_counts_once():
+    desk = Desk()
+    for number, text in enumerate("abcdefghij"):
+        push(desk, text, priority=(number * 3) % 10)
+    before = desk.broker.queue("jobs").held.turn
+    assert some(desk, 4) == "dgjc"
+    assert desk.broker.queue("jobs").held.turn == before + 1
+    assert some(desk, 9) == "fibeha"
+
+
+def test_one_pull_reaches_over_what_has_left_the_middle():
+    desk = Desk()
+    desk.push(*"abcde")
+    seq, _ = desk.lease(5)
+    desk.hand_back(seq, 1, 2, 4, 1)
+    desk.push("f")
+    assert some(desk, 9) == "abdf"
+    rebuilt = desk.rebuilt()
+    assert list(rebuilt.export()) == list(desk.broker.export())
+
+
+@pytest.mark.parametrize("room_bytes", [1, 50, 100, 130])
+def test_one_pull_keeps_to_its_room_but_for_the_first(room_bytes):
+    desk = Desk()
+    for number in range(5):
+        push(desk, chr(97 + number) * 20, priority=number)
+    texts = some(desk, 9, room_bytes)
+    assert 20 <= len(texts) <= max(20, room_bytes // 2)
+    rebuilt = desk.rebuilt()
+    assert list(rebuilt.export()) == list(desk.broker.export())

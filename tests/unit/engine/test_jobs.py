@@ -128,9 +128,7 @@ def test_a_pull_that_removes_counts_its_own_delivery(shop):
     shop.lease(1)
     shop.jobs.give_back(shop.claim(1), HANDED_BACK, None)
     found, _ = shop.engine.pull("jobs", 9, None)
-    assert found == ((1, 1), [join_bodies("a")], {"deliveries": [2]})
-    found, _ = shop.engine.pull("jobs", 9, None)
-    assert found == ((2, 1), [join_bodies("b")])
+    assert found == ((1, 1, 2, 1), [join_bodies("a"), join_bodies("b")], {"deliveries": [2, 1]})
 
 
 def test_peek_tells_deliveries_so_far(shop):

@@ -52,6 +52,15 @@ def test_what_is_written_is_loaded(found: list[records.Record]) -> None:
     assert files.handles == {}
 
 
+@pytest.mark.parametrize("kind", [records.PUSH, 15, 16, 30, 41])
+def test_a_batch_is_of_a_bounded_size_whatever_is_in_it(kind: int) -> None:
+    large = [(kind, 1, number, 1, bytes(300_000), (), 5) for number in range(20)]
+    payloads = list(snapshot._payloads(large, 9))
+    assert [count for _, count in payloads] == [0, 4, 4, 4, 4, 4]
+    files, info = written(large)
+    assert [record for some in load(files, "d", info) for record in some] == large
+
+
 def test_every_truncation_shows() -> None:
     files, _ = written(RECORDS[:20])
     data = files.content()[NAME]
