@@ -102,6 +102,9 @@ CAUSES = ("nack", "reject", "hand_back", "expired", "gone")
 PURGEABLE = ("waiting", "dead")
 """What PURGE removes: what is ready or delayed; or what is dead."""
 
+STATES = ("ready", "delayed", "leased", "dead")
+"""Where a message can be while its queue holds it."""
+
 EXPIRED_FATES = ("drop", "dead_letter")
 """What becomes of messages that have waited for longer than they live."""
 
@@ -250,7 +253,10 @@ _ALL = (
         "PEEK",
         "return messages without removing them",
         (_QUEUE, _MAX),
-        _options(Field("skip", Kind.COUNT, 0, limits.MAX_QUEUE_MESSAGES)),
+        _options(
+            Field("skip", Kind.COUNT, 0, limits.MAX_QUEUE_MESSAGES),
+            Field("state", Kind.WORD, words=STATES),
+        ),
     ),
     Verb(
         "PURGE",

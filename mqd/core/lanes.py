@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container
+    from collections.abc import Collection, Container, Iterator
 
 PRIORITY: Final = 128
 """Of messages whose push names none."""
@@ -64,12 +64,39 @@ class _Lane:
         while others and others[0] <= number:
             heapq.heappop(others)
 
+    def walk(self, messages: Container[int], parcels: Container[int]) -> Iterator[int]:
+        """Yield the numbers of things that are there, ascending.
+
+        Complexity: O(log n) for each, and for each that has gone and was not dropped yet.
+        """
+        last = None
+        for number in heapq.merge(self.in_order, _ascending(self.others)):
+            if number != last and (number in parcels or number in messages):
+                yield number
+            last = number
+
     def sweep(self, messages: Container[int], parcels: Container[int]) -> None:
         """Drop the numbers of things that have gone."""
         kept = [number for number in self.in_order if number in parcels or number in messages]
         self.in_order = deque(kept)
         kept = [number for number in self.others if number in parcels or number in messages]
         self.others = sorted(set(kept))
+
+
+def _base_of(priority: int) -> int:
+    """Return the rank of a priority's first number, 0."""
+    return (PRIORITY - priority) << _RANK_BITS
+
+
+def _ascending(heap: list[int]) -> Iterator[int]:
+    """Yield what is in a heap in order, from its top down: what is not asked for is not sorted."""
+    edge = [(heap[0], 0)] if heap else []
+    while edge:
+        number, place = heapq.heappop(edge)
+        for below in (2 * place + 1, 2 * place + 2):
+            if below < len(heap):
+                heapq.heappush(edge, (heap[below], below))
+        yield number
 
 
 class Lanes:
@@ -159,10 +186,17 @@ class Lanes:
             lane = self._lanes[priority]
             number = lane.first(messages, parcels)
             if number is not None:
-                return ((PRIORITY - priority) << _RANK_BITS) + number, number
+                return _base_of(priority) + number, number
             del self._lanes[priority]
             self._mask ^= 1 << priority
         return None
+
+    def in_order(self) -> Iterator[tuple[int, int]]:
+        """Yield ranks and numbers as `first` would return them, one after the other."""
+        for priority in sorted(self._lanes, reverse=True):
+            base = _base_of(priority)
+            for number in self._lanes[priority].walk(self._messages, self._parcels):
+                yield base + number, number
 
     def next_in(self, priority: int) -> int | None:
         """Return the lowest number of a lane that has held something; None if nothing is."""

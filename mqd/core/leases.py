@@ -115,16 +115,26 @@ class Lease:
         loose = self.loose
         if loose is None:
             loose = self.loose = {}
-        for part in self.parts:
-            for message in _messages_of(part):
-                loose[message.message_id] = message
+        for message in self._in_packs():
+            loose[message.message_id] = message
         self.parts.clear()
+        self.parcels = None
+        return loose
+
+    def _in_packs(self) -> Iterator[Message]:
+        """Yield the messages that have no objects as new ones; this delivery is their first."""
+        for part in self.parts:
+            yield from _messages_of(part)
         for parcel in self.parcels or ():
             for message in unpacked(parcel):
                 message.deliveries = 1
-                loose[message.message_id] = message
-        self.parcels = None
-        return loose
+                yield message
+
+    def messages(self) -> list[Message]:
+        """Return the messages by id, for looking at: nothing is parted, new objects go."""
+        messages = [*(self.loose or {}).values(), *self._in_packs()]
+        messages.sort(key=lambda message: message.message_id)
+        return messages
 
     def remove(self, message_id: int) -> Message:
         """Take a message out."""
@@ -214,6 +224,7 @@ class LeaseBook:
         """Take in a lease."""
         seq, owner = lease.seq, lease.owner
         self.by_seq[seq] = lease
+        lease.queue.leases[seq] = lease
         self.times.add(lease.deadline_ms, seq)
         who = owner if type(owner) is str else lease.who
         held = self._by_owner.get(who)
@@ -226,6 +237,7 @@ class LeaseBook:
         """Forget a lease that holds nothing any more."""
         seq, owner = lease.seq, lease.owner
         del self.by_seq[seq]
+        del lease.queue.leases[seq]
         self.times.remove(lease.deadline_ms, seq)
         who = owner if type(owner) is str else lease.who
         held = self._by_owner[who]
@@ -241,7 +253,7 @@ class LeaseBook:
 
     def close_all(self, queue: Queue) -> None:
         """Forget the leases of a queue."""
-        for lease in [lease for lease in self.by_seq.values() if lease.queue is queue]:
+        for lease in list(queue.leases.values()):
             self.close(lease)
 
     def share_owner(self, lease: Lease) -> None:

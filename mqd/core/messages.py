@@ -108,6 +108,11 @@ class Message:
         """Encoded body and headers."""
         return len(self.piece) + self.header_bytes
 
+    @property
+    def since_ms(self) -> int:
+        """Since when it is what it is, while it is delayed or dead."""
+        return self.history[-1].ended_ms if self.history else self.pushed_ms
+
     def note(self, entry: Entry) -> None:
         """Add an entry to its history."""
         self.history = (*self.history, entry)[-MAX_HISTORY:]
@@ -174,7 +179,7 @@ def totals(things: Iterable[Message | Parcel]) -> tuple[int, int]:
 
 
 def runs_of(ids: Iterable[int]) -> Runs:
-    """Return ascending ids as runs."""
+    """Return ids as runs, in the order in which they come."""
     runs: list[int] = []
     for message_id in ids:
         if runs and runs[-2] + runs[-1] == message_id:

@@ -13,6 +13,7 @@ from mqwire.levels import LEVELS, Level
 
 if TYPE_CHECKING:
     from mqd.core.held import Message
+    from mqd.core.leases import Lease
     from mqd.core.parcels import PushExtras, Terms
 
 ON_EXPIRY: Final = ("drop", "dead_letter")
@@ -63,6 +64,7 @@ class Queue:
         "is_paused",
         "keeps_expired",
         "leased",
+        "leases",
         "level",
         "max_bytes",
         "max_leased",
@@ -109,6 +111,8 @@ class Queue:
         """Messages that do not lie in `fifo`; None until there was one."""
         self.leased = 0
         """Messages under leases."""
+        self.leases: dict[int, Lease] = {}
+        """These leases by number, the oldest first; kept by `mqd.core.leases.LeaseBook`."""
         self.free_messages: int = self.max_messages
         """What the messages outside `fifo`, leased or held, leave of the bound for those in it."""
         self.free_bytes: int = self.max_bytes
@@ -266,10 +270,16 @@ class Queue:
             return pushed_ms if oldest_ms is None else oldest_ms
         return min(oldest_ms, pushed_ms)
 
+    def oldest_leased_ms(self) -> int | None:
+        """When the oldest lease was given; None if there is none."""
+        lease = next(iter(self.leases.values()), None)
+        return None if lease is None else lease.leased_ms
+
     def info(self, now_ms: int) -> dict[str, Any]:
-        """Describe the queue, as PROTOCOL.md section 5 (INFO)."""
-        oldest_ms = self.oldest_ms()
-        age = None if oldest_ms is None else max(0, now_ms - oldest_ms) / 1000
+        """Describe the queue, as PROTOCOL.md section 5 (INFO). Nothing is scanned for it."""
+        held = self.held
+        delayed_ms = None if held is None else held.delayed_since_ms()
+        dead_ms = None if held is None else held.dead_since_ms()
         return {
             "queue": self.name,
             "ready": self.ready,
@@ -277,7 +287,10 @@ class Queue:
             "leased": self.leased,
             "dead": self.dead,
             "bytes": self.size_bytes,
-            "oldest_age_seconds": age,
+            "oldest_age_seconds": _age_seconds(self.oldest_ms(), now_ms),
+            "oldest_delayed_age_seconds": _age_seconds(delayed_ms, now_ms),
+            "oldest_leased_age_seconds": _age_seconds(self.oldest_leased_ms(), now_ms),
+            "oldest_dead_age_seconds": _age_seconds(dead_ms, now_ms),
             "pushed": self.pushed,
             "pulled": self.pulled,
             "acked": self.acked,
@@ -289,3 +302,7 @@ class Queue:
             "options": dict(self.options),
             "created_at": self.created_ms / 1000,
         }
+
+
+def _age_seconds(since_ms: int | None, now_ms: int) -> float | None:
+    return None if since_ms is None else max(0, now_ms - since_ms) / 1000

@@ -330,8 +330,8 @@ class Engine(Protocol):
     def forget(self, wait: Wait) -> None:
         """Drop a wait whose client has gone: nothing is delivered to it any more."""
 
-    def peek(self, name: str, skip: int, most: int) -> Results:
-        """Return messages without removing them."""
+    def peek(self, name: str, skip: int, most: int, state: str = "ready") -> Results:
+        """Return messages that are in a state, without removing them."""
 
     async def snapshot(self) -> Snapshot:
         """Make a snapshot of the state, all that was done before included.

@@ -91,16 +91,11 @@ def level_of_lease(level: Level, asked: Level | None) -> Level:
     return level if asked is not None else min(level, Level.WRITTEN)
 
 
-def results(batch: Batch, fresh: int = 1) -> Results:
-    """Return a batch as the results of a reply.
-
-    Args:
-        batch: the messages.
-        fresh: how often a message that was never given back is delivered with this reply.
-    """
+def results(batch: Batch) -> Results:
+    """Return a batch as the results of a reply."""
     ids = (batch.first_id, batch.count)
     if isinstance(batch, HeldBatch):
-        columns = _columns((batch,), fresh)
+        columns = _columns((batch,))
         return (ids, batch.packs, columns) if columns else (ids, batch.packs)
     if batch.headers is None:
         return (ids, batch.packs)
@@ -117,7 +112,7 @@ def _joined(batches: Sequence[Batch]) -> tuple[tuple[int, ...], list[bytes]]:
     return tuple(ids), packs
 
 
-def _columns(batches: Sequence[Batch], fresh: int = 1) -> dict[str, list[Any]]:
+def _columns(batches: Sequence[Batch]) -> dict[str, list[Any]]:
     """Return what only some messages have; a column is there if one of them needs it."""
     columns: dict[str, list[Any]] = {}
     if any(batch.headers is not None for batch in batches):
@@ -127,7 +122,7 @@ def _columns(batches: Sequence[Batch], fresh: int = 1) -> dict[str, list[Any]]:
         columns["headers"] = headers
     if not any(isinstance(batch, HeldBatch) for batch in batches):
         return columns
-    for name, usual in (("deliveries", fresh), ("attempts", 0), ("losses", 0)):
+    for name, usual in (("deliveries", 1), ("attempts", 0), ("losses", 0)):
         column: list[int] = []
         for batch in batches:
             if isinstance(batch, HeldBatch):

@@ -18,8 +18,9 @@ from mqd.engine.base import (
     StepDone,
 )
 from mqd.engine.commits import RECORD_BYTES, Commits
-from mqd.engine.deliveries import Deliveries, level_of_lease, results
+from mqd.engine.deliveries import Deliveries, level_of_lease
 from mqd.engine.jobs import LocalJobs
+from mqd.engine.looking import Looker
 from mqd.engine.waits import LocalWait, Waits
 from mqwire.levels import LEVELS, Level
 from mqwire.limits import FRAME_OVERHEAD_BYTES
@@ -77,6 +78,7 @@ class LocalEngine:
         self._room_bytes = settings.max_frame_bytes - FRAME_OVERHEAD_BYTES
         self._commits = Commits(broker, storage, settings.level)
         self.level = self._commits.level
+        self._looker = Looker(self._room_bytes)
         self._waits = Waits()
         self._deliveries = Deliveries(broker, storage.append, self._waits)
         self.jobs = LocalJobs(
@@ -300,10 +302,9 @@ class LocalEngine:
         """Drop a wait whose client has gone: nothing is delivered to it any more."""
         self._waits.forget(wait)
 
-    def peek(self, name: str, skip: int, most: int) -> Results:
-        """Return messages without removing them."""
-        batch = self._used(name).fifo.peek(skip, most, self._room_bytes)
-        return results(batch, 0) if batch.count else NO_MESSAGES
+    def peek(self, name: str, skip: int, most: int, state: str = "ready") -> Results:
+        """Return messages that are in a state, without removing them."""
+        return self._looker.peek(self._used(name), state, skip, most)
 
     async def snapshot(self) -> Snapshot:
         """Make a snapshot of the state, all that was done before included."""

@@ -167,7 +167,8 @@ def peek(session: Session, request_id: int, frame: Frame) -> Reply:
     (name, most), options = check_request(frame)
     session.use_up_share()
     session.outbox.shows_messages = True
-    return (request_id, "OK", *session.engine.peek(name, options.get("skip", 0), most))
+    skip, state = options.get("skip", 0), options.get("state", "ready")
+    return (request_id, "OK", *session.engine.peek(name, skip, most, state))
 
 
 def stats(session: Session, request_id: int, frame: Frame) -> Reply:

@@ -7,6 +7,7 @@ import pytest
 from mqd.core.broker import Bounds, Broker
 from mqd.core.errors import BrokerError
 from mqd.core.fifo import ANY_SIZE
+from mqd.core.parcels import PushExtras
 from mqwire.packs import join_bodies, split_pack
 
 BOUNDS = Bounds(max_messages=100, max_bytes=1000, max_queues=4)
@@ -30,6 +31,12 @@ class Desk:
     def push(self, *texts, name="jobs", headers=(), now_ms=0):
         pack = join_bodies(texts)
         return self.do(self.broker.plan_push(name, len(texts), pack, headers, now_ms))
+
+    def push_with(self, *texts, headers=(), now_ms=0, **extras):
+        """Push with what `PushExtras` take."""
+        pack, extras = join_bodies(texts), PushExtras(**extras)
+        planned = self.broker.plan_push("jobs", len(texts), pack, headers, now_ms, extras=extras)
+        return self.do(planned)
 
     def lease(self, most=1, name="jobs", room=ANY_SIZE, deadline_ms=100, owner="w1", now_ms=0):
         """Lease; returns the lease's sequence number and the batches."""

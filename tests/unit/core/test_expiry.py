@@ -292,9 +292,7 @@ def test_all_of_it_is_rebuilt(is_exported):
     desk.nack(seq, 4, 1, delay_ms=70)
     other = desk.rebuilt(is_exported=is_exported)
     other.jobs.epoch = 7
-    assert other.queue("jobs").info(50) == desk.info() | {
-        "oldest_age_seconds": other.queue("jobs").info(50)["oldest_age_seconds"]
-    }
+    assert other.queue("jobs").info(50) == desk.broker.queue("jobs").info(50)
     for now_ms in (70, 90, 99, 400, 1200):
         assert other.jobs.next_deadline_ms() == desk.jobs.next_deadline_ms()
         twins = []

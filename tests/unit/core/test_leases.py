@@ -137,36 +137,6 @@ def test_an_unleased_pull_takes_returned_messages_too(desk):
     assert desk.broker.queue("jobs").outside == 1
 
 
-@pytest.mark.parametrize("skip", range(13))
-@pytest.mark.parametrize("most", [1, 2, 5, 99])
-def test_peek_shows_in_their_order_what_came_back_and_what_was_never_taken(desk, skip, most):
-    desk.jobs.epoch = 7
-    desk.do(desk.broker.plan_create("dead", {}, 0))
-    for record in desk.broker.plan_creation("work", {"dead_letter": "dead"}, 0):
-        desk.do(record)
-    desk.push(*"ab", name="dead")
-    desk.push("x", name="work")  # is to leave gaps in the ids of the dead letters' packs
-    desk.reject(desk.lease(name="work")[0])
-    desk.push(*"cdef", name="dead")
-    desk.push("y", name="work")
-    desk.reject(desk.lease(name="work")[0])
-    desk.push(*"gh", name="dead")
-    desk.hand_back(desk.lease(4, name="dead")[0])
-    queue = desk.broker.queue("dead")
-    order = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
-    before = queue.info(0)
-    batch = queue.peek(skip, most, ANY_SIZE)
-    shown = list(range(batch.first_id, batch.first_id + batch.count))
-    assert shown == order[skip : skip + len(shown)]
-    assert bool(shown) is (skip < 10)
-    assert len(shown) <= most
-    pieces = [text for packs in [batch] for text in texts_of([packs])]
-    texts = dict(zip(order, "abxcdefygh", strict=True))
-    assert pieces == [texts[message_id] for message_id in shown]
-    assert queue.info(0) == before
-    assert desk.texts("dead") == list("abxcdefygh"), "and nothing has changed"
-
-
 def test_one_record_may_pull_returned_and_other_messages(desk):
     desk.push(*"abc")
     seq, _ = desk.lease(1)

@@ -135,11 +135,13 @@ def test_peek_tells_deliveries_so_far(shop):
     shop.push("a", "b")
     shop.lease(1)
     shop.jobs.give_back(shop.claim(1), FAILED, None)
-    one = ((1, 1), [join_bodies("a")], {"deliveries": [1], "attempts": [1]})
-    assert shop.engine.peek("jobs", 0, 9) == one
-    assert shop.engine.peek("jobs", 1, 9) == ((2, 1), [join_bodies("b")])
+    ids, packs, columns = shop.engine.peek("jobs", 0, 9)
+    assert (ids, packs) == ((1, 2), (join_bodies("ab"),))
+    assert (columns["deliveries"], columns["attempts"]) == ([1, 0], [1, 0])
+    assert columns["history"][0][0]["cause"] == "nack"
+    assert shop.engine.peek("jobs", 1, 9) == ((2, 1), (join_bodies("b"),))
     assert shop.engine.peek("jobs", 2, 9) is NO_MESSAGES
-    assert shop.engine.peek("jobs", 0, 9) == one
+    assert shop.engine.peek("jobs", 0, 9) == (ids, packs, columns)
 
 
 def test_a_reply_with_all_that_came_back_fits_into_the_smallest_frame():
