@@ -12,8 +12,9 @@ from mqd.core import job_records as records
 from mqd.core.dead_letters import Attic, Redrive, Yard
 from mqd.core.deadlines import Timetable
 from mqd.core.fifo import ANY_SIZE, PIECE_BYTES, Batch
-from mqd.core.held import HELD_BYTES, Entry, HeldBatch, Message, Owner, Runs, ids_of, restored
+from mqd.core.held import HELD_BYTES, HeldBatch
 from mqd.core.leases import Lease, LeaseBook
+from mqd.core.messages import Entry, Message, Owner, Runs, ids_of, restored
 from mqd.core.order_records import OLD, OLD_MOVED
 from mqd.core.parcels import ParcelBatch
 

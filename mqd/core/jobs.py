@@ -15,10 +15,9 @@ from mqd.core import job_records as records
 from mqd.core import order_records
 from mqd.core import records as queue_records
 from mqd.core.dead_letters import EVERY_ONE, Attic, Redrive, Wanted, Yard
-from mqd.core.held import Message, Owner, Runs, runs_of
 from mqd.core.job_state import JobState
 from mqd.core.leases import Claim, Lease
-from mqd.core.messages import apart
+from mqd.core.messages import Message, Owner, Runs, apart, runs_of
 from mqwire.limits import MAX_REASON_CHARS
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mqd.core.deadlines import Timetable
 from mqd.core.errors import lease_lost, not_leased
-from mqd.core.held import HeldBatch, Message, Owner, Runs, runs_of
-from mqd.core.messages import unpacked
+from mqd.core.messages import Message, Owner, Runs, runs_of, unpacked
 from mqwire.packs import split_pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mqd.core.fifo import Batch, HeaderRun, Mark
+    from mqd.core.held import HeldBatch
     from mqd.core.parcels import Parcel, ParcelBatch
     from mqd.core.queue import Queue
     from mqd.core.records import Record

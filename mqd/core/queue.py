@@ -12,8 +12,8 @@ from mqd.core.retries import Retries
 from mqwire.levels import LEVELS, Level
 
 if TYPE_CHECKING:
-    from mqd.core.held import Message
     from mqd.core.leases import Lease
+    from mqd.core.messages import Message
     from mqd.core.parcels import PushExtras, Terms
 
 ON_EXPIRY: Final = ("drop", "dead_letter")

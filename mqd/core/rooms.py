@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mqd.core.errors import queue_full
 
 if TYPE_CHECKING:
-    from mqd.core.held import Message
+    from mqd.core.messages import Message
     from mqd.core.queue import Queue
 
 

@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core import job_records as records
 from mqd.core.fifo import ANY_SIZE
-from mqd.core.held import Entry, Message, Origin, Runs, ids_of, restored
 from mqd.core.leases import Lease
+from mqd.core.messages import Entry, Message, Origin, Runs, ids_of, restored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mqd.core.broker import Broker
-    from mqd.core.held import Owner
+    from mqd.core.messages import Owner
     from mqd.core.queue import Queue
     from mqd.core.records import Record
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core import job_records, order_records, records
 from mqd.core.dead_letters import Wanted
-from mqd.core.held import ids_of, runs_of
+from mqd.core.messages import ids_of, runs_of
 from mqd.engine.base import NO_MESSAGES
 from mqd.engine.commits import LEASE_RECORD_BYTES, RECORD_BYTES
 from mqd.engine.deliveries import level_of_lease
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mqd.core.broker import Broker
-    from mqd.core.held import Runs
     from mqd.core.leases import Claim, Lease
+    from mqd.core.messages import Runs
     from mqd.core.queue import Queue
     from mqd.core.records import Record
     from mqd.engine.base import GiveBack, Results, Terms

@@ -25,7 +25,8 @@ from mqd.core import lanes as lanes_module
 from mqd.core.broker import Bounds, Broker
 from mqd.core.errors import BrokerError
 from mqd.core.fifo import ANY_SIZE
-from mqd.core.held import MAX_HISTORY, HeldBatch, ids_of, runs_of
+from mqd.core.held import HeldBatch
+from mqd.core.messages import MAX_HISTORY, ids_of, runs_of
 from mqd.core.parcels import PushExtras, closed, size_of
 from mqd.store.recordlog import decode, encode
 from mqwire.codes import Code

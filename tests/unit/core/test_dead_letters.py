@@ -5,7 +5,7 @@ import pytest
 from mqd.core.broker import Broker
 from mqd.core.dead_letters import Wanted
 from mqd.core.fifo import ANY_SIZE
-from mqd.core.held import MAX_HISTORY
+from mqd.core.messages import MAX_HISTORY
 from mqwire.codes import Code
 from mqwire.limits import MAX_REASON_CHARS
 from mqwire.packs import join_bodies

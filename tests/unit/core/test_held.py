@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from mqd.core.fifo import ANY_SIZE
-from mqd.core.held import Held, Message, ids_of, restored, runs_of
+from mqd.core.held import Held
+from mqd.core.messages import Message, ids_of, restored, runs_of
 from mqwire.packs import join_bodies
 
 

@@ -5,8 +5,9 @@ import pytest
 
 from mqd.core import job_records
 from mqd.core.fifo import ANY_SIZE
-from mqd.core.held import HELD_BYTES, HeldBatch, ids_of
+from mqd.core.held import HELD_BYTES, HeldBatch
 from mqd.core.leases import identity_of
+from mqd.core.messages import ids_of
 from mqd.core.queue import Waiter
 from mqwire.codes import Code
 from mqwire.packs import join_bodies
