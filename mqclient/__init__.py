@@ -11,6 +11,9 @@ without I/O, around which each puts its own way of sending and waiting:
     backups           the pieces of a backup into a file
     messages, codecs, typed    bodies: read late, decoded, restored to dataclasses
     driver            how the blocking client carries calls out
+    leases, jobs, consuming    work under a lease: the plain verbs; one job; one after the other
+    keeper, keeping, holdings  the process beside this one that extends the leases of jobs
+    probing           when a silent connection is asked, and when it is taken for lost
     url, dialing      where the server is; when to try again
     blocking, streaming        the two kinds of connection
 """
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from mqclient.async_client import AsyncClient
     from mqclient.client import Client
     from mqclient.codecs import Codec, JsonText
+    from mqclient.consuming import AsyncConsumer, Consumer
     from mqclient.errors import (
         AccessDenied,
         AuthBusy,
@@ -38,12 +42,15 @@ if TYPE_CHECKING:
         BodyError,
         BodyTooLarge,
         ConfigurationError,
+        ConflictingOptions,
         ConnectFailed,
         ConnectionLost,
+        Drained,
         FrameTooLarge,
         IdInUse,
         InterfaceError,
         Internal,
+        KeyReused,
         LeaseLost,
         MalformedFrame,
         MqError,
@@ -73,14 +80,29 @@ if TYPE_CHECKING:
         WrongArity,
         WrongType,
     )
+    from mqclient.jobs import AsyncJob, Job
+    from mqclient.leases import AsyncLease, Lease
     from mqclient.messages import Message
-    from mqclient.models import Limits, QueueInfo, ServerInfo, SnapshotInfo
+    from mqclient.models import (
+        Attempt,
+        Holder,
+        LeaseId,
+        Limits,
+        Origin,
+        QueueInfo,
+        ServerInfo,
+        SnapshotInfo,
+    )
     from mqclient.pipelines import AsyncPipeline, Pipeline
 
 __all__ = [
     "AccessDenied",
     "AsyncClient",
+    "AsyncConsumer",
+    "AsyncJob",
+    "AsyncLease",
     "AsyncPipeline",
+    "Attempt",
     "AuthBusy",
     "AuthFailed",
     "AuthTimeout",
@@ -93,13 +115,21 @@ __all__ = [
     "Client",
     "Codec",
     "ConfigurationError",
+    "ConflictingOptions",
     "ConnectFailed",
     "ConnectionLost",
+    "Consumer",
+    "Drained",
     "FrameTooLarge",
+    "Holder",
     "IdInUse",
     "InterfaceError",
     "Internal",
+    "Job",
     "JsonText",
+    "KeyReused",
+    "Lease",
+    "LeaseId",
     "LeaseLost",
     "Limits",
     "MalformedFrame",
@@ -109,6 +139,7 @@ __all__ = [
     "NoJournal",
     "NotAuthenticated",
     "NotLeased",
+    "Origin",
     "OutOfRange",
     "Pipeline",
     "ProtocolError",
@@ -141,12 +172,22 @@ __all__ = [
 # asyncio, and `mqctl --help` for neither client.
 _HOMES = {
     "AsyncClient": "async_client",
+    "AsyncConsumer": "consuming",
+    "AsyncJob": "jobs",
+    "AsyncLease": "leases",
     "AsyncPipeline": "pipelines",
+    "Attempt": "models",
     "Client": "client",
     "Codec": "codecs",
+    "Consumer": "consuming",
+    "Holder": "models",
+    "Job": "jobs",
     "JsonText": "codecs",
+    "Lease": "leases",
+    "LeaseId": "models",
     "Limits": "models",
     "Message": "messages",
+    "Origin": "models",
     "Pipeline": "pipelines",
     "QueueInfo": "models",
     "ServerInfo": "models",

@@ -5,28 +5,35 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from mqclient import calls, steps
+from mqclient import calls, lease_calls, steps
 from mqclient.backups import Backup
-from mqclient.base import BaseClient, check_wait
+from mqclient.base import BaseClient, check_lease, check_wait
+from mqclient.consuming import AsyncConsumer, consume_settings
 from mqclient.dialing import Dialing
 from mqclient.errors import ConnectionLost, InterfaceError, MqError, RequestTimeout
+from mqclient.identity import KEEPALIVE_SECONDS
+from mqclient.leases import AsyncLease
 from mqclient.pipelines import AsyncPipeline
+from mqclient.steps import Pause
 from mqclient.streaming import AsyncConnection, open_async
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from types import TracebackType
 
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
     from mqclient.backups import Destination
     from mqclient.calls import Call
+    from mqclient.consuming import ConsumeOptions
     from mqclient.inflight import Request
     from mqclient.messages import Message
-    from mqclient.models import Limits, QueueInfo, SnapshotInfo
+    from mqclient.models import Holder, Limits, QueueInfo, SnapshotInfo
+    from mqclient.options import QueueOptions
     from mqclient.steps import StepsOf
 
 
@@ -51,6 +58,8 @@ class AsyncClient(BaseClient):
         self._connection: AsyncConnection | None = None
         self._connecting: asyncio.Task[AsyncConnection] | None = None
         self._others: set[AsyncConnection] = set()  # of backups
+        self._pauses: set[asyncio.Future[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def _after_fork(self) -> None:
         # The loop is the parent's as well: nothing of it may be touched, not even freed.
@@ -66,6 +75,7 @@ class AsyncClient(BaseClient):
         if self._is_closed:
             return
         self._is_closed = True
+        self._leave_keeper()
         if self._connecting is not None:
             self._connecting.cancel()
         for connection in [*self._others, self._connection]:
@@ -95,6 +105,7 @@ class AsyncClient(BaseClient):
         durability: str | None = None,
         if_missing: bool = False,
         timeout: float | None = None,
+        **more: Unpack[QueueOptions],
     ) -> QueueInfo:
         """As `Client.create`."""
         call = calls.create(
@@ -103,6 +114,7 @@ class AsyncClient(BaseClient):
             max_bytes=max_bytes,
             durability=durability,
             if_missing=if_missing,
+            **more,
         )
         info: QueueInfo = await self._result(call, self._seconds(timeout))
         return info
@@ -189,9 +201,7 @@ class AsyncClient(BaseClient):
         if durability is not None:
             calls.check_level(durability)
         limits = await self._limits(seconds)
-        operation = steps.pull_many(
-            self._keeper, limits, source, count, check_wait(wait), durability
-        )
+        operation = steps.pull_many(self._kept, limits, source, count, check_wait(wait), durability)
         messages: list[Message] = await self._run(operation, seconds)
         return messages
 
@@ -201,6 +211,7 @@ class AsyncClient(BaseClient):
         count: int = 1,
         *,
         skip: int = 0,
+        state: str | None = None,
         into: type | None = None,
         timeout: float | None = None,
     ) -> list[Message]:
@@ -208,14 +219,76 @@ class AsyncClient(BaseClient):
         steps.check_count(count)
         steps.check_count(skip, "skip", 0)
         seconds = self._seconds(timeout)
-        source = self._source(queue, into)
-        operation = steps.peek(await self._limits(seconds), source, count, skip)
+        source = self._source(queue, into, 0)
+        operation = steps.peek(await self._limits(seconds), source, count, skip, state)
         messages: list[Message] = await self._run(operation, seconds)
         return messages
 
-    async def purge(self, queue: str, *, timeout: float | None = None) -> int:
+    async def lease(
+        self,
+        queue: str,
+        count: int = 1,
+        *,
+        seconds: float = 60.0,
+        wait: float = 0.0,
+        into: type | None = None,
+        timeout: float | None = None,
+    ) -> AsyncLease | None:
+        """As `Client.lease`."""
+        call = self._lease_call(queue, count, check_lease(seconds), check_wait(wait), into)
+        leased = await self._result(call, self._seconds(timeout))
+        return None if leased is None else AsyncLease(self, leased)
+
+    def consume(
+        self,
+        queue: str,
+        *,
+        lease: float = 60.0,
+        prefetch: int = 1,
+        wait: float | None = None,
+        into: type | None = None,
+        **more: Unpack[ConsumeOptions],
+    ) -> AsyncConsumer:
+        """As `Client.consume`, with `async for` and `async with`."""
+        source = self._source(queue, into)
+        settings = consume_settings(lease, prefetch, wait, more)
+        return AsyncConsumer(self, source, settings)
+
+    def drain(self) -> None:
+        """As `Client.drain`."""
+        self._is_draining = True
+        loop = self._loop
+        if loop is not None:
+            with suppress(RuntimeError):  # it is closed, and nothing waits any more
+                loop.call_soon_threadsafe(self._finish_drain)
+
+    async def holders(
+        self, pattern: str | None = None, *, timeout: float | None = None
+    ) -> list[Holder]:
+        """As `Client.holders`."""
+        found: list[Holder] = await self._result(
+            lease_calls.holders(pattern), self._seconds(timeout)
+        )
+        return found
+
+    async def redrive(
+        self,
+        queue: str,
+        *,
+        ids: Collection[int] | None = None,
+        count: int | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """As `Client.redrive`."""
+        call = lease_calls.redrive(queue, ids=ids, count=count)
+        moved: int = await self._result(call, self._seconds(timeout))
+        return moved
+
+    async def purge(
+        self, queue: str, *, state: str | None = None, timeout: float | None = None
+    ) -> int:
         """As `Client.purge`."""
-        removed: int = await self._result(calls.purge(queue), self._seconds(timeout))
+        removed: int = await self._result(calls.purge(queue, state), self._seconds(timeout))
         return removed
 
     async def stats(self, *, timeout: float | None = None) -> dict[str, Any]:
@@ -289,13 +362,37 @@ class AsyncClient(BaseClient):
             call = next(operation)
             while True:
                 try:
-                    result = await self._result(call, seconds)
+                    result = await self._step(call, seconds)
                 except BaseException as error:  # noqa: BLE001, PERF203  the operation raises it again
                     call = operation.throw(error)
                 else:
                     call = operation.send(result)
         except StopIteration as stop:
             return stop.value
+
+    async def _step(self, call: Call | Pause, seconds: float) -> Any:
+        if isinstance(call, Pause):
+            await self._pause(call)
+            return None
+        return await self._result(call, seconds)
+
+    async def _pause(self, pause: Pause) -> None:
+        if not pause.ends_on_drain:
+            await asyncio.sleep(pause.seconds)
+            return
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pauses.add(ended)
+        await asyncio.wait([ended], timeout=pause.seconds)
+        self._pauses.discard(ended)
+
+    def _finish_drain(self) -> None:
+        """End what waits; on the loop."""
+        for pause in self._pauses:
+            if not pause.done():
+                pause.set_result(None)
+        if self._connection is not None:
+            self._connection.drain()
+        self._drain_consumers()
 
     async def _run_pipeline(self, many: Sequence[Call], seconds: float) -> Sequence[Request]:
         deadline = monotonic() + seconds + max((call.wait for call in many), default=0.0)
@@ -315,7 +412,7 @@ class AsyncClient(BaseClient):
         Cancellation: the connecting goes on, for others that wait for it too.
         """
         connection = self._connection
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         if connection is not None and connection.loop is loop and not connection.is_lost:
             return connection
         left = deadline - monotonic()
@@ -357,6 +454,8 @@ class AsyncClient(BaseClient):
 
     async def _connect(self, seconds: float) -> AsyncConnection:
         self._connection = connection = await self._dial(seconds)
+        if self._is_draining:
+            connection.drain()
         return connection
 
     async def _dial(self, seconds: float) -> AsyncConnection:
@@ -364,7 +463,8 @@ class AsyncClient(BaseClient):
         dialing = Dialing(self._target, seconds, is_again=self._was_connected)
         while True:
             try:
-                connection = await open_async(dialing.attempt(), self._name, self._keeper)
+                identity = self._identity(KEEPALIVE_SECONDS)
+                connection = await open_async(dialing.attempt(), identity, self._kept)
             except (OSError, MqError) as error:
                 pause = dialing.pause_after(error)
             else:

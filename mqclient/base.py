@@ -5,24 +5,33 @@ from __future__ import annotations
 import logging
 import math
 import os
+import secrets
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
-from mqclient import calls
+from mqclient import calls, lease_calls
 from mqclient.codecs import Codec, Encoder, decoders
-from mqclient.cutting import pack_bodies
+from mqclient.cutting import cut_portions, pack_bodies
 from mqclient.errors import ConfigurationError, InterfaceError
-from mqclient.keeper import Keeper
+from mqclient.identity import KEEPALIVE_SECONDS, Identity, host_name, new_instance
+from mqclient.kept import KeptMessages
 from mqclient.messages import Source
+from mqclient.models import Limits
+from mqclient.steps import check_count
 from mqclient.typed import restorer
 from mqclient.url import find_target
 from mqwire import __version__
+from mqwire.limits import MAX_LEASE_SECONDS, MAX_WAIT_SECONDS, MIN_LEASE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mqclient.calls import Call
-    from mqclient.models import ServerInfo
+    from mqclient.consuming import BaseConsumer
+    from mqclient.keeper import Keeper, OnLost
+    from mqclient.lease_calls import Part
+    from mqclient.models import LeaseId, ServerInfo
 
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 DEFAULT_CONNECT_SECONDS: Final = 10.0
@@ -56,7 +65,9 @@ class BaseClient:
         if name is not None and not 0 < len(name) <= _MAX_NAME_CHARS:
             raise ConfigurationError(f"name must have 1 to {_MAX_NAME_CHARS} characters")
         self._name = f"mqclient/{__version__} {name}" if name else f"mqclient/{__version__}"
+        self._consumers: WeakSet[BaseConsumer[Any]] = WeakSet()
         self._is_closed = False
+        self._is_draining = False
         self._was_connected = False
         self._server: ServerInfo | None = None
         self._reset()
@@ -73,17 +84,77 @@ class BaseClient:
             raise InterfaceError("the client has not connected yet")
         return self._server
 
+    @property
+    def instance(self) -> str:
+        """What the server knows this worker by: leases are those of a user and an instance.
+
+        It stays the same when the client connects again; a forked child has another one.
+        """
+        return self._instance
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether `drain` was called: no more jobs are begun."""
+        return self._is_draining
+
     def __repr__(self) -> str:
         who = f", user {self._server.user!r}" if self._server is not None else ""
         return f"{type(self).__name__}({self._target}{who})"
 
     def _reset(self) -> None:
         """Begin without a connection, without locks that a fork may have left held."""
-        self._keeper = Keeper()
+        self._kept = KeptMessages()
+        self._instance = new_instance()
+        self._keeper: Keeper | None = None
 
     def _after_fork(self) -> None:
         """Forget, in a forked child, what belongs to the parent: connection and messages."""
+        for consumer in list(self._consumers):
+            consumer.abandon()
+        self._consumers = WeakSet()
         self._reset()
+
+    def _identity(self, keepalive: int = 0) -> Identity:
+        return Identity(self._name, self._instance, host_name(), keepalive)
+
+    def drain(self) -> None:
+        """Begin no more jobs; see `Client.drain`."""
+        raise NotImplementedError
+
+    def _drain_consumers(self) -> None:
+        """Have given back what consumers hold and have not begun."""
+        for consumer in list(self._consumers):
+            consumer.return_unbegun()
+
+    def _hold(
+        self, lease: LeaseId, seconds: float, on_lost: OnLost, unbegun: Iterable[int]
+    ) -> None:
+        """Have a lease extended from now on, by a keeper that is started if there is none."""
+        self._keeper = own = keeper_of_this_process()
+        own.join(self._instance, self._target.fields(), asdict(self._identity(KEEPALIVE_SECONDS)))
+        own.hold(self._instance, lease, seconds, on_lost, unbegun)
+
+    def _begin_work(self, lease: LeaseId, message_id: int) -> None:
+        """Have it known that a message is at work from now on."""
+        if self._keeper is not None:
+            self._keeper.begin(self._instance, lease, message_id)
+
+    def _release(self, lease: LeaseId) -> None:
+        """Have a lease extended no more: it is settled or lost."""
+        if self._keeper is not None:
+            self._keeper.release(self._instance, lease)
+
+    def _hand_back(self, lease: LeaseId, ids: Sequence[int] | None) -> None:
+        """Have messages handed back that are under a lease; None for all; without waiting."""
+        if self._keeper is not None:
+            self._keeper.hand_back(self._instance, lease, ids)
+
+    def _leave_keeper(self) -> None:
+        """Hand back what is still held, and need no keeper any more."""
+        for consumer in list(self._consumers):
+            consumer.abandon()
+        if self._keeper is not None:
+            self._keeper.leave(self._instance)
 
     def _seconds(self, timeout: float | None) -> float:
         if self._is_closed:
@@ -94,10 +165,35 @@ class BaseClient:
         seconds = self._seconds(timeout)
         return max(seconds, DEFAULT_SNAPSHOT_SECONDS) if timeout is None else seconds
 
-    def _source(self, queue: str, into: type | None) -> Source:
+    def _source(self, queue: str, into: type | None, deliveries: int = 1) -> Source:
         """Say how messages of a pull are read; a type that cannot be restored is refused now."""
         calls.check_queue(queue)
-        return Source(queue, self._decoders, None if into is None else restorer(into))
+        restore = None if into is None else restorer(into)
+        return Source(queue, self._decoders, restore, deliveries)
+
+    def _lease_call(
+        self, queue: str, count: int, seconds: float, wait: float, into: type | None
+    ) -> Call:
+        check_count(count)
+        if wait > MAX_WAIT_SECONDS:
+            raise InterfaceError(f"a lease is waited for {MAX_WAIT_SECONDS} s at most, not {wait}")
+        return lease_calls.pull(self._source(queue, into), count, seconds, wait)
+
+    def _step_call(self, settlement: Part, push: Mapping[str, Iterable[Any]]) -> Call:
+        """Return the call that settles and pushes in one step, and may be sent again.
+
+        Raises:
+            InterfaceError: bodies cannot be encoded, or are not given as many for a queue.
+        """
+        parts, packs, largest = [settlement], [], 0
+        limits = self._server.limits if self._server is not None else Limits()
+        for queue, bodies in push.items():
+            calls.check_queue(queue)
+            for one in cut_portions(self._encoder, limits, bodies, None):
+                parts.append(lease_calls.push_part(queue, one.count, one.headers))
+                packs.append(one.pack)
+                largest = max(largest, one.largest_body_bytes)
+        return lease_calls.step(parts, b"".join(packs), largest, key=secrets.token_hex(16))
 
     def _push_call(
         self, queue: str, body: Any, headers: Mapping[str, Any] | None, durability: str | None
@@ -110,13 +206,34 @@ class BaseClient:
 
     def _report_kept(self) -> None:
         """Say at the end which messages nobody has asked for again: they are gone."""
-        for queue, count in self._keeper.counts().items():
+        for queue, count in self._kept.counts().items():
             _logger.warning(
                 "closed with %d message(s) of queue %r that arrived after their pull had been "
                 "given up; they are lost",
                 count,
                 queue,
             )
+
+
+def keeper_of_this_process() -> Keeper:
+    """Return the keeper; imported late, since most programs never need one."""
+    from mqclient.keeper import keeper  # noqa: PLC0415  see above
+
+    return keeper()
+
+
+def check_lease(seconds: float) -> float:
+    """Return the time of a lease in seconds.
+
+    Raises:
+        InterfaceError: it is no number from MIN_LEASE_SECONDS to MAX_LEASE_SECONDS.
+    """
+    is_number = type(seconds) in (int, float)
+    if not is_number or not MIN_LEASE_SECONDS <= seconds <= MAX_LEASE_SECONDS:
+        raise InterfaceError(
+            f"a lease has {MIN_LEASE_SECONDS} to {MAX_LEASE_SECONDS} seconds, not {seconds!r}"
+        )
+    return seconds
 
 
 def check_wait(wait: float) -> float:

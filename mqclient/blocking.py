@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Final
 
 from mqclient import calls
 from mqclient.inflight import InFlight
+from mqclient.probing import ASK, LOST, Probe
 from mqclient.sockets import tune
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
 
     from mqclient.calls import Call
     from mqclient.dialing import Attempt
+    from mqclient.identity import Identity
     from mqclient.inflight import Request
-    from mqclient.keeper import Keeper
+    from mqclient.kept import KeptMessages
     from mqclient.models import ServerInfo
 
 _SMALL_RECV_BYTES: Final = 16 * 1024
@@ -51,16 +53,16 @@ _timeval = struct.Struct("@ll").pack
 _new_lock = threading.Lock
 
 
-def open_blocking(attempt: Attempt, client_name: str, keeper: Keeper) -> BlockingConnection:
+def open_blocking(attempt: Attempt, identity: Identity, kept: KeptMessages) -> BlockingConnection:
     """Connect and authenticate.
 
     Raises:
         OSError, MqError: it did not work; nothing is left open.
     """
     deadline = monotonic() + attempt.seconds
-    connection = BlockingConnection(_connect(attempt), keeper)
+    connection = BlockingConnection(_connect(attempt), kept)
     try:
-        [request] = connection.exchange((calls.auth(attempt.credentials, client_name),), deadline)
+        [request] = connection.exchange((calls.auth(attempt.credentials, identity),), deadline)
         connection.adopt(request.outcome())
     except BaseException:
         connection.close("it could not be opened")
@@ -114,13 +116,13 @@ class BlockingConnection:
 
     Args:
         sock: a connected socket in blocking mode.
-        keeper: where messages go that nobody waits for any more.
+        kept: where messages go that nobody waits for any more.
     """
 
-    def __init__(self, sock: socket.socket, keeper: Keeper) -> None:
+    def __init__(self, sock: socket.socket, kept: KeptMessages) -> None:
         self.server: ServerInfo | None = None
         self._socket = sock
-        self._in_flight = InFlight(keeper)
+        self._in_flight = InFlight(kept)
         self._state = _new_lock()
         self._sending = _new_lock()
         self._leader: _Waiter | None = None  # who reads
@@ -129,6 +131,7 @@ class BlockingConnection:
         self._recv_bytes = _SMALL_RECV_BYTES
         self._recv_seconds = 0.0
         self._used_at = monotonic()
+        self._probe = Probe(self._used_at)
 
     @property
     def is_lost(self) -> bool:
@@ -177,6 +180,13 @@ class BlockingConnection:
             self._lose(why)
         self._socket.close()
 
+    def drain(self) -> None:
+        """End the waits of consumers; of threads that are not ours too."""
+        with self._state:
+            self._in_flight.drain()
+            self._collect()
+        self._flush()
+
     def abandon(self) -> None:
         """Close the descriptor of a forked child; the parent's connection lives on."""
         self._socket.close()
@@ -197,6 +207,8 @@ class BlockingConnection:
             if leader is None or not self._in_flight.has(leader):
                 self._leader = waiter
             self._used_at = now
+            if self._in_flight.is_idle:
+                self._probe.heard(now)  # nobody was listening: silence begins to count now
             frames = []
             for call in many:
                 request, frame = begin(call, waiter)
@@ -297,7 +309,7 @@ class BlockingConnection:
 
     def _receive(self, waiter: _Waiter, deadline: float) -> None:
         """Read once, until the deadline at most, and hand out what has come."""
-        left = max(deadline - monotonic(), 0.001)
+        left = max(min(deadline, self._probe.next_at) - monotonic(), 0.001)
         set_to = self._recv_seconds
         if set_to > left * 1.02 + 0.005 or set_to < left * 0.5:
             self._set_recv_seconds(left)
@@ -311,6 +323,7 @@ class BlockingConnection:
             waiter.is_waiting = False
         except BlockingIOError:
             waiter.is_waiting = False
+            self._look_after(monotonic())
             return  # the kernel's time-out; the caller judges whether it was ours
         except OSError as error:
             waiter.is_waiting = False
@@ -321,11 +334,28 @@ class BlockingConnection:
         self._recv_bytes = _LARGE_RECV_BYTES if is_full else _SMALL_RECV_BYTES
         with self._state:
             self._take(data)
+        if self._unsent:
+            self._flush()
+
+    def _look_after(self, now: float) -> None:
+        """Ask a server that is silent whether it is there, and give up one that is not."""
+        with self._state:
+            step = self._probe.step(now)
+            if step == ASK:
+                self._say(self._in_flight.ping())
+            elif step == LOST:
+                self._lose("nothing has come from the server, no answer to a PING either")
+        self._flush()
 
     def _take(self, data: bytes) -> None:
         if data:
-            self._wake(self._in_flight.feed(data))
-            if self.is_lost:
+            in_flight = self._in_flight
+            self._wake(in_flight.feed(data))
+            if in_flight.unsent:
+                self._collect()
+            if not in_flight.is_idle:  # else silence begins to count with the next request
+                self._probe.heard(monotonic())
+            if in_flight.is_lost:
                 self._shut()
         else:
             self._lose("the server has closed the connection")
@@ -382,6 +412,12 @@ class BlockingConnection:
     def _say(self, frame: bytes) -> None:
         if frame:
             self._unsent.append(frame)
+
+    def _collect(self) -> None:
+        """Take over what the core wants to say by itself."""
+        frames = self._in_flight.unsent
+        self._unsent += filter(None, frames)
+        frames.clear()
 
     def _fail(self, why: str, cause: BaseException | None = None) -> None:
         with self._state:

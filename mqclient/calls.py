@@ -1,7 +1,8 @@
 """Calls: what one request sends and how its reply is read. Floor 1: pure.
 
-One function for each verb. A call knows nothing of connections or time; the
-same ones serve both clients and their pipelines.
+One function for each verb; those that have to do with leases are in
+`mqclient.lease_calls`. A call knows nothing of connections or time; the same ones serve
+both clients and their pipelines.
 """
 
 from __future__ import annotations
@@ -11,23 +12,29 @@ from typing import TYPE_CHECKING, Any, Final
 from mqclient.errors import InterfaceError, ProtocolError
 from mqclient.messages import pack_bytes, read_messages
 from mqclient.models import QueueInfo, ServerInfo, SnapshotInfo
+from mqclient.options import checked_options
 from mqwire import PROTOCOL_VERSION
 from mqwire.levels import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from typing_extensions import Unpack
+
+    from mqclient.identity import Identity
     from mqclient.messages import Message, Source
+    from mqclient.options import QueueOptions
     from mqclient.url import Credentials
     from mqwire.frames import Frame
 
+
 REPEATABLE_VERBS: Final = frozenset(
-    {"AUTH", "PING", "INFO", "LIST", "PEEK", "WAKE", "STATS", "SNAPSHOT"}
+    {"AUTH", "PING", "INFO", "LIST", "PEEK", "WAKE", "STATS", "SNAPSHOT", "HOLDERS", "EXTEND"}
 )
 """Those that change no queue: done twice is done once, so they are never in doubt. A second
-snapshot costs its time, holds the same and more, and takes the place of the first. BACKUP
-changes no queue either, but its pieces are of a snapshot that one connection holds, so over
-another connection they would be refused."""
+extension lets the lease run on from then. A second snapshot costs its time, holds the same
+and more, and takes the place of the first. BACKUP changes no queue either, but its pieces are
+of a snapshot that one connection holds, so over another connection they would be refused."""
 
 STATS_PARTS: Final = (
     "server",
@@ -54,7 +61,15 @@ class Call:
         largest_body_bytes: encoded size of the largest body in it, or a bound of that.
     """
 
-    __slots__ = ("arguments", "largest_body_bytes", "read", "verb", "wait")
+    __slots__ = (
+        "arguments",
+        "ends_on_drain",
+        "is_leased",
+        "largest_body_bytes",
+        "read",
+        "verb",
+        "wait",
+    )
 
     def __init__(
         self,
@@ -69,6 +84,10 @@ class Call:
         self.read = read
         self.wait = wait
         self.largest_body_bytes = largest_body_bytes
+        self.is_leased = False
+        """Whether it is a PULL whose messages stay at the server, under a lease."""
+        self.ends_on_drain = False
+        """Whether it is a PULL that waits no more once the client drains."""
 
     @property
     def is_repeatable(self) -> bool:
@@ -76,9 +95,15 @@ class Call:
         return self.verb in REPEATABLE_VERBS
 
 
-def auth(credentials: Credentials, client_name: str) -> Call:
+def auth(credentials: Credentials, identity: Identity) -> Call:
     """Say who we are. Result: ServerInfo."""
-    options = {"client": client_name, "version": PROTOCOL_VERSION}
+    options: dict[str, Any] = {"client": identity.client, "version": PROTOCOL_VERSION}
+    if identity.instance:
+        options["instance"] = identity.instance
+    if identity.host:
+        options["host"] = identity.host
+    if identity.keepalive:
+        options["keepalive"] = identity.keepalive
     return Call("AUTH", (dict(credentials.fields), options), _server_info)
 
 
@@ -99,9 +124,10 @@ def create(
     max_bytes: int | None = None,
     durability: str | None = None,
     if_missing: bool = False,
+    **more: Unpack[QueueOptions],
 ) -> Call:
     """Create a queue. Result: QueueInfo."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = checked_options(more)
     if max_messages is not None:
         options["max_messages"] = max_messages
     if max_bytes is not None:
@@ -115,12 +141,12 @@ def create(
 
 def delete(queue: str) -> Call:
     """Delete a queue. Result: how many messages went with it."""
-    return Call("DELETE", (queue,), _number)
+    return Call("DELETE", (queue,), number)
 
 
-def purge(queue: str) -> Call:
-    """Remove a queue's messages. Result: how many."""
-    return Call("PURGE", (queue,), _number)
+def purge(queue: str, state: str | None = None) -> Call:
+    """Remove a queue's messages, or those in one state. Result: how many."""
+    return Call("PURGE", (queue,) if state is None else (queue, {"state": state}), number)
 
 
 def info(queue: str) -> Call:
@@ -146,7 +172,7 @@ def push(
     Where a level is asked for, a reply that tells of less is a ProtocolError.
     """
     options: dict[str, Any] = {}
-    read: Callable[[Frame], int] = _number
+    read: Callable[[Frame], int] = number
     if headers:
         options["headers"] = headers
     if durability is not None:
@@ -171,11 +197,16 @@ def pull(source: Source, count: int, wait: float, durability: str | None = None)
     return Call("PULL", arguments, _batch_reader(source), wait)
 
 
-def peek(source: Source, count: int, skip: int) -> Call:
+def peek(source: Source, count: int, skip: int, state: str | None = None) -> Call:
     """Look at up to `count` messages. Result: (messages, bytes of their packs)."""
-    arguments: tuple[Any, ...] = (source.queue, count)
+    options: dict[str, Any] = {}
     if skip:
-        arguments = (source.queue, count, {"skip": skip})
+        options["skip"] = skip
+    if state is not None:
+        options["state"] = state
+    arguments: tuple[Any, ...] = (source.queue, count)
+    if options:
+        arguments = (source.queue, count, options)
     return Call("PEEK", arguments, _batch_reader(source))
 
 
@@ -214,16 +245,21 @@ def _nothing(_frame: Frame) -> None:
     return None
 
 
-def _number(frame: Frame) -> int:
-    number = frame[2]
-    if type(number) is not int:
-        raise TypeError(f"a number was expected, not {type(number).__name__}")
-    return number
+def number(frame: Frame) -> int:
+    """Read a reply whose result is a number.
+
+    Raises:
+        LookupError, TypeError: the reply does not have that form.
+    """
+    result = frame[2]
+    if type(result) is not int:
+        raise TypeError(f"a number was expected, not {type(result).__name__}")
+    return result
 
 
 def _push_reader(asked: str) -> Callable[[Frame], int]:
     def read(frame: Frame) -> int:
-        first, reached = _number(frame), frame[3]
+        first, reached = number(frame), frame[3]
         if LEVELS[reached] < LEVELS[asked]:
             raise ProtocolError(
                 f"the messages from {first} on have been pushed, but the server has reached "

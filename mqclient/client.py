@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING, Any
 from mqclient import calls, steps
 from mqclient.backups import Backup
 from mqclient.base import check_wait
-from mqclient.driver import Driver
 from mqclient.errors import ConnectionLost, RequestTimeout
+from mqclient.job_client import JobClient
 from mqclient.pipelines import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
     from mqclient.backups import Destination
     from mqclient.messages import Message
     from mqclient.models import QueueInfo, SnapshotInfo
+    from mqclient.options import QueueOptions
 
 
-class Client(Driver):
+class Client(JobClient):
     """A connection to an mqd server, for code that blocks.
 
         with mqclient.Client() as client:
@@ -85,9 +86,13 @@ class Client(Driver):
         self._ready(monotonic() + self._seconds(timeout))
 
     def close(self) -> None:
-        """Close the connection. Calls of other threads fail; later calls are refused."""
+        """Close the connection. Calls of other threads fail; later calls are refused.
+
+        Jobs that were not settled are handed back, and spend no attempt.
+        """
         if not self._is_closed:
             self._is_closed = True
+            self._leave_keeper()
             for connection in [*self._others, self._connection]:
                 if connection is not None:
                     connection.close()
@@ -114,6 +119,7 @@ class Client(Driver):
         durability: str | None = None,
         if_missing: bool = False,
         timeout: float | None = None,
+        **more: Unpack[QueueOptions],
     ) -> QueueInfo:
         """Create a queue.
 
@@ -125,6 +131,8 @@ class Client(Driver):
                 `synced`, `written` or `accepted`; None for the server's.
             if_missing: leave a queue of this name as it is, and return its info.
             timeout: seconds; None for the client's.
+            more: what becomes of jobs that fail: `dead_letter`, `max_attempts`,
+                `max_worker_losses`, `backoff` and others, see `mqclient.options`.
 
         Raises:
             QueueExists, BadName, OutOfRange, TooManyQueues, AccessDenied, NoJournal: it was
@@ -138,6 +146,7 @@ class Client(Driver):
             max_bytes=max_bytes,
             durability=durability,
             if_missing=if_missing,
+            **more,
         )
         info: QueueInfo = self._result(call, self._seconds(timeout))
         return info
@@ -297,9 +306,7 @@ class Client(Driver):
         if durability is not None:
             calls.check_level(durability)
         limits = self._limits(seconds)
-        operation = steps.pull_many(
-            self._keeper, limits, source, count, check_wait(wait), durability
-        )
+        operation = steps.pull_many(self._kept, limits, source, count, check_wait(wait), durability)
         messages: list[Message] = self._run(operation, seconds)
         return messages
 
@@ -309,10 +316,19 @@ class Client(Driver):
         count: int = 1,
         *,
         skip: int = 0,
+        state: str | None = None,
         into: type | None = None,
         timeout: float | None = None,
     ) -> list[Message]:
         """Return up to `count` of the oldest messages after the first `skip`; change nothing.
+
+        Args:
+            queue: where.
+            count: most messages, from 1 on.
+            skip: how many to pass over.
+            state: those that are `ready` (None too), `delayed`, `leased` or `dead`.
+            into: a dataclass (or another type) that bodies are restored to.
+            timeout: seconds for each frame; None for the client's.
 
         Raises:
             QueueNotFound: there is no such queue.
@@ -320,18 +336,24 @@ class Client(Driver):
         steps.check_count(count)
         steps.check_count(skip, "skip", 0)
         seconds = self._seconds(timeout)
-        source = self._source(queue, into)
-        operation = steps.peek(self._limits(seconds), source, count, skip)
+        source = self._source(queue, into, 0)
+        operation = steps.peek(self._limits(seconds), source, count, skip, state)
         messages: list[Message] = self._run(operation, seconds)
         return messages
 
-    def purge(self, queue: str, *, timeout: float | None = None) -> int:
-        """Remove all messages of a queue and return how many there were.
+    def purge(self, queue: str, *, state: str | None = None, timeout: float | None = None) -> int:
+        """Remove messages of a queue and return how many there were.
+
+        Args:
+            queue: where.
+            state: None or `waiting` for those that are ready or delayed, `dead` for those
+                that are dead. Leased ones stay.
+            timeout: seconds; None for the client's.
 
         Raises:
             QueueNotFound: there is no such queue.
         """
-        removed: int = self._result(calls.purge(queue), self._seconds(timeout))
+        removed: int = self._result(calls.purge(queue, state), self._seconds(timeout))
         return removed
 
     def stats(self, *, timeout: float | None = None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from mqclient.base import BaseClient
 from mqclient.blocking import BlockingConnection, open_blocking
 from mqclient.dialing import Dialing
 from mqclient.errors import ConnectionLost, InterfaceError, MqError, RequestTimeout
+from mqclient.steps import Pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ class Driver(BaseClient):
         self._connection: BlockingConnection | None = None
         self._connecting = threading.Lock()
         self._others: set[BlockingConnection] = set()  # of backups
+        self._drained = threading.Event()
 
     def _after_fork(self) -> None:
         inherited = [*self._others, self._connection]
@@ -55,13 +57,33 @@ class Driver(BaseClient):
             call = next(operation)
             while True:
                 try:
-                    result = self._result(call, seconds)
+                    result = self._step(call, seconds)
                 except BaseException as error:  # noqa: BLE001, PERF203  the operation raises it again
                     call = operation.throw(error)
                 else:
                     call = operation.send(result)
         except StopIteration as stop:
             return stop.value
+
+    def _step(self, call: Call | Pause, seconds: float) -> Any:
+        if isinstance(call, Pause):
+            self._pause(call)
+            return None
+        return self._result(call, seconds)
+
+    def _pause(self, pause: Pause) -> None:
+        if pause.ends_on_drain:
+            self._drained.wait(pause.seconds)
+        else:
+            time.sleep(pause.seconds)
+
+    def _finish_drain(self) -> None:
+        """End what waits; in a thread of its own, since locks may be held where it began."""
+        self._drained.set()
+        connection = self._connection
+        if connection is not None:
+            connection.drain()
+        self._drain_consumers()
 
     def _run_pipeline(self, many: Sequence[Call], seconds: float) -> Sequence[Request]:
         deadline = monotonic() + seconds + max((call.wait for call in many), default=0.0)
@@ -113,6 +135,8 @@ class Driver(BaseClient):
         self._connection = connection = self._dial(seconds)
         if self._is_closed:  # by another thread, meanwhile
             connection.close()
+        elif self._is_draining:
+            connection.drain()
         return connection
 
     def _dial(self, seconds: float) -> BlockingConnection:
@@ -122,7 +146,7 @@ class Driver(BaseClient):
             if self._is_closed:
                 raise InterfaceError("the client is closed")
             try:
-                connection = open_blocking(dialing.attempt(), self._name, self._keeper)
+                connection = open_blocking(dialing.attempt(), self._identity(), self._kept)
             except (OSError, MqError) as error:
                 pause = dialing.pause_after(error)
             else:

@@ -12,6 +12,7 @@
       ServerError                          the server refused; one class for each code
         QueueNotFound, QueueFull, ...
         UnknownServerError                 a code that this version does not know
+    Drained                                no error: a job is to end, since its process is
 
 A class is chosen by the code that the server sends, never by its text. The
 classes are written out, so that editors and type checkers see them; a test
@@ -109,6 +110,15 @@ class BodyError(MqError):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle with the message."""
         return type(self), (self.args[0], self.message)
+
+
+class Drained(BaseException):
+    """SIGTERM has come while a job was running, see `Client.consume`.
+
+    It is raised in the job's block, so that the job can save what it has; the block's end
+    hands the job back. Like KeyboardInterrupt it is no Exception: a job that catches what
+    goes wrong in it does not catch this.
+    """
 
 
 class ServerError(MqError):
@@ -314,6 +324,18 @@ class NotLeased(ServerError):
     """The message is not under the lease; its id is in the details."""
 
     registered_code = Code.NOT_LEASED
+
+
+class ConflictingOptions(ServerError):
+    """The options of a request exclude each other."""
+
+    registered_code = Code.CONFLICTING_OPTIONS
+
+
+class KeyReused(ServerError):
+    """The key was used for another push, whose messages were others."""
+
+    registered_code = Code.KEY_REUSED
 
 
 class StorageFull(ServerError):

@@ -6,8 +6,9 @@ sockets and their ways of waiting around it.
 Theory of operation. A request is in flight from the moment it gets its id
 until its reply is read. One that its caller has given up stays in flight, so
 that the late reply is recognised: it is dropped, but for a PULL, whose messages
-are gone from the server; these are kept for the next pull of that queue. For a
-PULL that is given up a WAKE goes out, which makes the window for that small.
+are gone from the server; these are kept for the next pull of that queue. Messages that
+come late under a lease are handed back. For a PULL that is given up a WAKE goes out, which
+makes the window for both small.
 
 A frame of id 0 announces that the server breaks off. If it broke off because
 of a frame of ours (the stream's codes), everything before that frame has been
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mqclient import calls
+from mqclient import calls, lease_calls
 from mqclient.errors import (
     ConnectionLost,
     InterfaceError,
@@ -37,7 +38,7 @@ from mqwire.limits import HARD_MAX_FRAME_BYTES
 
 if TYPE_CHECKING:
     from mqclient.calls import Call
-    from mqclient.keeper import Keeper
+    from mqclient.kept import KeptMessages
     from mqwire.frames import Frame
 
 _STREAM_CODES: Final = frozenset(
@@ -103,16 +104,20 @@ class InFlight:
     """The requests of one connection. Not thread-safe: the shell serialises all calls.
 
     Args:
-        keeper: where messages go that nobody waits for any more.
+        kept: where messages go that nobody waits for any more.
     """
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, kept: KeptMessages) -> None:
         self.limits = BEFORE_AUTH
         """The server's bounds; the shell sets them from the reply to AUTH."""
         self.is_lost = False
         """Whether the connection is of no use any more."""
+        self.unsent: list[bytes] = []
+        """Frames that `feed` and `drain` have made: the shell sends and clears them."""
+        self.is_draining = False
+        """Whether no PULL of a consumer waits at the server any more."""
         self._why_lost = ""
-        self._keeper = keeper
+        self._kept = kept
         self._reader = FrameReader(HARD_MAX_FRAME_BYTES)
         self._pack = FrameWriter().pack
         self._requests: dict[int, Request] = {}
@@ -131,8 +136,12 @@ class InFlight:
         if self.is_lost:
             request.error = ConnectionLost(self._why_lost)
             return request, b""
+        arguments = call.arguments
+        if self.is_draining and call.ends_on_drain:
+            options = {name: value for name, value in arguments[2].items() if name != "wait"}
+            arguments = (*arguments[:2], options)
         try:
-            body = self._pack((call.verb, request_id, *call.arguments))
+            body = self._pack((call.verb, request_id, *arguments))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             request.error = _unsendable(call, error)
             return request, b""
@@ -167,6 +176,22 @@ class InFlight:
             cause = ProtocolError(f"this is no mqd server: {self._reader.error.message}")
             done += self.lose("the server's stream is broken", cause)
         return done
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is in flight."""
+        return not self._requests
+
+    def ping(self) -> bytes:
+        """Return a PING whose reply nobody waits for; empty if the connection is lost."""
+        return self._say(calls.ping())
+
+    def drain(self) -> None:
+        """End the waits of consumers, now and from now on: WAKEs are put into `unsent`."""
+        self.is_draining = True
+        for request in list(self._requests.values()):
+            if request.call.ends_on_drain and request.is_sent and not request.is_given_up:
+                self.unsent.append(self._say(calls.wake(request.id)))
 
     def waiting(self) -> Request | None:
         """Return any request in flight that somebody waits for."""
@@ -232,9 +257,14 @@ class InFlight:
         request.waker = None
         if request.call.verb != "PULL" or self.is_lost:
             return b""
-        self._keeper.expect(request.call.arguments[0])
-        wake, frame = self.begin(calls.wake(request.id), None)
-        wake.is_sent = wake.is_given_up = True
+        if not request.call.is_leased:
+            self._kept.expect(request.call.arguments[0])
+        return self._say(calls.wake(request.id))
+
+    def _say(self, call: Call) -> bytes:
+        """Return the frame of a call whose reply nobody waits for."""
+        request, frame = self.begin(call, None)
+        request.is_sent = request.is_given_up = True
         return frame
 
     def _take_unasked(self, frame: Frame, done: list[Request]) -> None:
@@ -257,16 +287,19 @@ class InFlight:
             result = read_reply(request.call, frame)
         except MqError:
             result = None  # a refusal: no messages were removed
+        if isinstance(result, lease_calls.Leased):
+            self.unsent.append(self._say(lease_calls.nack(result.lease, hand_back=True)))
+            return
         messages = result[0] if type(result) is tuple else result
         if messages:
             kept = messages if type(messages) is list else [messages]
-            self._keeper.keep(request.call.arguments[0], kept)
+            self._kept.keep(request.call.arguments[0], kept)
         if was_expected:  # only now: a pull that looks in between must find one or the other
             self._forget(request)
 
     def _forget(self, request: Request) -> None:
-        if request.call.verb == "PULL":
-            self._keeper.forget(request.call.arguments[0])
+        if request.call.verb == "PULL" and not request.call.is_leased:
+            self._kept.forget(request.call.arguments[0])
 
     def _loss(self, request: Request, cause: BaseException | None) -> MqError:
         is_answer = request.call.verb == "AUTH"  # there is nothing else that it could mean

@@ -15,6 +15,7 @@ import msgpack
 
 from mqclient.codecs import CODEC_HEADER, decode_plain, decoders
 from mqclient.errors import BodyError
+from mqclient.models import Attempt, LeaseId, Origin
 from mqclient.typed import MismatchError
 from mqwire.packs import decode_body, split_pack
 
@@ -25,6 +26,20 @@ if TYPE_CHECKING:
     from mqwire.frames import Frame
 
 _SHOWN_CHARS = 60
+_COLUMNS = frozenset(
+    (
+        "deliveries",
+        "attempts",
+        "losses",
+        "history",
+        "origin",
+        "due_at",
+        "lease",
+        "holder",
+        "deadline_at",
+    )
+)
+"""Columns beside the headers; others are not known yet, and passed over."""
 
 
 class Source:
@@ -34,24 +49,31 @@ class Source:
         queue: the queue that they come from.
         decoders: how to decode a body, by the header `codec`.
         restore: makes the type that was asked for out of a decoded body, or None.
+        deliveries: how often a message was handed out of which the reply does not say it:
+            once for a pull, which is this time, and 0 for a look.
     """
 
-    __slots__ = ("decoders", "queue", "restore")
+    __slots__ = ("decoders", "deliveries", "queue", "restore")
 
     def __init__(
-        self, queue: str, decoders: dict[str, Callable[[Any], Any]], restore: Restore | None
+        self,
+        queue: str,
+        decoders: dict[str, Callable[[Any], Any]],
+        restore: Restore | None,
+        deliveries: int = 1,
     ) -> None:
         self.queue = queue
         self.decoders = decoders
         self.restore = restore
+        self.deliveries = deliveries
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what can be: a copy knows the built-in codecs, and no type to restore."""
-        return _plain_source, (self.queue,)
+        return _plain_source, (self.queue, self.deliveries)
 
 
-def _plain_source(queue: str) -> Source:
-    return Source(queue, decoders("json"), None)
+def _plain_source(queue: str, deliveries: int = 1) -> Source:
+    return Source(queue, decoders("json"), None, deliveries)
 
 
 class Message:
@@ -64,9 +86,10 @@ class Message:
         source: what it shares with the others of its pull.
     """
 
-    __slots__ = ("_body", "_flaw", "_headers", "_source", "id", "raw")
+    __slots__ = ("_body", "_flaw", "_headers", "_more", "_source", "id", "raw")
     _body: Any  # not there until it has been decoded
     _flaw: str  # not there unless the body's encoding is broken
+    _more: dict[str, Any]  # not there unless the reply has columns beside the headers
 
     def __init__(
         self, message_id: int, raw: Any, headers: dict[str, Any] | None, source: Source
@@ -107,6 +130,61 @@ class Message:
             self._body = body = self._decode()
             return body
 
+    @property
+    def deliveries(self) -> int:
+        """How often it was handed out, this time included."""
+        count: int | None = self._column("deliveries")
+        return self._source.deliveries if count is None else count
+
+    @property
+    def attempts(self) -> int:
+        """How often it has failed so far, as its budget counts."""
+        return self._column("attempts") or 0
+
+    @property
+    def losses(self) -> int:
+        """How often its worker was lost so far, as its budget counts."""
+        return self._column("losses") or 0
+
+    @property
+    def history(self) -> list[Attempt]:
+        """Of a message that was peeked at: how its deliveries ended, oldest first."""
+        return [Attempt.from_map(entry) for entry in self._column("history") or ()]
+
+    @property
+    def origin(self) -> Origin | None:
+        """Of a dead letter that was peeked at: where it came from."""
+        origin = self._column("origin")
+        return None if origin is None else Origin.from_map(origin)
+
+    @property
+    def due_at(self) -> float | None:
+        """Of a delayed message: when it becomes ready, in seconds since 1970-01-01 UTC."""
+        value: float | None = self._column("due_at")
+        return value
+
+    @property
+    def lease(self) -> LeaseId | None:
+        """Of a leased message that was peeked at: the lease that it is under."""
+        lease = self._column("lease")
+        return None if lease is None else LeaseId.from_array(lease)
+
+    @property
+    def holder(self) -> str | None:
+        """Of a leased message that was peeked at: who works on it."""
+        value: str | None = self._column("holder")
+        return value
+
+    @property
+    def deadline_at(self) -> float | None:
+        """Of a leased message that was peeked at: when its lease ends, unless extended."""
+        value: float | None = self._column("deadline_at")
+        return value
+
+    def _column(self, name: str) -> Any:
+        more = getattr(self, "_more", None)
+        return None if more is None else more.get(name)
+
     def _decode(self) -> Any:
         flaw = getattr(self, "_flaw", None)
         if flaw is not None:
@@ -136,6 +214,9 @@ class Message:
         flaw = getattr(self, "_flaw", None)
         if flaw is not None:
             message._flaw = flaw
+        more = getattr(self, "_more", None)
+        if more is not None:
+            message._more = more
         return message
 
     def __repr__(self) -> str:
@@ -158,13 +239,27 @@ def read_messages(frame: Frame, source: Source) -> list[Message]:
     if count > len(pack):
         raise ValueError(f"{count} messages cannot be in {len(pack)} bytes")
     headers: Iterable[dict[str, Any] | None] = repeat(None)
-    if len(frame) > 4 and "headers" in frame[4]:
-        headers = frame[4]["headers"]
+    columns = frame[4] if len(frame) > 4 else {}
+    if "headers" in columns:
+        headers = columns["headers"]
     try:
         raws = msgpack.unpackb(_array_header(count) + pack, strict_map_key=False)
     except (ValueError, TypeError):  # one of the bodies; find out which
-        return _read_one_by_one(ids, count, pack, headers, source)
-    return list(map(Message, ids, raws, headers, repeat(source)))
+        messages = _read_one_by_one(ids, count, pack, headers, source)
+    else:
+        messages = list(map(Message, ids, raws, headers, repeat(source)))
+    for name in _COLUMNS.intersection(columns):
+        _add_column(messages, name, columns[name])
+    return messages
+
+
+def _add_column(messages: list[Message], name: str, column: Sequence[Any]) -> None:
+    for message, value in zip(messages, column, strict=True):
+        if value is None:
+            continue
+        if not hasattr(message, "_more"):
+            message._more = {}  # noqa: SLF001  made here
+        message._more[name] = value  # noqa: SLF001  made here
 
 
 def pack_bytes(frame: Frame) -> int:

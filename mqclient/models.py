@@ -2,13 +2,132 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mqwire import limits as wire_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+
+class LeaseId(NamedTuple):
+    """The id of a lease: the epoch of the server that gave it, and its number there."""
+
+    epoch: int
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.seq}"
+
+    @classmethod
+    def from_array(cls, pair: Sequence[int]) -> LeaseId:
+        """Read what stands on the wire.
+
+        Raises:
+            TypeError, ValueError: it is no pair of integers.
+        """
+        epoch, seq = pair
+        if type(epoch) is not int or type(seq) is not int:
+            raise TypeError(f"a lease is two integers, not {pair!r}")
+        return cls(epoch, seq)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One delivery of a message that ended otherwise than with an ack.
+
+    Args:
+        owner: who had it: a text, or a map with an `instance` and what describes it.
+        leased_at: since when, in seconds since 1970-01-01 UTC.
+        ended_at: until when.
+        cause: what ended it, in a word.
+        reason: what its worker said to that.
+    """
+
+    owner: Any
+    leased_at: float
+    ended_at: float
+    cause: str
+    reason: str
+
+    @classmethod
+    def from_map(cls, entry: Mapping[str, Any]) -> Attempt:
+        """Read an entry of the column `history`; keys that are not known are passed over.
+
+        Raises:
+            KeyError, TypeError: the map is not such an entry.
+        """
+        return cls(**{name: entry[name] for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a dead letter came from, and what it had been through there.
+
+    Args:
+        queue: its first queue.
+        id: its number there.
+        pushed_at: when it was pushed, in seconds since 1970-01-01 UTC.
+        attempts: how often it failed there.
+        losses: how often its worker was lost there.
+    """
+
+    queue: str
+    id: int
+    pushed_at: float
+    attempts: int
+    losses: int
+
+    @classmethod
+    def from_map(cls, origin: Mapping[str, Any]) -> Origin:
+        """Read an entry of the column `origin`; keys that are not known are passed over.
+
+        Raises:
+            KeyError, TypeError: the map is not such an entry.
+        """
+        return cls(**{name: origin[name] for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A lease and who holds it.
+
+    Args:
+        lease: its id.
+        queue: whose messages it holds.
+        count: how many.
+        holder: who holds it: user and instance.
+        user: the user.
+        client: name and version of its client.
+        host: the machine that it said to be on.
+        peer: the address that it came from.
+        leased_at: since when, in seconds since 1970-01-01 UTC.
+        deadline_at: until when, unless it is extended.
+        is_connected: whether the server has a connection of the holder.
+    """
+
+    lease: LeaseId
+    queue: str
+    count: int
+    holder: str
+    user: str
+    client: str
+    host: str
+    peer: str
+    leased_at: float
+    deadline_at: float
+    is_connected: bool
+
+    @classmethod
+    def from_map(cls, entry: Mapping[str, Any]) -> Holder:
+        """Read an entry of HOLDERS; keys that are not known are passed over.
+
+        Raises:
+            KeyError, TypeError, ValueError: the map is not such an entry.
+        """
+        values = {name: entry[name] for name in cls.__dataclass_fields__}
+        return cls(**{**values, "lease": LeaseId.from_array(entry["lease"])})
 
 
 @dataclass(frozen=True)
@@ -29,6 +148,13 @@ class QueueInfo:
         durability: the level of what is done with it and says nothing else, see PROTOCOL.md
             section 6.
         created_at: seconds since 1970-01-01 UTC.
+        delayed: messages that wait for a time.
+        leased: messages that somebody works on.
+        dead: messages that are past a budget and have stayed.
+        acked: messages that were acknowledged since the queue was created.
+        moved: messages that went to the dead-letter queue since then.
+        is_paused: whether nothing is delivered.
+        options: all that the queue was created with, by name.
     """
 
     queue: str
@@ -43,6 +169,13 @@ class QueueInfo:
     max_bytes: int
     durability: str
     created_at: float
+    delayed: int = 0
+    leased: int = 0
+    dead: int = 0
+    acked: int = 0
+    moved: int = 0
+    is_paused: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_map(cls, info: Mapping[str, Any]) -> QueueInfo:
@@ -65,7 +198,12 @@ class QueueInfo:
             max_bytes=options["max_bytes"],
             durability=options["durability"],
             created_at=info["created_at"],
+            options=dict(options),
+            **{name: info[name] for name in _NEWER_KEYS if name in info},
         )
+
+
+_NEWER_KEYS = ("delayed", "leased", "dead", "acked", "moved", "is_paused")
 
 
 @dataclass(frozen=True)
@@ -142,6 +280,8 @@ class ServerInfo:
         durability: the level that replies have reached when neither the request nor its
             queue says another, see PROTOCOL.md section 6.
         limits: the bounds in force.
+        grace_seconds: how long leases of a client without a connection go on; 0 where the
+            server does not say.
     """
 
     user: str
@@ -151,6 +291,7 @@ class ServerInfo:
     protocol: int
     durability: str
     limits: Limits
+    grace_seconds: float = 0.0
 
     @classmethod
     def from_map(cls, who: Mapping[str, Any]) -> ServerInfo:
@@ -167,4 +308,5 @@ class ServerInfo:
             protocol=who["protocol"],
             durability=who["durability"],
             limits=Limits.from_map(who["limits"]),
+            grace_seconds=float(who.get("grace_seconds", 0.0)),
         )

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mqclient import calls, steps
+from mqclient import calls, lease_calls, steps
 from mqclient.base import check_wait
 from mqclient.cutting import cut_portions
 from mqclient.errors import InterfaceError, MqError
 from mqclient.models import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from types import TracebackType
 
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
     from mqclient.async_client import AsyncClient
     from mqclient.base import BaseClient
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mqclient.client import Client
     from mqclient.inflight import Request
     from mqclient.messages import Message
+    from mqclient.options import QueueOptions
 
 
 class BasePipeline:
@@ -53,6 +54,7 @@ class BasePipeline:
         max_bytes: int | None = None,
         durability: str | None = None,
         if_missing: bool = False,
+        **more: Unpack[QueueOptions],
     ) -> None:
         """Add a create. Result: QueueInfo."""
         call = calls.create(
@@ -61,6 +63,7 @@ class BasePipeline:
             max_bytes=max_bytes,
             durability=durability,
             if_missing=if_missing,
+            **more,
         )
         self._add(call)
 
@@ -135,16 +138,34 @@ class BasePipeline:
         source = self._client._source(queue, into)  # noqa: SLF001  a part of the client
         self._add(calls.then(calls.pull(source, count, check_wait(wait), durability), _all))
 
-    def peek(self, queue: str, count: int = 1, *, skip: int = 0, into: type | None = None) -> None:
+    def peek(
+        self,
+        queue: str,
+        count: int = 1,
+        *,
+        skip: int = 0,
+        state: str | None = None,
+        into: type | None = None,
+    ) -> None:
         """Add a look at up to `count` messages. Result: list of Message."""
         steps.check_count(count)
         steps.check_count(skip, "skip", 0)
-        source = self._client._source(queue, into)  # noqa: SLF001  a part of the client
-        self._add(calls.then(calls.peek(source, count, skip), _all))
+        source = self._client._source(queue, into, 0)  # noqa: SLF001  a part of the client
+        self._add(calls.then(calls.peek(source, count, skip, state), _all))
 
-    def purge(self, queue: str) -> None:
+    def purge(self, queue: str, *, state: str | None = None) -> None:
         """Add a purge. Result: how many messages went."""
-        self._add(calls.purge(queue))
+        self._add(calls.purge(queue, state))
+
+    def holders(self, pattern: str | None = None) -> None:
+        """Add a look at who holds leases. Result: list of Holder."""
+        self._add(lease_calls.holders(pattern))
+
+    def redrive(
+        self, queue: str, *, ids: Collection[int] | None = None, count: int | None = None
+    ) -> None:
+        """Add a redrive. Result: how many messages were moved."""
+        self._add(lease_calls.redrive(queue, ids=ids, count=count))
 
     def stats(self) -> None:
         """Add a look at the server's figures. Result: dict."""

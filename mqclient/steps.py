@@ -1,17 +1,32 @@
 """Operations that take more than one request, as generators of calls. Floor 1: no I/O.
 
 A generator yields a call and is sent its result, or thrown its error; a client
-drives it with its own way of calling. So the loops exist once for both.
+drives it with its own way of calling. Where it yields a Pause the client waits in its own
+way. So the loops exist once for both.
 """
 
 from __future__ import annotations
 
+import math
+import random
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from mqclient import calls
 from mqclient.cutting import Portion, cut_portions
-from mqclient.errors import InterfaceError, MqError
+from mqclient.errors import (
+    AuthBusy,
+    AuthTimeout,
+    ConnectionLost,
+    InterfaceError,
+    LeaseLost,
+    MqError,
+    NotLeased,
+    RequestTimeout,
+    ShuttingDown,
+    TooManyConnections,
+    TransportError,
+)
 from mqwire.limits import FRAME_OVERHEAD_BYTES, MAX_HEADERS_BYTES, MAX_WAIT_SECONDS
 
 if TYPE_CHECKING:
@@ -19,14 +34,104 @@ if TYPE_CHECKING:
 
     from mqclient.calls import Call
     from mqclient.codecs import Encoder
-    from mqclient.keeper import Keeper
+    from mqclient.kept import KeptMessages
     from mqclient.messages import Message, Source
     from mqclient.models import Limits
 
-    StepsOf: TypeAlias = Generator[Call, Any, Any]
+    StepsOf: TypeAlias = "Generator[Call | Pause, Any, Any]"
 
 _SHORTEST_WAIT_SECONDS: Final = 0.005
 """A wait that has less than this left is over."""
+
+
+_FIRST_PAUSE_SECONDS: Final = 0.1
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+
+
+class Pause(NamedTuple):
+    """A while in which nothing is sent.
+
+    Args:
+        seconds: how long.
+        ends_on_drain: whether it is over as soon as the client drains.
+    """
+
+    seconds: float
+    ends_on_drain: bool = False
+
+
+class Patience:
+    """How long to wait before what did not get through is tried again: longer each time."""
+
+    def __init__(self, *, ends_on_drain: bool = False) -> None:
+        self._ends_on_drain = ends_on_drain
+        self._seconds = _FIRST_PAUSE_SECONDS
+
+    def pause(self, left: float = math.inf) -> Pause:
+        """Return the next pause, `left` seconds at most."""
+        # Half of it is left to chance: clients that lost one server spread out.
+        seconds = self._seconds * random.uniform(0.5, 1.0)  # noqa: S311  no secret depends on it
+        self._seconds = min(self._seconds * 2, _LONGEST_PAUSE_SECONDS)
+        return Pause(min(seconds, left), self._ends_on_drain)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Tell whether an error is about the connection, not about the request."""
+    return isinstance(
+        error,
+        TransportError
+        | RequestTimeout
+        | ShuttingDown
+        | TooManyConnections
+        | AuthBusy
+        | AuthTimeout,
+    )
+
+
+def settle(call: Call, count: int, ends_at: float) -> Generator[Call | Pause, Any, Any]:
+    """Settle messages; where the reply is lost, find out what became of it.
+
+    The call is sent again until it is answered. If the first one was carried out, the second
+    one finds the messages no longer under the lease, which nobody else could have settled:
+    that is success. Only where the lease has ended as a whole it may also have run out.
+
+    Args:
+        call: an ACK, NACK, REJECT or STEP.
+        count: of how many messages; the result where the reply was lost.
+        ends_at: when to stop trying, by the monotonic clock.
+
+    Raises:
+        LeaseLost: the lease was over before the first call; nothing has changed.
+        ConnectionLost, RequestTimeout: with `in_doubt`, nobody can say.
+    """
+    doubt: MqError | None = None
+    patience = Patience()
+    while True:
+        try:
+            return (yield call)
+        except NotLeased:
+            if doubt is None:
+                raise
+            return count
+        except MqError as error:
+            if doubt is not None and _is_over(error):
+                raise doubt from error
+            if not is_passing(error):
+                raise
+            doubt = doubt or _doubt_of(error)
+            left = ends_at - monotonic()
+            if left <= 0:
+                raise (doubt or error) from error.__cause__
+        yield patience.pause(left)
+
+
+def _is_over(error: MqError) -> bool:
+    return isinstance(error, LeaseLost) and error.details.get("why") == "over"
+
+
+def _doubt_of(error: MqError) -> MqError | None:
+    is_doubtful = isinstance(error, ConnectionLost | RequestTimeout) and error.in_doubt
+    return error if is_doubtful else None
 
 
 def push_many(
@@ -62,7 +167,7 @@ def push(queue: str, one: Portion, durability: str | None) -> Call:
 
 
 def pull_many(
-    keeper: Keeper,
+    kept: KeptMessages,
     limits: Limits,
     source: Source,
     count: int,
@@ -78,9 +183,9 @@ def pull_many(
     queue = source.queue
     ends_at = monotonic() + wait
     got: list[Message] = []
-    is_drained = not keeper.expects(queue)
+    is_drained = not kept.expects(queue)
     while True:
-        got += keeper.take(source, count - len(got))
+        got += kept.take(source, count - len(got))
         asked = min(count - len(got), limits.max_messages_per_frame)
         if not asked:
             return got
@@ -93,25 +198,25 @@ def pull_many(
                 raise
             return got
         except BaseException:
-            keeper.keep(queue, got)
+            kept.keep(queue, got)
             raise
         got += fresh
         if fresh:
             if len(fresh) < asked and not _is_cut(size, limits):
                 return got
         elif got or ends_at - monotonic() < _SHORTEST_WAIT_SECONDS:
-            return got + keeper.take(source, count - len(got))
+            return got + kept.take(source, count - len(got))
         is_drained = True
 
 
 def peek(
-    limits: Limits, source: Source, count: int, skip: int
+    limits: Limits, source: Source, count: int, skip: int, state: str | None = None
 ) -> Generator[Call, tuple[list[Message], int], list[Message]]:
     """Look at up to `count` messages after the first `skip`, in as many frames as it takes."""
     got: list[Message] = []
     while len(got) < count:
         asked = min(count - len(got), limits.max_messages_per_frame)
-        fresh, size = yield calls.peek(source, asked, skip + len(got))
+        fresh, size = yield calls.peek(source, asked, skip + len(got), state)
         got += fresh
         if not fresh or (len(fresh) < asked and not _is_cut(size, limits)):
             break

@@ -12,8 +12,9 @@ import socket
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
-from mqclient import calls
+from mqclient import calls, probing
 from mqclient.inflight import InFlight
+from mqclient.probing import ASK, LOST, Probe
 from mqclient.sockets import tune
 
 if TYPE_CHECKING:
@@ -21,15 +22,16 @@ if TYPE_CHECKING:
 
     from mqclient.calls import Call
     from mqclient.dialing import Attempt
+    from mqclient.identity import Identity
     from mqclient.inflight import Request
-    from mqclient.keeper import Keeper
+    from mqclient.kept import KeptMessages
     from mqclient.models import ServerInfo
 
 _IDLE_SECONDS: Final = 1.0
 _HIGH_WATER_BYTES: Final = 1024 * 1024
 
 
-async def open_async(attempt: Attempt, client_name: str, keeper: Keeper) -> AsyncConnection:
+async def open_async(attempt: Attempt, identity: Identity, kept: KeptMessages) -> AsyncConnection:
     """Connect and authenticate.
 
     Raises:
@@ -37,11 +39,11 @@ async def open_async(attempt: Attempt, client_name: str, keeper: Keeper) -> Asyn
     """
     deadline = monotonic() + attempt.seconds
     try:
-        connection = await asyncio.wait_for(_connect(attempt, keeper), attempt.seconds)
+        connection = await asyncio.wait_for(_connect(attempt, kept), attempt.seconds)
     except asyncio.TimeoutError as error:  # a class of its own in Python 3.10
         raise TimeoutError("no answer in time") from error
     try:
-        auth = calls.auth(attempt.credentials, client_name)
+        auth = calls.auth(attempt.credentials, identity)
         [request] = await connection.exchange((auth,), deadline)
         connection.adopt(request.outcome())
     except BaseException:
@@ -50,12 +52,12 @@ async def open_async(attempt: Attempt, client_name: str, keeper: Keeper) -> Asyn
     return connection
 
 
-async def _connect(attempt: Attempt, keeper: Keeper) -> AsyncConnection:
+async def _connect(attempt: Attempt, kept: KeptMessages) -> AsyncConnection:
     loop = asyncio.get_running_loop()
     endpoint = attempt.endpoint
 
     def make() -> AsyncConnection:
-        return AsyncConnection(loop, keeper)
+        return AsyncConnection(loop, kept)
 
     if endpoint.path:
         _, connection = await loop.create_unix_connection(make, endpoint.path)
@@ -69,17 +71,19 @@ class AsyncConnection(asyncio.Protocol):
 
     Args:
         loop: the running loop.
-        keeper: where messages go that nobody waits for any more.
+        kept: where messages go that nobody waits for any more.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, keeper: Keeper) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, kept: KeptMessages) -> None:
         self.server: ServerInfo | None = None
         self.loop = loop
-        self._in_flight = InFlight(keeper)
+        self._in_flight = InFlight(kept)
         self._transport: asyncio.Transport | None = None
         self._room: asyncio.Future[None] | None = None  # done when there is room to write again
         self._closed: asyncio.Future[None] = loop.create_future()
         self._used_at = monotonic()
+        self._probe = Probe(self._used_at)
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def is_lost(self) -> bool:
@@ -127,6 +131,11 @@ class AsyncConnection(asyncio.Protocol):
         """Close it. What is in flight fails."""
         self._lose(why)
 
+    def drain(self) -> None:
+        """End the waits of consumers."""
+        self._in_flight.drain()
+        self._say_all()
+
     async def wait_closed(self) -> None:
         """Wait until the transport is gone, after `close`."""
         await asyncio.shield(self._closed)
@@ -140,10 +149,13 @@ class AsyncConnection(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:
             tune(sock)
+        self._look_after()
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived."""
+        self._probe.heard(monotonic())
         self._wake(self._in_flight.feed(data))
+        self._say_all()
         if self.is_lost:
             self._end()
 
@@ -168,6 +180,22 @@ class AsyncConnection(asyncio.Protocol):
             room.set_result(None)
 
     # Inside
+
+    def _look_after(self) -> None:
+        """Ask a server that is silent whether it is there, and give up one that is not.
+
+        It goes on while nobody waits, too: so what was promised in AUTH is kept.
+        """
+        now = monotonic()
+        step = self._probe.step(now)
+        if step == ASK:
+            self._say(self._in_flight.ping())
+        elif step == LOST:
+            self._lose("nothing has come from the server, no answer to a PING either")
+        if not self.is_lost:
+            # An answer may come meanwhile, and the next question is due sooner than `lost`.
+            seconds = min(self._probe.next_at - now, probing.QUIET_SECONDS)
+            self._timer = self.loop.call_later(seconds, self._look_after)
 
     def _begin(self, many: Sequence[Call], requests: list[Request]) -> bytes:
         create_future = self.loop.create_future
@@ -220,6 +248,13 @@ class AsyncConnection(asyncio.Protocol):
         for request in requests:
             self._say(self._in_flight.give_up(request))
 
+    def _say_all(self) -> None:
+        """Send what the core wants to say by itself."""
+        frames = self._in_flight.unsent
+        if frames:
+            self._say(b"".join(frames))
+            frames.clear()
+
     def _say(self, frame: bytes) -> None:
         if frame and self._transport is not None and not self._transport.is_closing():
             self._transport.write(frame)
@@ -230,6 +265,8 @@ class AsyncConnection(asyncio.Protocol):
         self._end()
 
     def _end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         transport = self._transport
         if transport is None:
             return

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from mqclient.errors import ConfigurationError, ConnectFailed
@@ -75,13 +75,16 @@ class UrlTarget:
     """A server named by a URL.
 
     Args:
-        url: see the module's head.
+        url: see the module's head; or where it leads.
 
     Raises:
         ConfigurationError: it is no such URL; the text does not show its credentials.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | Route) -> None:
+        if isinstance(url, Route):
+            self._route = url
+            return
         endpoint, credentials = _parse(url)
         if credentials is None:
             raise ConfigurationError(f"{endpoint} has no credentials; write {_FORMS}")
@@ -93,6 +96,13 @@ class UrlTarget:
     def route(self) -> Route:
         """Return what to try."""
         return self._route
+
+    def fields(self) -> dict[str, Any]:
+        """Return what `target_from` makes this target of again; it holds secrets."""
+        return {
+            "endpoint": asdict(self._route.endpoints[0]),
+            "credentials": dict(self._route.credentials.fields),
+        }
 
 
 class FileTarget:
@@ -109,6 +119,10 @@ class FileTarget:
 
     def __str__(self) -> str:
         return f"address file {self._path}"
+
+    def fields(self) -> dict[str, Any]:
+        """Return what `target_from` makes this target of again."""
+        return {"file": str(self._path.absolute())}
 
     def address(self) -> Address | None:
         """Return what is in the file, or None where it is missing or of no use."""
@@ -178,6 +192,14 @@ def find_target(
         return FileTarget(unquote(rest)) if scheme == "file" else UrlTarget(url)
     named = os.environ.get(FILE_VARIABLE)
     return FileTarget(named or DEFAULT_ADDRESS_FILE, is_default=not named)
+
+
+def target_from(fields: Mapping[str, Any]) -> UrlTarget | FileTarget:
+    """Return the target that has such `fields`: for a process that shares nothing else."""
+    if "file" in fields:
+        return FileTarget(fields["file"])
+    credentials = Credentials(fields["credentials"])
+    return UrlTarget(Route((Endpoint(**fields["endpoint"]),), credentials))
 
 
 def _parse(url: str) -> tuple[Endpoint, Credentials | None]:

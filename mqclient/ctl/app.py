@@ -13,7 +13,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 import mqwire
-from mqclient.ctl import backup, exits, log, output, pull, push, queues, server, stats
+from mqclient.ctl import (
+    backup,
+    dead,
+    exits,
+    holders,
+    infos,
+    log,
+    output,
+    pull,
+    push,
+    queues,
+    server,
+    stats,
+    work,
+)
 from mqclient.ctl.exits import Failure
 from mqclient.ctl.session import global_options
 
@@ -123,9 +137,24 @@ def cli(ctx: click.Context) -> None:
         ctx.exit(exits.USAGE)
 
 
-for _module in (queues, push, pull, stats, backup, server, log):
-    for _command in _module.COMMANDS:
-        cli.add_command(_command)
+_COMMANDS: tuple[click.Command, ...] = (
+    queues.create,
+    queues.delete,
+    infos.ls,
+    infos.show_info,
+    queues.purge,
+    *push.COMMANDS,
+    *pull.COMMANDS,
+    *work.COMMANDS,
+    *holders.COMMANDS,
+    *dead.COMMANDS,
+    *stats.COMMANDS,
+    *backup.COMMANDS,
+    *server.COMMANDS,
+    *log.COMMANDS,
+)
+for _command in _COMMANDS:
+    cli.add_command(_command)
 
 
 def main() -> NoReturn:

@@ -16,6 +16,7 @@ CANNOT_CONNECT: Final = 3
 REFUSED: Final = 4
 EMPTY: Final = 5
 TIMED_OUT: Final = 6
+FAILED: Final = 7
 INTERRUPTED: Final = 130
 
 MEANINGS: Final = {
@@ -24,8 +25,9 @@ MEANINGS: Final = {
     USAGE: "the command line, an input or an address cannot be used",
     CANNOT_CONNECT: "no connection to a server, or it was lost",
     REFUSED: "the server refused; its error code is in the message",
-    EMPTY: "pull or peek: no message came",
+    EMPTY: "no message came, or none was there",
     TIMED_OUT: "no answer within --timeout",
+    FAILED: "work: a command has failed",
     INTERRUPTED: "interrupted or declined by the user",
 }
 

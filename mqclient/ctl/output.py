@@ -101,7 +101,11 @@ def write_line(text: str) -> None:
 
 def write_json(value: Any) -> None:
     """Write one value as a line of JSON."""
-    text = to_json(value)
+    write_document(to_json(value))
+
+
+def write_document(text: str) -> None:
+    """Write a line that is JSON already."""
     shown = escape_json(text) if stdout_is_terminal() else text
     write_bytes(shown.encode("utf-8", "backslashreplace") + b"\n")
 
@@ -136,6 +140,24 @@ def write_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
         write_line("  ".join(cells).rstrip())
 
 
+def write_fitting(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], spare: Sequence[str]
+) -> None:
+    """Write rows as `write_table`; where a terminal is too narrow, without some columns.
+
+    Args:
+        columns: as for `write_table`.
+        rows: text for each column.
+        spare: headings of columns that may be left out, the first one first.
+    """
+    kept = list(range(len(columns)))
+    for heading in spare:
+        if fits([columns[at] for at in kept], [[row[at] for at in kept] for row in rows]):
+            break
+        kept = [at for at in kept if columns[at].heading != heading]
+    write_table([columns[at] for at in kept], [[row[at] for at in kept] for row in rows])
+
+
 def fits(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> bool:
     """Tell whether a table is no wider than where it goes to; a pipe takes any."""
     if not stdout_is_terminal():
@@ -163,6 +185,21 @@ def _write_rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) 
         table.add_row(*(Text(escape(cell)) for cell in row))
     flush()
     Console(file=sys.stdout).print(table)
+
+
+def confirm(question: str) -> None:
+    """Ask a person whether something is to be done; return if so.
+
+    Raises:
+        click.Abort: it is not.
+    """
+    if not click.confirm(escape(question), err=True):
+        raise click.Abort
+
+
+def count_of(number: int, one: str = "message", many: str = "") -> str:
+    """Return a number of things for a person: `1 message`, `5 messages`."""
+    return f"1 {one}" if number == 1 else f"{number} {many or one + 's'}"
 
 
 def human_bytes(size: float) -> str:

@@ -27,12 +27,13 @@ from mqwire.json_text import to_json
 from mqwire.limits import MAX_QUEUE_MESSAGES, MAX_WAIT_SECONDS, MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mqclient.messages import Message
 
 FIRST_BATCH: Final = 16
 LARGEST_BATCH: Final = 1000
+STATES: Final = ("ready", "delayed", "leased", "dead")
 BATCH_BYTES: Final = MIB
 """What is asked for at a time, once the size of messages is known."""
 
@@ -88,7 +89,7 @@ class Printer:
 
     def _line(self, message: Message) -> bytes:
         if self._is_json:
-            return self._encode(_as_json(message), is_json=True) + b"\n"
+            return self._encode(as_json(message), is_json=True) + b"\n"
         if self._style is Style.RAW:
             data = bodies.to_bytes(message.raw)
             if self._is_terminal:
@@ -105,11 +106,15 @@ class Printer:
         return text.encode("utf-8", "backslashreplace")
 
 
-def _as_json(message: Message) -> str:
-    """Return a message as one JSON object; a body that is JSON stands in it as it came."""
-    rest = to_json(
-        {"id": message.id, "queue": message.queue, "headers": dict(message.headers or {})}
-    )
+def as_json(message: Message, more: Mapping[str, Any] | None = None) -> str:
+    """Return a message as one JSON object; a body that is JSON stands in it as it came.
+
+    Args:
+        message: the message.
+        more: what is told of it beside its headers and body.
+    """
+    known = {"id": message.id, "queue": message.queue, "headers": dict(message.headers or {})}
+    rest = to_json({**known, **(more or {})})
     return f'{rest[:-1]}, "body": {bodies.to_document(message.raw)}}}'
 
 
@@ -182,13 +187,13 @@ def _pulled(
         if messages:
             yield messages
             left -= len(messages)
-            size = _next_size(messages)
+            size = next_size(messages)
             wait = 0.0
         elif not follow:
             return
 
 
-def _next_size(messages: Sequence[Message]) -> int:
+def next_size(messages: Sequence[Message]) -> int:
     """Return how many messages of this kind make a batch that is neither small nor large."""
     total = sum(
         len(message.raw) if isinstance(message.raw, (bytes, str)) else 64 for message in messages
@@ -222,25 +227,50 @@ def _hand_out(printer: Printer, messages: Sequence[Message]) -> None:
 @click.option(
     "--skip", metavar="COUNT", type=number(0), default=0, help="Pass over the first so many."
 )
+@click.option(
+    "--state",
+    metavar="WORD",
+    type=click.Choice(STATES),
+    help="Those that are ready, delayed, leased or dead. [default: ready]",
+)
 @_output_style
 @global_options
 @pass_session
-def peek(session: Session, /, queue: str, count: int, skip: int, **style: bool) -> None:
+def peek(
+    session: Session, /, queue: str, count: int, skip: int, state: str | None, **style: bool
+) -> None:
     """Write the bodies of the oldest messages of QUEUE and leave them there.
 
-    The output is that of pull, and so is the exit code.
+    The output is that of pull, and so is the exit code. `mqctl dead show` tells how a
+    message died, `mqctl holders` who works on those that are leased.
     """
     printer = Printer(session, **style)
-    size = FIRST_BATCH
     with session.client() as client:
-        while printer.count < count:
-            asked = min(size, count - printer.count)
-            messages = client.peek(queue, asked, skip=skip + printer.count)
+        peek_some = partial(client.peek, queue)
+        if state is not None:
+            peek_some = partial(peek_some, state=state)
+        for messages in peeked(peek_some, count, skip):
             printer.write(messages)
-            if len(messages) < asked:
-                break
-            size = _next_size(messages)
-    _end(printer, f"{queue} has no more than {skip} messages" if skip else f"{queue} is empty")
+    kind = "messages" if state is None else f"{state} messages"
+    if skip:
+        _end(printer, f"{queue} has no more than {skip} {kind}")
+    _end(printer, f"{queue} is empty" if state is None else f"{queue} has no {kind}")
+
+
+def peeked(
+    peek_some: Callable[..., Sequence[Message]], limit: int, skip: int = 0
+) -> Iterator[Sequence[Message]]:
+    """Peek at up to `limit` messages after the first `skip`, in batches."""
+    seen, size = 0, FIRST_BATCH
+    while seen < limit:
+        asked = min(size, limit - seen)
+        messages = peek_some(asked, skip=skip + seen)
+        if messages:
+            yield messages
+        if len(messages) < asked:
+            return
+        seen += len(messages)
+        size = next_size(messages)
 
 
 def _end(printer: Printer, reason: str) -> None:

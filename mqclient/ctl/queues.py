@@ -1,14 +1,13 @@
-"""Commands about whole queues: create, delete, ls, info, purge. Floor 4."""
+"""Commands that make and empty whole queues: create, delete, purge. Floor 4."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from mqclient.ctl import output
-from mqclient.ctl.output import Column
 from mqclient.ctl.session import (
     Session,
     durability_option,
@@ -16,22 +15,120 @@ from mqclient.ctl.session import (
     pass_session,
     queue_argument,
 )
-from mqclient.ctl.values import number, size_bytes
+from mqclient.ctl.values import fraction, number, seconds_up_to, size_bytes
+from mqwire.limits import (
+    DEFAULT_DEDUPE_SECONDS,
+    MAX_ATTEMPTS,
+    MAX_DEDUPE_SECONDS,
+    MAX_DELAY_SECONDS,
+    MIN_EXPIRES_SECONDS,
+    MIN_TTL_SECONDS,
+)
+from mqwire.verbs import BACKOFFS, EXPIRED_FATES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mqclient.models import QueueInfo
 
-_LS_COLUMNS: Final = (
-    Column("queue"),
-    *(
-        Column(heading, is_number=True)
-        for heading in ("ready", "size", "oldest", "pushed", "pulled", "purged", "waiting")
+_delay = seconds_up_to(MAX_DELAY_SECONDS)
+
+_RETRY_OPTIONS: Final = (
+    click.option(
+        "--dead-letter",
+        metavar="QUEUE",
+        help="Where messages go that are past a budget; made if it is not there. [default: they "
+        "stay in their queue, as dead]",
     ),
-    Column("durability"),
+    click.option(
+        "--max-attempts",
+        metavar="COUNT",
+        type=number(1, MAX_ATTEMPTS),
+        help="Failures after which a message is dead. [default: no bound]",
+    ),
+    click.option(
+        "--max-worker-losses",
+        metavar="COUNT",
+        type=number(1, MAX_ATTEMPTS),
+        help="Lost workers (killed, cut off, out of time) after which a message is dead. "
+        "[default: no bound]",
+    ),
+    click.option(
+        "--backoff",
+        metavar="WORD",
+        type=click.Choice(BACKOFFS),
+        help="How the delay before another attempt grows: fixed, linear or exponential. "
+        "[default: no delay]",
+    ),
+    click.option(
+        "--backoff-seconds",
+        metavar="SECONDS",
+        type=_delay,
+        help="The first delay, with --backoff. [default: 1]",
+    ),
+    click.option(
+        "--backoff-cap-seconds",
+        metavar="SECONDS",
+        type=_delay,
+        help="The longest delay, with --backoff. [default: 3600]",
+    ),
+    click.option(
+        "--backoff-jitter",
+        metavar="FRACTION",
+        type=fraction,
+        help="From 0 to 1: the part of a delay that chance may take off, so that jobs which "
+        "failed together do not come back together. [default: 0]",
+    ),
+)
+
+_ORDER_OPTIONS: Final = (
+    click.option(
+        "--ttl-seconds",
+        metavar="SECONDS",
+        type=seconds_up_to(MAX_DELAY_SECONDS, MIN_TTL_SECONDS),
+        help="How long a message may wait before it expires. [default: for ever]",
+    ),
+    click.option(
+        "--on-expiry",
+        metavar="WORD",
+        type=click.Choice(EXPIRED_FATES),
+        help="What becomes of a message that expires, with --ttl-seconds: drop or dead_letter. "
+        "[default: drop]",
+    ),
+    click.option(
+        "--max-leased",
+        metavar="COUNT",
+        type=number(1),
+        help="Most messages that may be worked on at a time. [default: no bound]",
+    ),
+    click.option(
+        "--expires-seconds",
+        metavar="SECONDS",
+        type=seconds_up_to(MAX_DELAY_SECONDS, MIN_EXPIRES_SECONDS),
+        help="Delete the queue, with its messages, when nobody has used it for so long. "
+        "[default: never]",
+    ),
+    click.option(
+        "--dedupe-seconds",
+        metavar="SECONDS",
+        type=seconds_up_to(MAX_DEDUPE_SECONDS),
+        help="How long the key of a push is remembered, so that a repeat is known as one. "
+        f"[default: {DEFAULT_DEDUPE_SECONDS}]",
+    ),
 )
 
 
-@click.command(short_help="Create a queue.")
+def _life_options(function: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed((*_RETRY_OPTIONS, *_ORDER_OPTIONS)):
+        function = option(function)
+    return function
+
+
+@click.command(
+    short_help="Create a queue.",
+    epilog="Example: mqctl create jobs --dead-letter jobs.dead --max-attempts 5 "
+    "--max-worker-losses 20 --backoff exponential --backoff-jitter 0.5",
+)
 @queue_argument
 @click.option(
     "--max-messages",
@@ -49,19 +146,34 @@ _LS_COLUMNS: Final = (
     "What its messages reach that say nothing else: synced on the disk, written in the kernel, "
     "accepted in memory. [default: the server's]"
 )
+@_life_options
 @click.option("--if-missing", is_flag=True, help="Leave a queue that exists as it is.")
 @global_options
 @pass_session
 def create(
     session: Session,
+    /,
     queue: str,
     max_messages: int | None,
     max_bytes: int | None,
     durability: str | None,
     *,
     if_missing: bool,
+    **life: Any,
 ) -> None:
-    """Create QUEUE."""
+    """Create QUEUE.
+
+    The options from --dead-letter to --backoff-jitter say what becomes of jobs that fail while
+    somebody works on them under a lease (mqctl work, or consume in Python). A queue's options
+    are fixed from then on.
+    """
+    given = {name: value for name, value in life.items() if value is not None}
+    orphans = [name for name in given if name.startswith("backoff_")]
+    if orphans and "backoff" not in given:
+        option = orphans[0].replace("_", "-")
+        raise click.UsageError(f"--{option} goes with --backoff {' or '.join(BACKOFFS)}")
+    if "on_expiry" in given and "ttl_seconds" not in given:
+        raise click.UsageError("--on-expiry goes with --ttl-seconds")
     with session.client() as client:
         info = client.create(
             queue,
@@ -69,10 +181,12 @@ def create(
             max_bytes=max_bytes,
             durability=durability,
             if_missing=if_missing,
+            **given,
         )
     if session.is_json:
         output.write_json(asdict(info))
-    output.note(f"{queue} is there")
+    target = info.options.get("dead_letter")
+    output.note(f"{queue} is there" + (f"; its dead letters go to {target}" if target else ""))
 
 
 @click.command(short_help="Delete a queue and the messages in it.")
@@ -88,14 +202,15 @@ def delete(session: Session, queue: str, *, yes: bool) -> None:
     _remove(session, queue, "delete", is_sure=yes)
 
 
-@click.command(short_help="Remove all messages of a queue.")
+@click.command(short_help="Remove the waiting messages of a queue.")
 @queue_argument
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @global_options
 @pass_session
 def purge(session: Session, queue: str, *, yes: bool) -> None:
-    """Remove all messages of QUEUE; the queue stays.
+    """Remove the messages of QUEUE that are ready or delayed; the queue stays.
 
+    What somebody works on under a lease stays, and what is dead does too (mqctl dead purge).
     Asks first where there is somebody to ask.
     """
     _remove(session, queue, "purge", is_sure=yes)
@@ -104,94 +219,24 @@ def purge(session: Session, queue: str, *, yes: bool) -> None:
 def _remove(session: Session, queue: str, action: str, *, is_sure: bool) -> None:
     with session.client() as client:
         if not is_sure and output.person_is_there():
-            ready = client.info(queue).ready
-            question = f"{action} {queue} with {_count(ready)}?".capitalize()
-            if not click.confirm(output.escape(question), err=True):
-                raise click.Abort
+            output.confirm(
+                f"{action.capitalize()} {queue} with {_stake(client.info(queue), action)}?"
+            )
         removed = client.delete(queue) if action == "delete" else client.purge(queue)
     if session.is_json:
         output.write_json({"queue": queue, "removed": removed})
-    output.note(f"{action}d {queue}: {_count(removed)} went")
+    output.note(f"{action}d {queue}: {output.count_of(removed)} went")
 
 
-def _count(messages: int) -> str:
-    return "1 message" if messages == 1 else f"{messages} messages"
-
-
-@click.command(short_help="List the queues.")
-@click.argument("pattern", required=False)
-@global_options
-@pass_session
-def ls(session: Session, pattern: str | None) -> None:
-    """List the queues, or those whose names fit PATTERN (with * and ?).
-
-    In a pipe: a line for each queue, without a heading, sizes in bytes and ages in
-    seconds (- for none): queue, ready, size, oldest, pushed, pulled, purged, waiting,
-    durability. At a narrow terminal durability is left out; `mqctl info` shows it.
-    """
-    with session.client() as client:
-        infos = client.queues(pattern)
-    if session.is_json:
-        output.write_json([asdict(info) for info in infos])
-    elif infos:
-        columns, rows = list(_LS_COLUMNS), [_ls_row(info) for info in infos]
-        if not output.fits(columns, rows):  # the last column, rather than names cut short
-            columns, rows = columns[:-1], [row[:-1] for row in rows]
-        output.write_table(columns, rows)
-    else:
-        output.note("there are no queues" if pattern is None else f"no queue fits {pattern}")
-
-
-def _ls_row(info: QueueInfo) -> list[str]:
-    return [
-        info.queue,
-        str(info.ready),
-        _size(info.bytes),
-        _age(info.oldest_age_seconds),
-        str(info.pushed),
-        str(info.pulled),
-        str(info.purged),
-        str(info.waiting),
-        info.durability,
+def _stake(info: QueueInfo, action: str) -> str:
+    """Say what is about to go."""
+    waiting = info.ready + info.delayed
+    if action == "purge":
+        return output.count_of(waiting)
+    total = output.count_of(waiting + info.leased + info.dead)
+    parts = [
+        f"{count} {state}"
+        for state, count in (("leased", info.leased), ("dead", info.dead))
+        if count
     ]
-
-
-@click.command("info", short_help="Show all about a queue.")
-@queue_argument
-@global_options
-@pass_session
-def show_info(session: Session, queue: str) -> None:
-    """Show all about QUEUE."""
-    with session.client() as client:
-        found = client.info(queue)
-    if session.is_json:
-        output.write_json(asdict(found))
-        return
-    fields = {
-        "queue": found.queue,
-        "ready": str(found.ready),
-        "size": _size(found.bytes),
-        "oldest": _age(found.oldest_age_seconds),
-        "pushed": str(found.pushed),
-        "pulled": str(found.pulled),
-        "purged": str(found.purged),
-        "waiting": str(found.waiting),
-        "max_messages": str(found.max_messages),
-        "max_bytes": _size(found.max_bytes),
-        "durability": found.durability,
-        "created": output.moment(found.created_at),
-    }
-    output.write_table([Column(), Column()], list(fields.items()))
-
-
-def _size(size_bytes: int) -> str:
-    return output.human_bytes(size_bytes) if output.stdout_is_terminal() else str(size_bytes)
-
-
-def _age(seconds: float | None) -> str:
-    if output.stdout_is_terminal() or seconds is None:
-        return output.human_age(seconds)
-    return f"{seconds:g}"
-
-
-COMMANDS = (create, delete, ls, show_info, purge)
+    return f"{total} ({', '.join(parts)})" if parts else total

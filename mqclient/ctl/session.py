@@ -30,6 +30,8 @@ CONNECT_TIMEOUT_SECONDS: Final = 3.0
 """The client waits so long for a server that refuses, in case it is just starting. People
 and scripts at a shell want to know sooner than a worker does."""
 
+_IS_OLDER: Final = "`mqctl version` shows whether the server is older than this program"
+
 # The server's own sentences say what to do; these add what only mqctl knows.
 _HINTS: Final = {
     "QUEUE_NOT_FOUND": "`mqctl ls` shows the queues, `mqctl create NAME` makes one",
@@ -41,6 +43,8 @@ _HINTS: Final = {
     "SNAPSHOT_FAILED": "what the server has written to its standard error says more; see that "
     "its disk has room and try again",
     "NO_BACKUP": "begin the backup again",
+    "UNKNOWN_OPTION": _IS_OLDER,
+    "UNKNOWN_VERB": _IS_OLDER,
 }
 
 

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from mqwire.limits import MAX_QUEUE_BYTES, MAX_QUEUE_MESSAGES
+from mqwire.limits import (
+    MAX_MESSAGES_PER_FRAME,
+    MAX_QUEUE_BYTES,
+    MAX_QUEUE_MESSAGES,
+    MAX_REQUEST_ID,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,10 +28,13 @@ if TYPE_CHECKING:
 SHORTEST_INTERVAL_SECONDS: Final = 0.1
 """More often is a load on the server, and nobody's eye sees it."""
 LONGEST_INTERVAL_SECONDS: Final = 86400
+SLOWEST_RATE: Final = 0.001
+FASTEST_RATE: Final = 1_000_000
 
 _is_size: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?b?)", re.IGNORECASE).fullmatch
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-_fraction = re.compile(r"[.]([0-9]+)")
+_digits_after_point: Final = re.compile(r"[.]([0-9]+)")
+_is_id_range: Final = re.compile(r"([0-9]{1,16})(?:-([0-9]{1,16}))?").fullmatch
 _is_duration: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])").fullmatch
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -70,6 +78,61 @@ def seconds(value: str) -> float:
     return result
 
 
+def seconds_up_to(most: float, least: float = 0) -> Callable[[str], float]:
+    """Return a type: numbers of seconds from `least` to `most`."""
+
+    def bounded_seconds(value: str) -> float:
+        result = seconds(value)
+        if not least <= result <= most:
+            raise click.BadParameter(f"'{value}' is not from {least} to {most} seconds")
+        return result
+
+    return bounded_seconds
+
+
+def fraction(value: str) -> float:
+    """Return a number from 0 to 1."""
+    try:
+        result = float(value)
+    except ValueError:
+        result = math.nan
+    if not 0 <= result <= 1:
+        raise click.BadParameter(f"'{value}' is not a number from 0 to 1")
+    return result
+
+
+def per_second(value: str) -> float:
+    """Return a number a second: above 0, and not too many for a clock."""
+    try:
+        result = float(value)
+    except ValueError:
+        result = math.nan
+    if not SLOWEST_RATE <= result <= FASTEST_RATE:
+        raise click.BadParameter(
+            f"'{value}' is not a number from {SLOWEST_RATE} to {FASTEST_RATE} a second"
+        )
+    return result
+
+
+def id_ranges(value: str) -> list[int]:
+    """Return the ids in 7 or 7,9 or 10-20 or any mixture of these, ascending.
+
+    At most MAX_MESSAGES_PER_FRAME of them: that is what one request may name.
+    """
+    ids: set[int] = set()
+    for part in value.split(","):
+        match = _is_id_range(part.strip())
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if not 1 <= first <= last <= MAX_REQUEST_ID:
+            raise click.BadParameter(f"'{part}' in '{value}' is neither an id nor a range as 10-20")
+        if len(ids) + last - first >= MAX_MESSAGES_PER_FRAME:
+            raise click.BadParameter(
+                f"'{value}' are more than {MAX_MESSAGES_PER_FRAME} ids; name fewer at a time"
+            )
+        ids.update(range(first, last + 1))
+    return sorted(ids)
+
+
 def timeout(value: str) -> float:
     """Return a number of seconds above 0."""
     result = seconds(value)
@@ -105,7 +168,7 @@ def moment(value: str) -> int:
     from datetime import datetime
 
     # Python 3.10 takes no Z, and a fraction of three or six digits alone.
-    text = _fraction.sub(lambda found: f".{found[1]:0<6.6}", value.replace("Z", "+00:00"))
+    text = _digits_after_point.sub(lambda found: f".{found[1]:0<6.6}", value.replace("Z", "+00:00"))
     try:
         return int(datetime.fromisoformat(text).timestamp() * 1e9)
     except (ValueError, OverflowError, OSError) as error:

@@ -191,3 +191,26 @@ def test_uvloop(server: FakeServer):
         assert len(loop.run_until_complete(use())) == 1000
     finally:
         loop.close()
+
+
+async def test_an_idle_connection_is_heard_of_as_often_as_it_promised(
+    server: FakeServer, monkeypatch
+):
+    monkeypatch.setattr("mqclient.probing.QUIET_SECONDS", 0.05)
+    async with mqclient.AsyncClient(server.url):
+        await wait_for(server, "PING", 3)
+    assert server.frames("AUTH")[0][3]["keepalive"] == 15
+
+
+async def test_an_idle_connection_that_is_dead_is_replaced_before_it_is_used(
+    server: FakeServer, monkeypatch
+):
+    monkeypatch.setattr("mqclient.probing.QUIET_SECONDS", 0.05)
+    monkeypatch.setattr("mqclient.probing.LOST_SECONDS", 0.05)
+    FakeQueues(server)
+    answer = server.answers.pop("PING")
+    async with mqclient.AsyncClient(server.url) as client:
+        await client._connection.wait_closed()
+        server.answers["PING"] = answer
+        assert await client.push("q", 1) == 1
+    assert len(server.frames("AUTH")) == 2

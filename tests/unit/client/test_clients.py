@@ -32,9 +32,17 @@ def test_auth_says_who_we_are(server: FakeServer, make_client):
         assert client.server.user == "admin"
         assert client.server.version == "9.9"
         assert repr(client).endswith("user 'admin')")
+        instance = client.instance
     [frame] = server.frames("AUTH")
     assert frame[2] == {"user": "admin", "password": "secret"}
-    assert frame[3] == {"client": f"mqclient/{mqclient.__version__} worker 7", "version": 1}
+    promised = {"keepalive": 15} if make_client.kind == "asyncio" else {}
+    assert frame[3] == {
+        "client": f"mqclient/{mqclient.__version__} worker 7",
+        "version": 1,
+        "instance": instance,
+        "host": socket.gethostname(),
+        **promised,
+    }
 
 
 def test_a_unix_socket(tmp_path, make_client):
@@ -178,6 +186,33 @@ def test_each_method_sends_its_frame_and_reads_its_reply(server: FakeServer, mak
     assert [frame[2:] for frame in server.frames("CREATE")] == [("jobs",), ("jobs", options)]
     assert [frame[2:] for frame in server.frames("LIST")] == [(), ("j*",)]
     assert server.frames("DELETE")[0][2:] == ("a",)
+
+
+def test_what_has_to_do_with_dead_letters_and_holders(server: FakeServer, make_client):
+    client = make_client(server.url)
+    server.answers["CREATE"] = lambda peer, frame: peer.ok(frame, INFO)
+    for verb in ("PURGE", "REDRIVE"):
+        server.answers[verb] = lambda peer, frame: peer.ok(frame, 5)
+    server.answers["HOLDERS"] = lambda peer, frame: peer.ok(frame, [])
+    server.answers["PEEK"] = lambda peer, frame: peer.empty(frame)
+    client.create("q", max_attempts=3, backoff=None, dead_letter="d", if_missing=True)
+    assert client.purge("q", state="dead") == 5
+    assert client.redrive("q") == 5
+    assert client.redrive("q", ids=[2, 1], count=7) == 5
+    assert client.holders() == []
+    assert client.holders("j*") == []
+    assert client.peek("q", 2, skip=1, state="delayed") == []
+    options = {"max_attempts": 3, "dead_letter": "d", "if_missing": True}
+    assert server.frames("CREATE")[0][2:] == ("q", options)
+    assert server.frames("PURGE")[0][2:] == ("q", {"state": "dead"})
+    assert [frame[2:] for frame in server.frames("REDRIVE")] == [
+        ("q",),
+        ("q", {"max": 7, "ids": (1, 2)}),
+    ]
+    assert [frame[2:] for frame in server.frames("HOLDERS")] == [(), ("j*",)]
+    assert server.frames("PEEK")[0][2:] == ("q", 2, {"skip": 1, "state": "delayed"})
+    with pytest.raises(mqclient.InterfaceError, match="max_attempt'"):
+        client.create("q", max_attempt=3)
 
 
 def test_push_and_pull_give_back_the_same(server: FakeServer, make_client):
@@ -567,6 +602,57 @@ def test_a_connection_that_died_while_it_was_idle_is_noticed_before_a_push(
     assert client.push("q", 3) == 3
 
 
+# Silence
+
+
+@pytest.fixture
+def _quick_probes(monkeypatch):
+    monkeypatch.setattr("mqclient.probing.QUIET_SECONDS", 0.1)
+    monkeypatch.setattr("mqclient.probing.LOST_SECONDS", 0.2)
+
+
+@pytest.mark.usefixtures("_quick_probes")
+def test_a_server_that_says_nothing_is_asked_and_then_left(server: FakeServer, make_client):
+    client = make_client(server.url)
+    client.ping()
+    server.answers["PING"] = lambda _peer, _frame: None
+    started_at = time.monotonic()
+    with pytest.raises(mqclient.ConnectionLost, match="no answer to a PING") as caught:
+        client.pull("q", wait=3600)
+    assert caught.value.in_doubt
+    assert 0.2 < time.monotonic() - started_at < 10
+    assert len(server.frames("PING")) == 2
+
+
+@pytest.mark.usefixtures("_quick_probes")
+def test_a_server_that_answers_is_waited_for(server: FakeServer, make_client):
+    def ping(peer, frame):
+        peer.ok(frame)
+        if len(server.frames("PING")) == 6:
+            peer.messages(server.frames("PULL")[0], 7, "1")
+
+    server.answers["PING"] = ping
+    assert make_client(server.url).pull("q", wait=3600).id == 7
+    assert len(server.peers) == 1
+
+
+@pytest.mark.usefixtures("_quick_probes")
+def test_half_of_a_frame_is_a_sign_of_life(server: FakeServer, make_client):
+    stop = threading.Event()
+
+    server.answers["PING"] = lambda _peer, _frame: None
+    body = b"\x93%c\xa2OK\xcd\x01\x00"
+
+    def answer(peer, frame):
+        data = b"\xce\x00\x00\x00\x08" + body % frame[1]
+        for byte in data:
+            peer.send_bytes(bytes([byte]))
+            stop.wait(0.06)
+
+    server.answers["PURGE"] = answer
+    assert make_client(server.url).purge("q") == 256
+
+
 # Pipelines
 
 
@@ -595,6 +681,8 @@ def test_a_pipeline_has_every_call(server: FakeServer, make_client):
         server.answers[verb] = lambda peer, frame: peer.ok(frame, INFO)
     server.answers["DELETE"] = lambda peer, frame: peer.ok(frame, 0)
     server.answers["LIST"] = lambda peer, frame: peer.ok(frame, [INFO])
+    server.answers["HOLDERS"] = lambda peer, frame: peer.ok(frame, [])
+    server.answers["REDRIVE"] = lambda peer, frame: peer.ok(frame, frame[3]["max"])
     pipeline = make_client(server.url).pipeline()
     pipeline.create("q", if_missing=True)
     pipeline.push("q", Job(1), headers={"a": 1})
@@ -607,6 +695,8 @@ def test_a_pipeline_has_every_call(server: FakeServer, make_client):
     pipeline.queues("*")
     pipeline.ping()
     pipeline.delete("q")
+    pipeline.holders("*")
+    pipeline.redrive("q", count=3)
     results = pipeline.run()
     assert results[1:3] == [1, [2, 3, 4]]
     assert [message.body for message in results[3]] == [2, 3]
@@ -614,7 +704,7 @@ def test_a_pipeline_has_every_call(server: FakeServer, make_client):
     assert [message.body for message in results[5]] == [2, 3, 4]
     assert results[6] is None
     assert results[8][0].queue == "jobs"
-    assert results[9:] == [None, 0]
+    assert results[9:] == [None, 0, [], 3]
 
 
 def test_errors_of_a_pipeline_stand_in_their_places_and_the_first_is_raised(

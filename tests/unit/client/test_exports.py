@@ -7,11 +7,16 @@ import pytest
 import mqclient
 from mqclient.pipelines import BasePipeline
 
-METHODS = sorted(
-    name
-    for name, value in vars(mqclient.Client).items()
-    if inspect.isfunction(value) and name[0] != "_"
-)
+NO_COROUTINES = {"pipeline", "consume", "drain"}
+
+
+def methods_of(kind):
+    return sorted(
+        name for name, _ in inspect.getmembers(kind, inspect.isfunction) if name[0] != "_"
+    )
+
+
+METHODS = methods_of(mqclient.Client)
 
 
 def parameters(function):
@@ -48,12 +53,16 @@ def test_the_methods_are_those_that_were_agreed():
                 "backup",
                 "ping",
                 "pipeline",
+                "lease",
+                "consume",
+                "drain",
+                "holders",
+                "redrive",
             ]
         )
         == METHODS
     )
-    public = [name for name in vars(mqclient.AsyncClient) if name[0] != "_"]
-    assert sorted(public) == METHODS
+    assert methods_of(mqclient.AsyncClient) == METHODS
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -61,10 +70,23 @@ def test_both_clients_have_the_same_signatures(name: str):
     blocking = getattr(mqclient.Client, name)
     asynchronous = getattr(mqclient.AsyncClient, name)
     assert parameters(blocking) == parameters(asynchronous)
-    assert inspect.iscoroutinefunction(asynchronous) == (name != "pipeline")
+    assert inspect.iscoroutinefunction(asynchronous) == (name not in NO_COROUTINES)
     returned = inspect.signature(blocking).return_annotation
     assert inspect.signature(asynchronous).return_annotation in (returned, f"Async{returned}")
     assert asynchronous.__doc__.startswith("As `Client.")
+
+
+@pytest.mark.parametrize("kind", ["Lease", "Job", "Consumer"])
+def test_what_clients_give_out_has_the_same_methods(kind: str):
+    blocking, asynchronous = getattr(mqclient, kind), getattr(mqclient, f"Async{kind}")
+    own = [name for name in methods_of(blocking) if name in vars(blocking) and name != "interrupt"]
+    assert own
+    for name in own:
+        method = getattr(asynchronous, name)
+        assert parameters(method) == parameters(getattr(blocking, name))
+        assert inspect.iscoroutinefunction(method)
+        assert method.__doc__.startswith(f"As `{kind}.")
+    assert methods_of(blocking) == methods_of(asynchronous)
 
 
 def test_both_clients_are_made_alike():
@@ -78,7 +100,16 @@ def test_a_pipelines_methods_take_what_the_clients_do():
         for name, value in vars(BasePipeline).items()
         if inspect.isfunction(value) and name[0] != "_"
     ]
-    left_out_names = {"connect", "close", "pipeline", "snapshot", "backup"}
+    left_out_names = {
+        "connect",
+        "close",
+        "pipeline",
+        "snapshot",
+        "backup",
+        "lease",
+        "consume",
+        "drain",
+    }
     assert set(METHODS) - set(names) == left_out_names
     for name in names:
         of_client = [p for p in parameters(getattr(mqclient.Client, name)) if p[0] not in left_out]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mqclient import calls
+from mqclient import calls, lease_calls
 from mqclient.codecs import decoders
 from mqclient.errors import (
     BodyTooLarge,
@@ -15,10 +15,11 @@ from mqclient.errors import (
     RequestTimeout,
     ShuttingDown,
 )
+from mqclient.identity import Identity
 from mqclient.inflight import InFlight
-from mqclient.keeper import Keeper
+from mqclient.kept import KeptMessages
 from mqclient.messages import Source
-from mqclient.models import Limits
+from mqclient.models import LeaseId, Limits
 from mqclient.url import Credentials
 from mqwire.frames import FrameReader, FrameWriter
 from mqwire.limits import MAX_FRAME_BYTES_BEFORE_AUTH
@@ -31,8 +32,8 @@ class Wire:
     """InFlight with a way to see and say frames."""
 
     def __init__(self) -> None:
-        self.keeper = Keeper()
-        self.core = InFlight(self.keeper)
+        self.kept = KeptMessages()
+        self.core = InFlight(self.kept)
         self.core.limits = Limits()
 
     def begin(self, call, *, is_sent=True):
@@ -93,7 +94,7 @@ def test_what_cannot_be_encoded_is_never_in_flight(wire: Wire):
 
 
 def test_credentials_that_cannot_be_sent_are_not_shown(wire: Wire):
-    request, _ = wire.begin(calls.auth(Credentials({"token": "hunter2\ud800"}), "me"))
+    request, _ = wire.begin(calls.auth(Credentials({"token": "hunter2\ud800"}), Identity("me")))
     error = request.error
     assert isinstance(error, InterfaceError)
     assert error.__cause__ is None
@@ -116,7 +117,7 @@ def test_frames_are_judged_by_the_limits_before_they_are_sent(wire: Wire):
 
 
 def test_before_auth_frames_are_small():
-    core = InFlight(Keeper())
+    core = InFlight(KeptMessages())
     assert core.limits.max_frame_bytes == MAX_FRAME_BYTES_BEFORE_AUTH
     request, frame = core.begin(calls.purge("x" * MAX_FRAME_BYTES_BEFORE_AUTH), None)
     assert not frame
@@ -214,11 +215,11 @@ def test_a_pull_that_is_given_up_sends_wake_and_keeps_what_comes(wire: Wire):
     request, _ = wire.begin(pull())
     assert decode(wire.core.give_up(request)) == [("WAKE", 2, 1)]
     assert wire.core.give_up(request) == b""
-    assert wire.keeper.expects("jobs")
+    assert wire.kept.expects("jobs")
     assert wire.core.waiting() is None
     assert wire.say((1, "OK", [7, 1], [join_bodies(["5"])]), (2, "OK", False)) == []
-    assert not wire.keeper.expects("jobs")
-    [message] = wire.keeper.take(SOURCE, 9)
+    assert not wire.kept.expects("jobs")
+    [message] = wire.kept.take(SOURCE, 9)
     assert (message.id, message.body) == (7, 5)
 
 
@@ -226,7 +227,7 @@ def test_the_late_reply_to_anything_else_is_dropped(wire: Wire):
     request, _ = wire.begin(calls.purge("a"))
     assert wire.core.give_up(request) == b""
     assert wire.say((1, "OK", 5)) == []
-    assert wire.keeper.counts() == {}
+    assert wire.kept.counts() == {}
 
 
 def test_a_late_reply_without_messages_keeps_nothing(wire: Wire):
@@ -234,22 +235,22 @@ def test_a_late_reply_without_messages_keeps_nothing(wire: Wire):
         request, _ = wire.begin(pull())
         wire.core.give_up(request)
         assert wire.say(reply) == []
-    assert wire.keeper.counts() == {}
-    assert not wire.keeper.expects("jobs")
+    assert wire.kept.counts() == {}
+    assert not wire.kept.expects("jobs")
 
 
 def test_an_answer_that_came_while_the_caller_left_is_kept(wire: Wire):
     request, _ = wire.begin(pull())
     wire.say((1, "OK", [7, 1], [join_bodies(["5"])]))
     assert wire.core.give_up(request) == b""
-    assert wire.keeper.counts() == {"jobs": 1}
+    assert wire.kept.counts() == {"jobs": 1}
 
 
 def test_a_request_that_was_never_sent_is_withdrawn(wire: Wire):
     request, _ = wire.begin(pull(), is_sent=False)
     assert wire.core.give_up(request) == b""
     assert wire.core.waiting() is None
-    assert not wire.keeper.expects("jobs")
+    assert not wire.kept.expects("jobs")
 
 
 def test_a_time_out_says_what_is_in_doubt_and_an_answer_beats_it(wire: Wire):
@@ -268,7 +269,7 @@ def test_a_loss_forgets_what_was_given_up(wire: Wire):
     request, _ = wire.begin(pull())
     wire.core.give_up(request)
     assert wire.core.lose("it broke") == []
-    assert not wire.keeper.expects("jobs")
+    assert not wire.kept.expects("jobs")
     assert wire.core.give_up(request) == b""
 
 
@@ -278,3 +279,76 @@ def test_the_one_who_waits_is_found(wire: Wire):
     assert wire.core.waiting() is first
     wire.core.give_up(first)
     assert wire.core.waiting() is second
+
+
+# Leases and draining
+
+
+def leased(wait=60.0):
+    return lease_calls.pull(SOURCE, 1, 30.0, wait)
+
+
+def test_a_leased_pull_that_is_given_up_hands_back_what_comes(wire: Wire):
+    request, _ = wire.begin(leased())
+    assert decode(wire.core.give_up(request)) == [("WAKE", 2, 1)]
+    assert not wire.kept.expects("jobs")
+    assert wire.say((1, "OK", [7, 1], [join_bodies(["5"])], {}, [3, 17])) == []
+    assert decode(b"".join(wire.core.unsent)) == [("NACK", 3, (3, 17), {"hand_back": True})]
+    assert wire.kept.counts() == {}
+    assert wire.say((3, "OK", 1, "synced")) == []
+
+
+@pytest.mark.parametrize("reply", [(1, "OK", [], []), (1, "ERR", "QUEUE_NOT_FOUND", "no", {})])
+def test_a_leased_pull_that_is_given_up_and_brings_nothing(wire: Wire, reply):
+    request, _ = wire.begin(leased())
+    wire.core.give_up(request)
+    assert wire.say(reply) == []
+    assert wire.core.unsent == []
+
+
+def test_a_leased_answer_that_came_while_the_caller_left_is_handed_back(wire: Wire):
+    request, _ = wire.begin(leased())
+    wire.say((1, "OK", [7, 1], [join_bodies(["5"])], {}, [3, 17]))
+    assert wire.core.give_up(request) == b""
+    assert [frame[0] for frame in decode(b"".join(wire.core.unsent))] == ["NACK"]
+
+
+def test_draining_wakes_the_pulls_of_consumers_alone(wire: Wire):
+    other, _ = wire.begin(leased())
+    call = leased()
+    call.ends_on_drain = True
+    waiting, _ = wire.begin(call)
+    gone, _ = wire.begin(call)
+    wire.core.give_up(gone)
+    unsent, _ = wire.begin(call, is_sent=False)
+    wire.core.drain()
+    assert decode(b"".join(wire.core.unsent)) == [("WAKE", 6, 2)]
+    assert wire.say((2, "OK", [], [])) == [waiting]
+    # Those that begin afterwards wait for nothing.
+    _, frames = wire.begin(call)
+    assert frames == [("PULL", 7, "jobs", 1, {"lease": 30.0})]
+    _, frames = wire.begin(leased())
+    assert frames == [("PULL", 8, "jobs", 1, {"lease": 30.0, "wait": 60.0})]
+    assert call.arguments[2]["wait"] == 60.0
+    assert other.reply is None
+    assert unsent.reply is None
+
+
+@pytest.mark.parametrize(
+    ("call", "in_doubt"),
+    [
+        (leased(), True),
+        (lease_calls.ack(LeaseId(3, 1)), True),
+        (lease_calls.nack(LeaseId(3, 1)), True),
+        (lease_calls.reject(LeaseId(3, 1)), True),
+        (lease_calls.step([], 0), True),
+        (lease_calls.redrive("q"), True),
+        (lease_calls.extend(LeaseId(3, 1), 5), False),
+        (lease_calls.holders(None), False),
+    ],
+    ids=lambda value: getattr(value, "verb", None),
+)
+def test_a_loss_says_what_is_in_doubt_of_leases(wire: Wire, call, in_doubt):
+    request, _ = wire.begin(call)
+    wire.core.lose("it broke")
+    assert request.error.in_doubt is in_doubt

@@ -20,8 +20,8 @@ class Job:
     x: int
 
 
-def reply(ids, *packs, headers=None):
-    columns = [{"headers": headers, "later": [1]}] if headers else []
+def reply(ids, *packs, **more):
+    columns = [{**more, "later": [1]}] if more else []
     return (1, "OK", tuple(ids), tuple(packs), *columns)
 
 
@@ -138,3 +138,44 @@ def test_repr_is_short():
     assert len(repr(message)) < 120
     [message] = read_messages(reply([1, 1], b"\x05"), SOURCE)
     assert repr(message) == "Message(id=1, queue='jobs', raw=5)"
+
+
+def test_what_only_some_messages_have_stands_in_columns():
+    entry = {
+        "owner": "agent/abc",
+        "leased_at": 1.5,
+        "ended_at": 2.5,
+        "cause": "failed",
+        "reason": "no",
+    }
+    origin = {"queue": "jobs", "id": 7, "pushed_at": 1.0, "attempts": 3, "losses": 0}
+    frame = reply(
+        [1, 2],
+        join_bodies(["1", "2"]),
+        deliveries=[None, 4],
+        attempts=[0, 3],
+        losses=[0, 1],
+        history=[None, ({**entry, "more": 1},)],
+        origin=[None, origin],
+        due_at=[None, 9.5],
+        lease=[None, (3, 17)],
+        holder=[None, "agent/abc"],
+        deadline_at=[None, 8.5],
+    )
+    plain, other = read_messages(frame, SOURCE)
+    assert (plain.deliveries, plain.attempts, plain.losses) == (1, 0, 0)
+    assert (plain.history, plain.origin, plain.due_at, plain.lease) == ([], None, None, None)
+    assert (plain.holder, plain.deadline_at) == (None, None)
+    for copy in (other, other.given_to(SOURCE), pickle.loads(pickle.dumps(other))):
+        assert (copy.deliveries, copy.attempts, copy.losses) == (4, 3, 1)
+        assert [attempt.cause for attempt in copy.history] == ["failed"]
+        assert copy.origin.queue == "jobs"
+        assert str(copy.lease) == "3-17"
+        assert (copy.due_at, copy.holder, copy.deadline_at) == (9.5, "agent/abc", 8.5)
+
+
+def test_a_message_that_was_never_handed_out_says_so():
+    peeked = Source("jobs", decoders("json"), None, 0)
+    [message] = read_messages(reply([1, 1], join_bodies(["1"])), peeked)
+    assert message.deliveries == 0
+    assert pickle.loads(pickle.dumps(message)).deliveries == 0

@@ -55,3 +55,12 @@ def test_a_server_info_is_read():
 def test_limits_are_positive_integers(value: object):
     with pytest.raises(ValueError, match="max_body_bytes"):
         Limits.from_map({"max_body_bytes": value})
+
+
+def test_a_queues_newer_figures_have_defaults():
+    older = QueueInfo.from_map(INFO)
+    assert (older.delayed, older.leased, older.dead, older.acked, older.moved) == (0,) * 5
+    assert not older.is_paused
+    options = {**INFO["options"], "max_attempts": 3}
+    newer = QueueInfo.from_map({**INFO, "leased": 4, "is_paused": True, "options": options})
+    assert (newer.leased, newer.is_paused, newer.options["max_attempts"]) == (4, True, 3)

@@ -43,6 +43,8 @@ def run_python(code: str, *arguments: str, **extra) -> subprocess.CompletedProce
         ["log", "-h"],
         ["backup", "-h"],
         ["stats", "-h"],
+        ["work", "-h"],
+        ["dead", "redrive", "-h"],
     ],
 )
 def test_help_imports_nothing_heavy(arguments):
@@ -70,16 +72,32 @@ def test_help_has_every_command_and_exit_code():
 
 def test_the_commands_that_there_are():
     assert list(cli.commands) == [
-        "create", "delete", "ls", "info", "purge", "push", "pull", "peek",
-        "stats", "snapshot", "backup", "ping", "version", "completion", "log",
+        "create", "delete", "ls", "info", "purge", "push", "pull", "peek", "work", "holders",
+        "dead", "stats", "snapshot", "backup", "ping", "version", "completion", "log",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", list(cli.commands))
-def test_every_command_has_help_and_takes_json(name):
-    result = CliRunner().invoke(cli, [name, "--help"])
+def paths(group: click.Group = cli) -> list[list[str]]:
+    """Return how every command is called, those of groups too."""
+    found = []
+    for name, command in group.commands.items():
+        found.append([name])
+        if isinstance(command, click.Group):
+            found += [[name, *path] for path in paths(command)]
+    return found
+
+
+@pytest.mark.parametrize("path", paths(), ids=" ".join)
+def test_every_command_has_help_and_takes_json(path):
+    result = CliRunner().invoke(cli, [*path, "--help"])
     assert result.exit_code == 0
-    assert ("--json" in result.stdout) is (name != "completion")
+    assert ("--json" in result.stdout) is (path != ["completion"])
+
+
+def test_a_group_alone_shows_its_help(ctl):
+    result = ctl("dead")
+    assert (result.exit_code, result.stdout) == (exits.USAGE, "")
+    assert "redrive" in result.stderr
 
 
 def test_version():
@@ -113,6 +131,7 @@ def test_usage_errors_are_one_sentence(ctl, arguments, sentence):
         (errors.NoJournal("NO_JOURNAL", "in memory"), exits.REFUSED, "storage.journal: true"),
         (errors.SnapshotFailed("SNAPSHOT_FAILED", "no"), exits.REFUSED, "see that its disk has room and try again"),
         (errors.NoBackup("NO_BACKUP", "no"), exits.REFUSED, "begin the backup again"),
+        (errors.UnknownOption("UNKNOWN_OPTION", "hm"), exits.REFUSED, "UNKNOWN_OPTION: hm; `mqctl version` shows whether the server is older"),
         (errors.UnknownServerError("NEW_CODE", "hm"), exits.REFUSED, "NEW_CODE: hm"),
         (errors.ConnectFailed("cannot connect"), exits.CANNOT_CONNECT, "cannot connect"),
         (errors.ConnectionLost("it broke", in_doubt=True), exits.CANNOT_CONNECT, "it broke"),

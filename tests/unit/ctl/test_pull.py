@@ -129,7 +129,7 @@ def test_batches_are_neither_small_nor_large(ctl):
 )
 def test_the_size_of_messages_sets_that_of_batches(size, count):
     messages = [FakeMessage(1, "jobs", b"x" * size), FakeMessage(2, "jobs", "x" * size)]
-    assert pull._next_size(messages) == count
+    assert pull.next_size(messages) == count
 
 
 def test_follow_waits_until_it_is_interrupted(jobs):
@@ -229,3 +229,17 @@ def test_peek_at_many(ctl):
 def test_peek_at_nothing(ctl, terminal, options, said):
     result = ctl.with_queue()("peek", "jobs", *options)
     assert (result.exit_code, result.stdout, result.stderr) == (exits.EMPTY, "", said)
+
+
+def test_peek_at_messages_in_a_state(ctl, terminal, make_message):
+    ctl.with_queue("ready")
+    ctl.client.dead["jobs"] = [make_message(7, "jobs", "gone")]
+    assert ctl("peek", "jobs", "--state", "dead").stdout == '"gone"\n'
+    assert (
+        ctl("peek", "jobs", "--state", "dead", "--skip", "1").stderr
+        == "jobs has no more than 1 dead messages\n"
+    )
+    ctl.client.dead.clear()
+    result = ctl("peek", "jobs", "--state", "dead")
+    assert (result.exit_code, result.stderr) == (exits.EMPTY, "jobs has no dead messages\n")
+    assert ctl("peek", "jobs", "--state", "lost").exit_code == exits.USAGE

@@ -1,4 +1,4 @@
-"""The commands create, delete, ls, info and purge."""
+"""The commands create, delete and purge."""
 
 from __future__ import annotations
 
@@ -38,7 +38,72 @@ def test_create_a_queue_that_exists(ctl):
     assert ctl("create", "jobs", "--if-missing").exit_code == exits.OK
 
 
-@pytest.mark.parametrize("option", [["--max-messages", "0"], ["--max-bytes", "ten"]])
+def test_create_with_retries(ctl):
+    result = ctl(
+        "create", "jobs", "--dead-letter", "jobs.dead", "--max-attempts", "3",
+        "--max-worker-losses", "9", "--backoff", "linear", "--backoff-seconds", "0.5",
+        "--backoff-cap-seconds", "60", "--backoff-jitter", "1", "--json",
+    )  # fmt: skip
+    assert result.exit_code == exits.OK
+    assert json.loads(result.stdout)["options"] == {
+        "dead_letter": "jobs.dead",
+        "max_attempts": 3,
+        "max_worker_losses": 9,
+        "backoff": "linear",
+        "backoff_seconds": 0.5,
+        "backoff_cap_seconds": 60.0,
+        "backoff_jitter": 1.0,
+    }
+
+
+def test_create_with_an_order_of_its_own(ctl):
+    result = ctl(
+        "create", "jobs", "--ttl-seconds", "0.5", "--on-expiry", "dead_letter", "--max-leased", "3",
+        "--expires-seconds", "60", "--dedupe-seconds", "0", "--json",
+    )  # fmt: skip
+    assert json.loads(result.stdout)["options"] == {
+        "ttl_seconds": 0.5,
+        "on_expiry": "dead_letter",
+        "max_leased": 3,
+        "expires_seconds": 60.0,
+        "dedupe_seconds": 0.0,
+    }
+    assert "goes with --ttl-seconds" in ctl("create", "more", "--on-expiry", "drop").stderr
+
+
+def test_a_person_is_told_where_dead_letters_go(ctl, terminal):
+    result = ctl("create", "jobs", "--dead-letter", "jobs.dead")
+    assert result.stderr == "jobs is there; its dead letters go to jobs.dead\n"
+
+
+@pytest.mark.parametrize(
+    "option", ["--backoff-seconds", "--backoff-cap-seconds", "--backoff-jitter"]
+)
+def test_how_long_goes_with_how(ctl, option):
+    result = ctl("create", "jobs", option, "1")
+    assert result.exit_code == exits.USAGE
+    assert f"{option} goes with --backoff fixed or linear or exponential" in result.stderr
+    assert ctl.client.calls == []
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--max-messages", "0"],
+        ["--max-bytes", "ten"],
+        ["--max-attempts", "0"],
+        ["--max-worker-losses", "x"],
+        ["--backoff", "slow"],
+        ["--backoff", "fixed", "--backoff-seconds", "-1"],
+        ["--backoff", "fixed", "--backoff-cap-seconds", "1e9"],
+        ["--backoff", "fixed", "--backoff-jitter", "1.1"],
+        ["--ttl-seconds", "0"],
+        ["--ttl-seconds", "1", "--on-expiry", "keep"],
+        ["--max-leased", "0"],
+        ["--expires-seconds", "0.5"],
+        ["--dedupe-seconds", "1e9"],
+    ],
+)
 def test_bounds_are_checked_here(ctl, option):
     assert ctl("create", "jobs", *option).exit_code == exits.USAGE
     assert ctl.client.calls == []
@@ -73,7 +138,7 @@ def test_unless_she_is_sure(ctl, person, command):
     assert result.stderr == f"{command}d jobs: 1 message went\n"
 
 
-@pytest.mark.parametrize("command", ["delete", "purge", "info"])
+@pytest.mark.parametrize("command", ["delete", "purge"])
 def test_a_queue_that_is_not_there(ctl, command):
     result = ctl(command, "jobs")
     assert result.exit_code == exits.REFUSED
@@ -81,63 +146,8 @@ def test_a_queue_that_is_not_there(ctl, command):
     assert "mqctl ls" in result.stderr
 
 
-def test_ls_in_a_pipe(ctl):
-    ctl.with_queue("1", "2", queue="jobs").with_queue(queue="results")
-    result = ctl("ls")
-    assert result.stdout == (
-        "jobs     2  4096  75.5  2  0  0  0  synced\n"
-        "results  0     0     -  0  0  0  0  synced\n"
-    )  # fmt: skip
-    assert result.stderr == ""
-
-
-def test_ls_for_machines(ctl):
-    ctl.with_queue("1", queue="a.1").with_queue(queue="b.1")
-    assert [info["queue"] for info in json.loads(ctl("ls", "--json").stdout)] == ["a.1", "b.1"]
-    assert [info["ready"] for info in json.loads(ctl("ls", "a.*", "--json").stdout)] == [1]
-    assert json.loads(ctl("ls", "c*", "--json").stdout) == []
-
-
-def test_ls_for_a_person(ctl, terminal):
+def test_a_person_is_told_what_is_at_stake(ctl, person):
     ctl.with_queue("1", "2")
-    shown = ctl("ls").stdout
-    for text in ("queue", "waiting", "jobs", "4.0 KiB", "1 min 15 s"):
-        assert text in shown
-
-
-def test_ls_at_a_wide_and_at_a_narrow_terminal(ctl, terminal, monkeypatch):
-    ctl.with_queue("1", "2")
-    monkeypatch.setenv("COLUMNS", "100")
-    shown = ctl("ls").stdout
-    assert "durability" in shown
-    assert "synced" in shown
-    monkeypatch.setenv("COLUMNS", "80")
-    shown = ctl("ls").stdout
-    assert "durability" not in shown
-    assert "waiting" in shown
-
-
-def test_no_queues(ctl, terminal):
-    result = ctl("ls")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "there are no queues\n")
-    assert ctl("ls", "x*").stderr == "no queue fits x*\n"
-
-
-def test_info(ctl):
-    ctl.with_queue("1")
-    lines = dict(line.split(maxsplit=1) for line in ctl("info", "jobs").stdout.splitlines())
-    assert lines["queue"] == "jobs"
-    assert lines["ready"] == "1"
-    assert lines["size"] == "2048"
-    assert lines["oldest"] == "75.5"
-    assert lines["created"].startswith("2027-01-1")
-    assert lines["durability"] == "synced"
-
-
-def test_info_for_machines_and_persons(ctl, monkeypatch):
-    ctl.with_queue("1")
-    assert json.loads(ctl("info", "jobs", "--json").stdout)["max_bytes"] == 2048
-    monkeypatch.setattr("mqclient.ctl.output.stdout_is_terminal", lambda: True)
-    shown = ctl("info", "jobs").stdout
-    assert "2.0 KiB" in shown
-    assert "queue" in shown
+    ctl.client.more["jobs"] = {"delayed": 3, "leased": 4, "dead": 5}
+    assert "Delete jobs with 14 messages (4 leased, 5 dead)?" in ctl("delete", "jobs").stderr
+    assert "Purge jobs with 5 messages?" in ctl("purge", "jobs").stderr

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from mqclient.ctl import values
-from mqwire.limits import MAX_QUEUE_BYTES
+from mqwire.limits import MAX_MESSAGES_PER_FRAME, MAX_QUEUE_BYTES
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,56 @@ def test_seconds(text, seconds):
 def test_what_are_no_seconds(text):
     with pytest.raises(click.BadParameter):
         values.seconds(text)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0.5", 0.5), ("60", 60.0)])
+def test_seconds_within_bounds(text, seconds):
+    assert values.seconds_up_to(60, 0.5)(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["0.4", "60.1", "x"])
+def test_seconds_out_of_bounds(text):
+    with pytest.raises(click.BadParameter):
+        values.seconds_up_to(60, 0.5)(text)
+
+
+@pytest.mark.parametrize(("text", "part"), [("0", 0), ("0.5", 0.5), ("1", 1)])
+def test_fractions(text, part):
+    assert values.fraction(text) == part
+
+
+@pytest.mark.parametrize("text", ["-0.1", "1.1", "nan", "half", ""])
+def test_what_are_no_fractions(text):
+    with pytest.raises(click.BadParameter, match="from 0 to 1"):
+        values.fraction(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [("7", [7]), ("9,7", [7, 9]), ("10-12,11, 20", [10, 11, 12, 20]), ("5-5", [5])],
+)
+def test_ids(text, ids):
+    assert values.id_ranges(text) == ids
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "x", "3-2", "1,", "1-", "-1", "1--2", "9007199254740992"]
+)
+def test_what_are_no_ids(text):
+    with pytest.raises(click.BadParameter, match="neither an id nor a range"):
+        values.id_ranges(text)
+
+
+def test_no_more_ids_than_a_frame_takes():
+    assert len(values.id_ranges(f"1-{MAX_MESSAGES_PER_FRAME}")) == MAX_MESSAGES_PER_FRAME
+    for text in (f"1-{MAX_MESSAGES_PER_FRAME + 1}", "1-10,100-9007199254740991"):
+        with pytest.raises(click.BadParameter, match="name fewer"):
+            values.id_ranges(text)
+
+
+@pytest.mark.parametrize(("text", "rate"), [("0.001", 0.001), ("50", 50.0), ("1e6", 1e6)])
+def test_rates(text, rate):
+    assert values.per_second(text) == rate
 
 
 def test_a_timeout_is_not_zero():

@@ -1,0 +1,203 @@
+"""Calls that have to do with leases: what is sent and how the reply is read. Floor 1: pure.
+
+As `mqclient.calls`, for leased PULL, ACK, NACK, EXTEND, REJECT, STEP, REDRIVE and HOLDERS.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from mqclient.calls import Call, check_level, number
+from mqclient.errors import InterfaceError
+from mqclient.messages import read_messages
+from mqclient.models import Holder, LeaseId
+from mqwire.limits import MAX_REASON_CHARS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from mqclient.messages import Message, Source
+    from mqwire.frames import Frame
+
+    Part: TypeAlias = "tuple[Any, ...]"
+
+
+class Leased(NamedTuple):
+    """The result of a leased PULL that found something."""
+
+    lease: LeaseId
+    messages: list[Message]
+
+
+def pull(
+    source: Source, count: int, seconds: float, wait: float, durability: str | None = None
+) -> Call:
+    """Lease up to `count` messages for `seconds`. Result: Leased, or None if nothing came."""
+    options: dict[str, Any] = {"lease": seconds}
+    if wait:
+        options["wait"] = wait
+    if durability is not None:
+        options["durability"] = check_level(durability)
+
+    def read(frame: Frame) -> Leased | None:
+        if not frame[2]:
+            return None
+        return Leased(LeaseId.from_array(frame[5]), read_messages(frame, source))
+
+    call = Call("PULL", (source.queue, count, options), read, wait)
+    call.is_leased = True
+    return call
+
+
+def ack(lease: LeaseId, ids: Collection[int] | None = None, durability: str | None = None) -> Call:
+    """Say that messages are done. Result: how many."""
+    return _settlement(ack_part(lease, ids), durability)
+
+
+def nack(
+    lease: LeaseId,
+    ids: Collection[int] | None = None,
+    *,
+    reason: str = "",
+    delay: float | None = None,
+    hand_back: bool = False,
+    lost: bool = False,
+    durability: str | None = None,
+) -> Call:
+    """Give messages back. Result: how many.
+
+    Args:
+        lease: theirs.
+        ids: which of its messages; None for all.
+        reason: why; where it is too long its end alone is sent.
+        delay: seconds until they are ready, instead of the queue's back-off.
+        hand_back: they have not failed: they take their old place and no budget is spent.
+        lost: their worker was lost: the budget for that is spent.
+        durability: what the reply waits for.
+    """
+    options = _options(ids, reason)
+    if delay is not None:
+        options["delay"] = delay
+    if hand_back:
+        options["hand_back"] = True
+    if lost:
+        options["lost"] = True
+    return _settlement(_part("NACK", lease, options), durability)
+
+
+def reject(
+    lease: LeaseId,
+    ids: Collection[int] | None = None,
+    *,
+    reason: str = "",
+    durability: str | None = None,
+) -> Call:
+    """Say that messages are never to be tried again. Result: how many."""
+    return _settlement(_part("REJECT", lease, _options(ids, reason)), durability)
+
+
+def extend(lease: LeaseId, seconds: float) -> Call:
+    """Let a lease run for `seconds` from now on. Result: None."""
+    return Call("EXTEND", (tuple(lease), seconds), lambda _frame: None)
+
+
+def step(
+    parts: Sequence[Part],
+    pack: bytes = b"",
+    largest_body_bytes: int = 0,
+    *,
+    key: str | None = None,
+    durability: str | None = None,
+) -> Call:
+    """Carry out all parts or none. Result: what each part would have answered.
+
+    Args:
+        parts: settlements and pushes, in order.
+        pack: the bodies of all pushes, in the same order.
+        largest_body_bytes: a bound of the largest of them.
+        key: with it the step may be sent again: a repeat changes nothing and has the same
+            result.
+        durability: what the reply waits for.
+    """
+    arguments: tuple[Any, ...] = (list(parts), pack) if pack else (list(parts),)
+    options: dict[str, Any] = {} if key is None else {"key": key}
+    if durability is not None:
+        options["durability"] = check_level(durability)
+    if options:
+        arguments = (*arguments, options)
+    return Call("STEP", arguments, lambda frame: list(frame[2]), 0.0, largest_body_bytes)
+
+
+def redrive(
+    queue: str,
+    *,
+    ids: Collection[int] | None = None,
+    count: int | None = None,
+    cause: str | None = None,
+    origin: str | None = None,
+) -> Call:
+    """Let dead messages be tried again. Result: how many."""
+    named = {"max": count, "cause": cause, "origin": origin}
+    options: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    if ids is not None:
+        options["ids"] = runs_of(ids)
+    return Call("REDRIVE", (queue, options) if options else (queue,), number)
+
+
+def holders(pattern: str | None, count: int | None = None) -> Call:
+    """Look at who holds leases. Result: list of Holder."""
+    arguments: tuple[Any, ...] = () if pattern is None else (pattern,)
+    if count is not None:
+        arguments = (*arguments, {"max": count})
+    return Call("HOLDERS", arguments, lambda frame: [Holder.from_map(each) for each in frame[2]])
+
+
+def ack_part(lease: LeaseId, ids: Collection[int] | None) -> Part:
+    """Return an ack as it stands in a STEP."""
+    return _part("ACK", lease, _options(ids))
+
+
+def push_part(queue: str, count: int, headers: Any) -> Part:
+    """Return a push as it stands in a STEP, whose pack has its bodies."""
+    part = ("PUSH", queue, count)
+    return (*part, {"headers": headers}) if headers else part
+
+
+def runs_of(ids: Iterable[int]) -> list[int]:
+    """Return ids as runs: first, count, first, count, ...
+
+    Raises:
+        InterfaceError: there are none, or they are no positive integers.
+    """
+    ordered = sorted(set(ids))
+    if not ordered or any(type(each) is not int or each < 1 for each in ordered):
+        raise InterfaceError("ids are positive integers, one at least; None means all")
+    runs: list[int] = []
+    for each in ordered:
+        if runs and runs[-2] + runs[-1] == each:
+            runs[-1] += 1
+        else:
+            runs += (each, 1)
+    return runs
+
+
+def _options(ids: Collection[int] | None, reason: str = "") -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if ids is not None:
+        options["ids"] = runs_of(ids)
+    if reason:
+        # Of a traceback the end says most: the error, and where it was raised.
+        options["reason"] = reason[-MAX_REASON_CHARS:]
+    return options
+
+
+def _part(verb: str, lease: LeaseId, options: dict[str, Any]) -> Part:
+    return (verb, tuple(lease), options) if options else (verb, tuple(lease))
+
+
+def _settlement(part: Part, durability: str | None) -> Call:
+    verb, lease, *rest = part
+    options: dict[str, Any] = dict(rest[0]) if rest else {}
+    if durability is not None:
+        options["durability"] = check_level(durability)
+    return Call(verb, (lease, options) if options else (lease,), number)

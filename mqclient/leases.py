@@ -1,0 +1,201 @@
+"""Work under a lease, by the plain verbs: nothing happens by itself here. Floor 1.
+
+`Client.lease` returns one; `Client.consume` is the way for workers, which extends leases and
+settles jobs by itself (`mqclient.consuming`).
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from mqclient import lease_calls, steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from mqclient.async_client import AsyncClient
+    from mqclient.base import BaseClient
+    from mqclient.calls import Call
+    from mqclient.client import Client
+    from mqclient.lease_calls import Leased
+    from mqclient.messages import Message
+    from mqclient.models import LeaseId
+    from mqclient.steps import StepsOf
+
+
+class BaseLease:
+    """Messages under one lease; see `Client.lease`."""
+
+    def __init__(self, client: BaseClient, leased: Leased) -> None:
+        self.id: LeaseId = leased.lease
+        """Its id; `str` of it is what `mqctl` shows."""
+        self.messages: list[Message] = leased.messages
+        """What it was given; settled ones stay in the list."""
+        self._client = client
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self.messages)
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def __repr__(self) -> str:
+        queue = self.messages[0].queue
+        return f"{type(self).__name__}({self.id}, {len(self.messages)} of queue {queue!r})"
+
+    def _settle(
+        self,
+        make: Callable[..., Call],
+        ids: Collection[int] | None,
+        timeout: float | None,
+        **options: Any,
+    ) -> tuple[StepsOf, float]:
+        """Return the operation that settles, and how long it may take."""
+        seconds = self._client._seconds(timeout)  # noqa: SLF001  a part of the client
+        chosen = None if ids is None else list(ids)
+        count = len(self.messages) if chosen is None else len(chosen)
+        call = make(self.id, chosen, **options)
+        return steps.settle(call, count, monotonic() + seconds), seconds
+
+
+class Lease(BaseLease):
+    """Messages under a lease, and the verbs to settle them.
+
+        lease = client.lease("jobs", 8, seconds=120)
+        for message in lease:
+            work(message.body)
+        lease.ack()
+
+    Each verb is for all messages that are still under the lease, or for those with the given
+    ids; it returns how many these were.
+
+    *A lost reply* is asked for again: the request is sent once more over the next connection,
+    and what has been done already changes nothing. Only where the lease has ended by then
+    nobody can say whether that was the doing of the first request: that is ConnectionLost, or
+    RequestTimeout, with `in_doubt`.
+
+    Raises:
+        LeaseLost: the lease is over or was never this client's; nothing has changed.
+        NotLeased: a message is not under the lease, since it has been settled before.
+    """
+
+    _client: Client
+
+    def ack(
+        self,
+        ids: Collection[int] | None = None,
+        *,
+        durability: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Say that messages are done: they are gone for good.
+
+        Durability: when it returns, the level asked for, or the queue's, has been reached.
+        """
+        return self._do(lease_calls.ack, ids, timeout, durability=durability)
+
+    def nack(
+        self,
+        ids: Collection[int] | None = None,
+        *,
+        reason: str = "",
+        delay: float | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Say that messages have failed: an attempt is spent, and another one follows.
+
+        Args:
+            ids: which; None for all.
+            reason: why, for their history; of a long one the end.
+            delay: seconds until they are ready again; None for the queue's back-off.
+            timeout: seconds; None for the client's.
+        """
+        return self._do(lease_calls.nack, ids, timeout, reason=reason, delay=delay)
+
+    def reject(
+        self,
+        ids: Collection[int] | None = None,
+        *,
+        reason: str = "",
+        timeout: float | None = None,
+    ) -> int:
+        """Say that messages are never to be tried again: they are dead letters."""
+        return self._do(lease_calls.reject, ids, timeout, reason=reason)
+
+    def hand_back(self, ids: Collection[int] | None = None, *, timeout: float | None = None) -> int:
+        """Give messages back to their old place; no attempt is spent."""
+        return self._do(lease_calls.nack, ids, timeout, hand_back=True)
+
+    def extend(self, seconds: float, *, timeout: float | None = None) -> None:
+        """Let the lease run for `seconds` from now on, be that longer or shorter."""
+        client = self._client
+        client._result(lease_calls.extend(self.id, seconds), client._seconds(timeout))  # noqa: SLF001  a part of it
+
+    def _do(
+        self,
+        make: Callable[..., Call],
+        ids: Collection[int] | None,
+        timeout: float | None,
+        **options: Any,
+    ) -> int:
+        count: int = self._client._run(*self._settle(make, ids, timeout, **options))  # noqa: SLF001  a part of it
+        return count
+
+
+class AsyncLease(BaseLease):
+    """As `Lease`; its verbs are coroutines."""
+
+    _client: AsyncClient
+
+    async def ack(
+        self,
+        ids: Collection[int] | None = None,
+        *,
+        durability: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """As `Lease.ack`."""
+        return await self._do(lease_calls.ack, ids, timeout, durability=durability)
+
+    async def nack(
+        self,
+        ids: Collection[int] | None = None,
+        *,
+        reason: str = "",
+        delay: float | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """As `Lease.nack`."""
+        return await self._do(lease_calls.nack, ids, timeout, reason=reason, delay=delay)
+
+    async def reject(
+        self,
+        ids: Collection[int] | None = None,
+        *,
+        reason: str = "",
+        timeout: float | None = None,
+    ) -> int:
+        """As `Lease.reject`."""
+        return await self._do(lease_calls.reject, ids, timeout, reason=reason)
+
+    async def hand_back(
+        self, ids: Collection[int] | None = None, *, timeout: float | None = None
+    ) -> int:
+        """As `Lease.hand_back`."""
+        return await self._do(lease_calls.nack, ids, timeout, hand_back=True)
+
+    async def extend(self, seconds: float, *, timeout: float | None = None) -> None:
+        """As `Lease.extend`."""
+        client = self._client
+        await client._result(lease_calls.extend(self.id, seconds), client._seconds(timeout))  # noqa: SLF001  a part of it
+
+    async def _do(
+        self,
+        make: Callable[..., Call],
+        ids: Collection[int] | None,
+        timeout: float | None,
+        **options: Any,
+    ) -> int:
+        count: int = await self._client._run(*self._settle(make, ids, timeout, **options))  # noqa: SLF001  a part of it
+        return count
