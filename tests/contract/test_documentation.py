@@ -234,7 +234,7 @@ def test_every_method_has_its_row_with_its_arguments(kind):
     assert sorted(name.partition("(")[0] for name in listed) == sorted(public)
     for form in listed:
         name, _, arguments = form.removesuffix(")").partition("(")
-        if name != "server":
+        if name not in ("server", "instance", "is_draining"):
             parameters = list(inspect.signature(getattr(kind, name)).parameters.values())[1:]
             assert arguments.split(", ") == [
                 each.name if each.default is each.empty else f"{each.name}={each.default!r}"
