@@ -1,9 +1,9 @@
 """A hyper-parameter sweep over handwritten digits, run by worker processes through mqd.
 
 What it is: a whole sweep, to be copied and changed. One producer pushes typed jobs to
-the queue `digits.jobs`; workers pull them when they are ready, train a support vector
-classifier on the 1,797 real digits that scikit-learn ships, and push typed results to
-`digits.results`; the producer collects them and shows the best.
+the queue `digits.jobs`; workers lease them when they are ready, train a support vector
+classifier on the 1,797 real digits that scikit-learn ships, and finish each job in one step
+that pushes its typed result to `digits.results`; the producer collects them and shows the best.
 What it is not: part of the library (it stands on mqclient alone), nor how results are
 drawn (digits_report.py).
 
@@ -14,10 +14,11 @@ drawn (digits_report.py).
 
 How it ends. The producer owns both queues: it creates them, and when it deletes them,
 every worker that waits on them is told so, wherever it runs, and leaves. A worker also
-leaves when no job has come for `--idle-seconds`. A pulled message is the puller's alone,
-so a worker that is killed takes one job with it: the producer says so at once, lets the
-others finish, and ends with the names of the missing settings once no result has come
-for `--patience-seconds`. A worker that is told to stop hands its job back first.
+leaves when no job has come for `--idle-seconds`. A worker that is killed, however that
+happens, has its job handed to another at once; the producer starts a new one in its place.
+A worker that is told to stop hands its job back first. Each setting has one result in the
+end, or the producer names those that have none once no result has come for
+`--patience-seconds`: a job that kills its worker again and again is given up.
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ THREAD_VARIABLES: Final = (
 )
 C_EXPONENTS: Final = (-0.5, 3.0)  # the range of the grid, in powers of ten
 GAMMA_EXPONENTS: Final = (-3.5, 0.25)
+LEASE_SECONDS: Final = 30.0  # until a worker that was stopped or cut off loses its job
+MAX_LOSSES: Final = 10  # workers that a job may kill before it is given up
+MAX_REPLACEMENTS: Final = 100  # workers that are started in the place of killed ones
 RESULTS_PER_PULL: Final = 64
 PULL_WAIT_SECONDS: Final = 0.5  # how late the producer may notice a dead worker
 CONNECT_SECONDS: Final = 3.0  # somebody watches: a missing server is said soon
@@ -174,7 +178,7 @@ def queue_names(sweep: str) -> tuple[str, str]:
     return f"{sweep}.jobs", f"{sweep}.results"
 
 
-# The worker: pull, train, push.
+# The worker: lease, train, done.
 
 
 def work(sweep: str, idle_seconds: float) -> int:
@@ -193,27 +197,17 @@ def work(sweep: str, idle_seconds: float) -> int:
         evaluator = Evaluator()
         # The producer deletes the queues when it is through: that ends a wait as well.
         with contextlib.suppress(mqclient.QueueNotFound):
-            while (message := client.pull(jobs, wait=idle_seconds, into=Job)) is not None:
-                try:
-                    job: Job = message.body
-                except mqclient.BodyError as error:
-                    notes.print(f"Message {message.id} of {jobs} is no job: {error}", style="red")
-                    continue
-                client.push(results, evaluate_or_hand_back(client, jobs, evaluator, job))
-                done += 1
+            for job in client.consume(jobs, lease=LEASE_SECONDS, wait=idle_seconds, into=Job):
+                with job:  # handed back if this process is told to stop
+                    try:
+                        result = evaluator.evaluate(job.body)
+                    except mqclient.BodyError as error:
+                        notes.print(f"Message {job.id} of {jobs} is no job: {error}", style="red")
+                        job.reject(str(error))
+                        continue
+                    job.done(push={results: [result]})  # both, or neither
+                    done += 1
     return done
-
-
-def evaluate_or_hand_back(
-    client: mqclient.Client, jobs: str, evaluator: Evaluator, job: Job
-) -> Result:
-    """Do one job; if this process is told to stop meanwhile, push it back for another."""
-    try:
-        return evaluator.evaluate(job)
-    except KeyboardInterrupt:
-        with contextlib.suppress(mqclient.MqError):  # the producer may have left as well
-            client.push(jobs, job)
-        raise
 
 
 # The producer: push, start workers, collect.
@@ -229,12 +223,17 @@ class Workers:
     def __init__(self, processes: Iterable[subprocess.Popen[bytes]] = ()) -> None:
         self._processes = list(processes)
         self._reported: set[int] = set()
+        self._command: list[str] = []
+        self._replacements = 0
 
     def start(self, count: int, sweep: str) -> None:
         """Start `count` workers, by the same command that starts one on another node."""
-        command = [sys.executable, __file__, "worker", "--sweep", sweep, "--quiet"]
+        self._command = [sys.executable, __file__, "worker", "--sweep", sweep, "--quiet"]
         for _ in range(count):
-            self._processes.append(subprocess.Popen(command))  # noqa: S603  this very file
+            self._start_one()
+
+    def _start_one(self) -> None:
+        self._processes.append(subprocess.Popen(self._command))  # noqa: S603  this very file
 
     def stop(self) -> None:
         """Tell those that are left to stop, and see to it that they do."""
@@ -250,15 +249,26 @@ class Workers:
         return bool(self._processes) and all(process.poll() for process in self._processes)
 
     def new_deaths(self) -> list[str]:
-        """Return a sentence for each worker that has failed since the last call."""
+        """Return a sentence for each worker that has died since the last call.
+
+        Those that were killed have been replaced.
+        """
         sentences = []
-        for number, process in enumerate(self._processes, start=1):
+        for number, process in enumerate(list(self._processes), start=1):
             code = process.poll()
             if code and process.pid not in self._reported:
                 self._reported.add(process.pid)
                 cause = f"signal {-code}" if code < 0 else f"exit code {code}"
                 sentences.append(f"Worker {number} (process {process.pid}) has died: {cause}.")
+                if code < 0:
+                    self._replace()
         return sentences
+
+    def _replace(self) -> None:
+        """Start a worker in the place of one that was killed; one that failed would again."""
+        if self._command and self._replacements < MAX_REPLACEMENTS:
+            self._replacements += 1
+            self._start_one()
 
     def __str__(self) -> str:
         alive = sum(process.poll() is None for process in self._processes)
@@ -295,8 +305,8 @@ def run_with_workers(
     job_queue, result_queue = queue_names(sweep)
     client = mqclient.Client(name="digits_sweep", connect_timeout=CONNECT_SECONDS)
     with client, contextlib.ExitStack() as cleanup:
-        for queue in (job_queue, result_queue):
-            create_own_queue(client, queue, sweep)
+        for queue, max_losses in ((job_queue, MAX_LOSSES), (result_queue, None)):
+            create_own_queue(client, queue, sweep, max_losses)
             cleanup.callback(delete_queue, client, queue)
         client.push_many(job_queue, jobs)
         workers = Workers()
@@ -306,10 +316,12 @@ def run_with_workers(
             return collect(client, result_queue, jobs, workers, patience_seconds, on_result)
 
 
-def create_own_queue(client: mqclient.Client, queue: str, sweep: str) -> None:
+def create_own_queue(
+    client: mqclient.Client, queue: str, sweep: str, max_losses: int | None = None
+) -> None:
     """Create a queue that must be new: two sweeps would take each other's messages."""
     try:
-        client.create(queue)
+        client.create(queue, max_worker_losses=max_losses)
     except mqclient.QueueExists as error:
         raise SweepError(
             f"A sweep named {sweep} is under way on this server, or was broken off: choose "
@@ -334,7 +346,8 @@ def collect(
     """Pull results until each job has one.
 
     Raises:
-        SweepError: no result has come for `patience_seconds`, or every worker has died.
+        SweepError: no result has come for `patience_seconds`, every worker has died, or a job
+            has two results.
     """
     found: dict[int, Result] = {}
     heard_at = time.monotonic()
@@ -344,10 +357,12 @@ def collect(
         messages = client.pull_many(queue, RESULTS_PER_PULL, wait=PULL_WAIT_SECONDS, into=Result)
         for message in messages:
             result: Result = message.body
+            if result.job.number in found:
+                raise SweepError(f"The setting {result.job} has two results.")
             found[result.job.number] = result
             on_result(result)
         for sentence in workers.new_deaths():
-            notes.print(sentence, "Its job may be lost.", style="red")
+            notes.print(sentence, "Its job goes to another.", style="red")
         if messages:
             heard_at = time.monotonic()
         elif is_hopeless or time.monotonic() - heard_at > patience_seconds:

@@ -6,10 +6,12 @@ import contextlib
 import importlib
 import importlib.util
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -61,13 +63,21 @@ def finish(process):
     """Return exit code, output and errors; nothing of the process's session may be left."""
     try:
         output, errors = process.communicate(timeout=SECONDS)
-        with pytest.raises(ProcessLookupError):
-            os.killpg(process.pid, 0)
+        wait_until(lambda: is_gone(process.pid))
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     assert "Traceback" not in errors
     return process.returncode, output, errors
+
+
+def is_gone(group):
+    """Whether nobody of a session is left; a keeper ends just after its worker."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def wait_until(condition):
@@ -77,9 +87,22 @@ def wait_until(condition):
         time.sleep(0.02)
 
 
-def pulled(client):
-    """Return how many jobs of the sweep have been pulled so far."""
-    return sum(info.pulled for info in client.queues("digits.jobs"))
+def begun(client):
+    """Return how many jobs of the sweep have been begun so far."""
+    return sum(info.acked + info.leased for info in client.queues("digits.jobs"))
+
+
+def workers_of(process):
+    """Return the ids of the worker processes of a sweep."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                group = os.getpgid(int(entry.name))
+                if group == process.pid and b"worker" in words and b"-I" not in words:
+                    found.append(int(entry.name))
+    return found
 
 
 @pytest.mark.slow
@@ -129,7 +152,7 @@ def test_bad_settings_are_reported_in_one_sentence(server, client, tmp_path):
 def test_ctrl_c_stops_all_workers_and_removes_the_queues(server, client, tmp_path):
     arguments = ("--workers", "2", "--plot", str(tmp_path / "plot.png"))
     producer = start(server.address_file, *arguments)
-    wait_until(lambda: pulled(client) > 2)
+    wait_until(lambda: begun(client) > 2)
     producer.send_signal(signal.SIGINT)
     code, output, _ = finish(producer)
     assert (code, output) == (130, "")
@@ -150,6 +173,16 @@ def test_no_result_within_the_patience_ends_the_sweep(server, client, tmp_path):
     assert f"{SETTINGS} of {SETTINGS} settings have no result" in errors
 
 
+def test_a_second_result_for_a_setting_is_an_error(sweep, client):
+    client.create("digits.results")
+    jobs = sweep.make_jobs(2, 1, 2)
+    for _ in range(2):
+        client.push("digits.results", sweep.Result(jobs[0], [0.5], 0.1, "somewhere"))
+    with pytest.raises(sweep.SweepError, match="has two results"):
+        sweep.collect(client, "digits.results", jobs, sweep.Workers(), SECONDS, lambda _: None)
+    client.delete("digits.results")
+
+
 def test_dead_workers_are_named_and_not_waited_for(sweep, client, capfd):
     client.create("digits.results")
     jobs = sweep.make_jobs(3, 1, 2)
@@ -165,18 +198,47 @@ def test_dead_workers_are_named_and_not_waited_for(sweep, client, capfd):
     client.delete("digits.results")
 
 
-def test_a_worker_that_is_told_to_stop_hands_its_job_back(sweep, client):
+def test_a_worker_that_is_told_to_stop_hands_its_job_back(sweep, server, client, monkeypatch):
     class Interrupted:
         def evaluate(self, _job):
             raise KeyboardInterrupt
 
+    monkeypatch.setenv("MQ_URL", server.url)
+    monkeypatch.setattr(sweep, "Evaluator", Interrupted)
     client.create("digits.jobs")
     job = sweep.make_jobs(1, 1, 2)[0]
+    client.push("digits.jobs", job)
     with pytest.raises(KeyboardInterrupt):
-        sweep.evaluate_or_hand_back(client, "digits.jobs", Interrupted(), job)
-    message = client.pull("digits.jobs", into=sweep.Job)
-    assert message.body == job
+        sweep.work("digits", SECONDS)
+    message = client.pull("digits.jobs", wait=SECONDS, into=sweep.Job)
+    assert (message.body, message.attempts, message.losses) == (job, 0, 0)
     client.delete("digits.jobs")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+def test_workers_that_are_killed_all_the_way_cost_no_result_and_double_none(
+    server, client, tmp_path
+):
+    plot = tmp_path / "plot.png"
+    arguments = ("--c-values", "5", "--gamma-values", "4", "--folds", "2", "--workers", "2")
+    producer = start(server.address_file, *arguments, "--check", "--plot", str(plot))
+    chooser = random.Random(4)
+    kills, acked = 0, 0
+    wait_until(lambda: client.queues("digits.jobs"))
+    while producer.poll() is None and (infos := client.queues("digits.jobs")):
+        [info] = infos
+        if info.leased and info.acked >= acked:
+            victims = workers_of(producer)
+            if victims:
+                os.kill(chooser.choice(victims), signal.SIGKILL)
+                kills += 1
+                acked = info.acked + 2  # some are done before the next one dies
+        time.sleep(0.02)
+    code, output, errors = finish(producer)
+    assert code == 0, errors
+    assert "Equal to the serial sweep: all 20 scores" in output
+    assert errors.count("has died: signal 9") >= min(kills, 5) > 2
 
 
 def test_comparison_sees_the_smallest_difference(sweep, capfd):
