@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 import mqwire
-from crash import kills, mounts, pool, states
+from crash import kills, mounts, pipeline, pool, states
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-PARTS = ("states", "kills", "cuts", "server-cuts", "restarts")
+PARTS = ("states", "kills", "cuts", "server-cuts", "restarts", "pipeline")
 LINE_SECONDS = 10.0
 """How often a line of progress is written where it does not go to a terminal."""
 
@@ -35,10 +35,11 @@ class Amount(NamedTuple):
     server_cuts: int
     control_cuts: int
     restarts: int
+    pipeline_jobs: int
 
 
-USUAL = Amount(1_000_000, 1, kills.SHORT_SCRIPT, 1_000, 60, 3, 60)
-FULL = Amount(10_000_000, 3, kills.LONG_SCRIPT, 10_000, 1_000, 10, 2_000)
+USUAL = Amount(1_000_000, 1, kills.SHORT_SCRIPT, 1_000, 60, 3, 60, 4_000)
+FULL = Amount(10_000_000, 3, kills.LONG_SCRIPT, 10_000, 1_000, 10, 2_000, 100_000)
 
 
 class Run(NamedTuple):
@@ -133,12 +134,28 @@ def _restarts(run: Run) -> pool.Result:
         return pool.run("restarts", each, seconds=run.seconds, on_tick=progress)
 
 
+def _pipeline(run: Run) -> pool.Result:
+    jobs = run.amount.pipeline_jobs
+    with tempfile.TemporaryDirectory(prefix="mqd-crash-pipeline-") as scratch:
+        each = [
+            {**amount, "seed": run.seed, "scratch": scratch}
+            for amount in (pipeline.amount(jobs), pipeline.CONTROL)
+        ]
+        progress = Progress("jobs", jobs)
+        result = pool.run("pipeline", each, seconds=run.seconds, on_tick=progress)
+    is_done = not (result.is_interrupted or result.failures)
+    if is_done and not result.counts["control.lost"] + result.counts["control.doubled"]:
+        result.failures.append("workers without STEP were as good: this proves nothing")
+    return result
+
+
 _WORK: dict[str, tuple[str, Callable[[Run], pool.Result | str]]] = {
     "states": ("states", _states),
     "kills": ("kills", _kills),
     "cuts": ("cuts", _cuts),
     "server-cuts": ("cuts", _server_cuts),
     "restarts": ("restarts", _restarts),
+    "pipeline": ("jobs", _pipeline),
 }
 """What each part counts, and what does it."""
 
@@ -230,6 +247,7 @@ def _go_through(parts: Sequence[str], run: Run, seconds: float) -> Iterator[tupl
 @click.option("--kill-scripts", "scripts_most", type=click.IntRange(1), help="How many scripts.")
 @click.option("--server-cuts", "server_cuts_most", type=click.IntRange(1), help="With a server.")
 @click.option("--restarts", "restarts_most", type=click.IntRange(1), help="How many kill -9.")
+@click.option("--jobs-count", type=click.IntRange(1), help="How many jobs of a pipeline.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes; one for each core otherwise.")
 @click.option("--seed", type=click.IntRange(0), help="Where to begin; told at the end.")
 @click.option("--minutes", type=click.FloatRange(0), help="Stop then, however far it has come.")
@@ -247,6 +265,7 @@ def main(  # noqa: PLR0917  a command's options
     scripts_most: int | None,
     server_cuts_most: int | None,
     restarts_most: int | None,
+    jobs_count: int | None,
     jobs: int | None,
     seed: int | None,
     minutes: float | None,
@@ -257,8 +276,9 @@ def main(  # noqa: PLR0917  a command's options
 
     PART is any of: states (what a disk may hold after a crash, enumerated), kills (SIGKILL
     before every file system call of a script), cuts (the power, on loop-mounted file
-    systems), server-cuts (the same with a whole server on it) and restarts (kill -9 of a
-    server under load); all of them without one.
+    systems), server-cuts (the same with a whole server on it), restarts (kill -9 of a
+    server under load) and pipeline (jobs through three stages while workers and the server
+    die); all of them without one.
 
     Ctrl-C ends it in good order, with the figures so far. Exit codes: 0 all is well, 1 a
     promise was broken, 3 a part that was asked for cannot be done here, 130 interrupted.
@@ -273,6 +293,7 @@ def main(  # noqa: PLR0917  a command's options
         cuts=cuts_most or amount.cuts,
         server_cuts=server_cuts_most or amount.server_cuts,
         restarts=restarts_most or amount.restarts,
+        pipeline_jobs=jobs_count or amount.pipeline_jobs,
     )
     run = Run(amount, random.randrange(10**9) if seed is None else seed, jobs or pool.cores(), 0)
     click.echo(f"{_machine()}; seed {run.seed}, {run.jobs} processes")

@@ -25,7 +25,7 @@ from support.ledger import Event, Pull, Push, judge
 from support.server import PASSWORD, ROOT, write_config
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from crash.mounts import CuttableDisk
@@ -48,23 +48,26 @@ class ServerProcess:
     Args:
         outside: a directory for its configuration and its output.
         data: its data directory.
+        overrides: of its configuration, by section.
     """
 
-    def __init__(self, outside: Path, data: Path) -> None:
+    def __init__(
+        self, outside: Path, data: Path, overrides: Mapping[str, dict[str, Any]] | None = None
+    ) -> None:
         self._outside = outside
         self._process: subprocess.Popen[bytes] | None = None
-        self._config = write_config(
-            outside,
-            {
-                "storage": {
-                    "path": str(data),
-                    "segment_bytes": 2**18,
-                    "snapshot_interval_seconds": 0.1,
-                },
-                "frame_log": {"compress": False},
-                "limits": {"max_frame_bytes": 2**16, "max_body_bytes": 2**13},
+        config: dict[str, dict[str, Any]] = {
+            "storage": {
+                "path": str(data),
+                "segment_bytes": 2**18,
+                "snapshot_interval_seconds": 0.1,
             },
-        )
+            "frame_log": {"compress": False},
+            "limits": {"max_frame_bytes": 2**16, "max_body_bytes": 2**13},
+        }
+        for section, values in (overrides or {}).items():
+            config[section] = {**config.get(section, {}), **values}
+        self._config = write_config(outside, config)
 
     @property
     def _stderr(self) -> Path:

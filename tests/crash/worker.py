@@ -19,7 +19,7 @@ from collections import Counter
 from typing import Any, NoReturn
 
 EVERY_SECONDS = 0.25
-PARTS = ("states", "kills", "cuts", "restarts")
+PARTS = ("states", "kills", "cuts", "restarts", "pipeline")
 
 
 def _say(value: dict[str, Any]) -> None:
