@@ -23,8 +23,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from crash.pipeline_actor import Broken, Link
 from crash.pipeline_crew import GRACE_SECONDS, TICK_SECONDS, Crew
-from crash.pipeline_worker import FAILED, OUTPUTS, STAGES, Broken, Link
+from crash.pipeline_worker import FAILED, OUTPUTS, STAGES
 from crash.reports import Violation, keep
 from crash.server_load import ServerProcess
 from mqwire.packs import decode_body, split_pack

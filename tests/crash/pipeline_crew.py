@@ -11,7 +11,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from crash.pipeline_worker import CONNECTING, MOMENTS, PUSHING, STAGES, Task, live
+from crash.pipeline_actor import CONNECTING, MOMENTS, PUSHING, Task
+from crash.pipeline_worker import STAGES, live
 from crash.reports import Violation
 
 if TYPE_CHECKING:

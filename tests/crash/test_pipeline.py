@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crash import pipeline, pool
-from crash.pipeline_worker import MOMENTS, PUSHING
+from crash.pipeline_actor import MOMENTS, PUSHING
 
 if TYPE_CHECKING:
     from pathlib import Path
