@@ -193,7 +193,10 @@ class Pipeline:
             self._told = arrived
             if self._kills_at and acked >= self._kills_at[0]:
                 del self._kills_at[0]
-                self._pass_time(self._chooser.uniform(0, 0.05))
+                if self._chooser.random() < 0.5:
+                    self._crew.wait_for_step(1.0)  # a worker has just been told that it is done
+                else:
+                    self._pass_time(self._chooser.uniform(0, 0.05))
                 self._kill()
             elif self._is_empty(infos):
                 return

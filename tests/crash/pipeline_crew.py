@@ -153,6 +153,13 @@ class Crew:
             for line in lines:
                 self._hear(*line.decode().split())
 
+    def wait_for_step(self, seconds: float) -> None:
+        """Wait until somebody tells that a STEP is done, for so long at most."""
+        known = len(self.done)
+        until = time.monotonic() + seconds
+        while len(self.done) == known and (left := until - time.monotonic()) > 0:
+            self.listen(left)
+
     def _hear(self, name: str, what: str, *words: str) -> None:
         if what == "done":
             self.done[words[0]] = int(words[1])
