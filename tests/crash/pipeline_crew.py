@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from crash.pipeline_actor import CONNECTING, MOMENTS, PUSHING, Task
-from crash.pipeline_worker import STAGES, live
+from crash.pipeline_worker import ENDS, STAGES, live
 from crash.reports import Violation
 
 if TYPE_CHECKING:
@@ -114,9 +114,11 @@ class Crew:
             most=self._options["jobs_count"] if slot == 0 else self._options["pull_most"],
             is_control=self._options["is_control"],
         )
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)  # until it knows what to do then
         process = os.fork()
         if not process:
             _be(task, self._report_end)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
         self._slots[slot] = process
         self._tasks[process] = task
 

@@ -29,6 +29,9 @@ OUTPUTS = "outputs"
 FAILED = "failed"
 """Where dead letters would go: nothing may ever be in it."""
 
+ENDS = (signal.SIGTERM, signal.SIGINT)
+"""What has a process end; it ends its present turn first."""
+
 _WAIT_SECONDS = 0.05
 _LEASES_SECONDS = (1.0, 1.0, 2.0, 3.0)
 _OUTAGE_SECONDS = (0.2, 2.5)
@@ -304,7 +307,9 @@ def _runs(ids: Sequence[int]) -> list[int]:
 
 
 def live(task: Task, report: int) -> int:
-    """Be a process of the pipeline; the caller has just forked it. Returns its exit code.
+    """Be a process of the pipeline. Returns its exit code.
+
+    The caller has just forked it, with `ENDS` blocked.
 
     Args:
         task: what to be.
@@ -315,6 +320,7 @@ def live(task: Task, report: int) -> int:
         actor = (Worker if task.moment not in PUSHING else Producer)(task, report)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: setattr(actor, "is_told_to_stop", True))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
         actor.run()
     except BaseException:  # noqa: BLE001  whatever it is, somebody is to know
         Path(task.place, f"failure.{task.name}").write_text(traceback.format_exc())
