@@ -305,8 +305,8 @@ def run_with_workers(
     job_queue, result_queue = queue_names(sweep)
     client = mqclient.Client(name="digits_sweep", connect_timeout=CONNECT_SECONDS)
     with client, contextlib.ExitStack() as cleanup:
-        for queue, max_losses in ((job_queue, MAX_LOSSES), (result_queue, None)):
-            create_own_queue(client, queue, sweep, max_losses)
+        for queue in (job_queue, result_queue):
+            create_own_queue(client, queue, sweep)
             cleanup.callback(delete_queue, client, queue)
         client.push_many(job_queue, jobs)
         workers = Workers()
@@ -316,12 +316,10 @@ def run_with_workers(
             return collect(client, result_queue, jobs, workers, patience_seconds, on_result)
 
 
-def create_own_queue(
-    client: mqclient.Client, queue: str, sweep: str, max_losses: int | None = None
-) -> None:
+def create_own_queue(client: mqclient.Client, queue: str, sweep: str) -> None:
     """Create a queue that must be new: two sweeps would take each other's messages."""
     try:
-        client.create(queue, max_worker_losses=max_losses)
+        client.create(queue, max_worker_losses=MAX_LOSSES)
     except mqclient.QueueExists as error:
         raise SweepError(
             f"A sweep named {sweep} is under way on this server, or was broken off: choose "
