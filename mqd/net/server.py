@@ -131,6 +131,7 @@ class Server:
             self.close_listeners()
             raise
         self.meters.start(self.loop)
+        self._ticker.arm()  # holders of before the start may never come back
         for listening in listener.sockets:
             urls += _reachable_urls(listening.getsockname())
         return urls

@@ -1,0 +1,320 @@
+"""A history put in order: messages, their deliveries, leases, and who was there when.
+
+What is judged of it stands in `simulation.checker`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from mqwire.levels import LEVELS, Level
+from simulation.history import NEVER, History, LeaseId, Moment, Op
+
+if TYPE_CHECKING:
+    from simulation.scenario import Scenario
+
+SETTLING = frozenset({"ACK", "NACK", "REJECT"})
+EPSILON_SECONDS = 0.003
+"""The engine counts in whole milliseconds."""
+
+
+class Message:
+    """One body of one push, or of several with one key.
+
+    `push` is the first of them that was answered; where that may have been undone, the last.
+    """
+
+    __slots__ = ("body", "deliveries", "offset", "push", "queue", "tries")
+
+    def __init__(self, body: str, push: Op, offset: int) -> None:
+        self.body = body
+        self.push = push
+        self.tries = [push]
+        self.offset = offset
+        self.queue: str = push.parts[0]
+        self.deliveries: list[Delivery] = []
+
+    @property
+    def name(self) -> str:
+        """What it is called in sentences."""
+        return self.body.partition("~")[0]
+
+    @property
+    def first_id(self) -> int | None:
+        """Its id in its own queue, if the push was answered."""
+        return self.push.reply[1] + self.offset if self.push.is_ok and self.push.reply else None
+
+
+class Delivery:
+    """One message in one reply."""
+
+    __slots__ = (
+        "attempts",
+        "begin",
+        "count",
+        "end",
+        "lease",
+        "losses",
+        "message",
+        "message_id",
+        "op",
+        "queue",
+    )
+
+    def __init__(self, op: Op, message: Message, message_id: int, lease: LeaseSeen | None) -> None:
+        self.op = op
+        self.message = message
+        self.message_id = message_id
+        self.lease = lease
+        self.queue: str = op.parts[0]
+        self.begin = op.came if lease is None else lease.begin
+        self.end = op.left if lease is None else lease.end
+        self.count = 1
+        self.attempts = self.losses = 0
+
+
+class LeaseSeen:
+    """A lease that a reply has told of.
+
+    It was given between `begin` and `end`, which are one where its record was seen.
+    """
+
+    __slots__ = (
+        "begin",
+        "end",
+        "extends",
+        "level",
+        "may_end",
+        "name",
+        "op",
+        "queue",
+        "seconds",
+        "settled",
+        "taken",
+    )
+
+    def __init__(self, name: LeaseId, op: Op, granted: Moment | None) -> None:
+        self.name = name
+        self.op = op
+        self.queue: str = op.parts[0]
+        self.seconds: float = op.options["lease"]
+        self.begin = granted or op.came
+        self.end = granted or op.left
+        self.taken: dict[int, Message] = {}
+        self.settled: list[Op] = []
+        """Settlements that name it, by whomever, that are there and were not refused."""
+        self.extends: list[Op] = []
+        self.level = Level.ACCEPTED
+        self.may_end: Moment = NEVER
+        """It has not ended before, but for settlements."""
+
+    @property
+    def who(self) -> str:
+        return self.op.who
+
+
+class Facts:
+    """What a history tells.
+
+    Args:
+        history: a whole one.
+        scenario: what it is of.
+    """
+
+    def __init__(self, history: History, scenario: Scenario) -> None:
+        self.history = history
+        self.scenario = scenario
+        self.violations: list[str] = list(history.faults)
+        self.messages: dict[str, Message] = {}
+        self.pushes: list[Op] = []
+        self.pulls: list[Op] = []
+        """Replies with messages, peeks not among them."""
+        self.taken_by: dict[Op, list[Delivery]] = {}
+        self.leases: dict[LeaseId, LeaseSeen] = {}
+        self.claims: list[Op] = []
+        """Settlements and extensions that are there."""
+        self.auths: dict[str, list[Op]] = defaultdict(list)
+        self.others: dict[str, list[Op]] = defaultdict(list)
+        """DELETE, PURGE and REDRIVE that are there and were not refused, and PULLs in doubt without a lease, by verb."""
+        self.deleted: set[str] = set()
+        self._read()
+        self._tie()
+
+    def complain(self, what: str, sentence: str) -> None:
+        self.violations.append(f"{what}: {sentence}")
+
+    # Reading
+
+    def _read(self) -> None:
+        for op in self.history.ops:
+            if not op.is_there:
+                continue
+            verb = op.verb
+            if verb == "PUSH":
+                self._read_push(op)
+            elif verb == "PULL":
+                self._read_pull(op)
+            elif verb in SETTLING or verb == "EXTEND":
+                self.claims.append(op)
+            elif verb == "AUTH":
+                if op.error is None:
+                    self.auths[op.who].append(op)
+            elif verb in ("DELETE", "PURGE", "REDRIVE") and op.error is None:
+                self._read_other(op)
+
+    def _read_other(self, op: Op) -> None:
+        if op.verb == "REDRIVE" and op.reply is not None and not op.reply[1]:
+            return  # it has moved nothing
+        self.others[op.verb].append(op)
+        if op.verb == "DELETE":
+            self.deleted.add(op.parts[0])
+
+    def _read_push(self, op: Op) -> None:
+        self.pushes.append(op)
+        for offset, body in enumerate(bodies_of([op.parts[2]])):
+            message = self.messages.get(body)
+            if message is None:
+                self.messages[body] = Message(body, op, offset)
+            else:
+                self._read_repeat(message, op)
+
+    def _read_repeat(self, message: Message, op: Op) -> None:
+        message.tries.append(op)
+        before = message.push
+        if not op.is_ok or not before.is_ok:
+            message.push = op if op.is_ok else before
+            return
+        assert op.reply is not None
+        assert before.reply is not None
+        if op.reply[1] != before.reply[1]:
+            if not self.is_undone(self.level(before), before.left, op.left):
+                self.complain("key", f"{before!r}: {before.reply}, then {op!r}: {op.reply}")
+            message.push = op
+
+    def _read_pull(self, op: Op) -> None:
+        reply = op.reply
+        if reply is None:
+            if "lease" not in op.options:
+                self.others["PULL"].append(op)
+            return
+        if reply[0] == "OK" and reply[1]:
+            self.pulls.append(op)
+
+    # Tying what belongs together; pushes may be behind pulls in the order of sending
+
+    def _tie(self) -> None:
+        self.pulls.sort(key=lambda op: op.left)
+        for op in self.pulls:
+            self._tie_pull(op)
+        for op in self.claims:
+            lease = self.leases.get(tuple(op.parts[0]))
+            if lease is None:
+                continue
+            if op.verb == "EXTEND":
+                lease.extends.append(op)
+            elif op.error is None:
+                lease.settled.append(op)
+        for lease in self.leases.values():
+            lease.extends.sort(key=lambda op: op.came)
+
+    def _tie_pull(self, op: Op) -> None:
+        assert op.reply is not None
+        runs, packs, *rest = op.reply[1:]
+        ids = [
+            each
+            for first, n in zip(runs[::2], runs[1::2], strict=True)
+            for each in range(first, first + n)
+        ]
+        bodies = bodies_of(packs)
+        columns = rest[0] if rest else {}
+        lease = self._tie_lease(op, rest)
+        if len(ids) != len(bodies) or len(ids) > op.parts[1]:
+            self.complain("wrong count", f"{op!r}: {ids} and {len(bodies)} bodies")
+        if ids != sorted(set(ids)):
+            self.complain("reordered", f"{op!r}: {ids} in one reply")
+        counts, attempts, losses = (
+            columns.get(each) for each in ("deliveries", "attempts", "losses")
+        )
+        taken = self.taken_by[op] = []
+        for place, (message_id, body) in enumerate(zip(ids, bodies, strict=False)):
+            message = self.messages.get(body)
+            if message is None or all(push.error is not None for push in message.tries):
+                self.complain("invented", f"{op!r}: {body!r} with id {message_id}")
+                continue
+            delivery = Delivery(op, message, message_id, lease)
+            if counts is not None:
+                delivery.count = counts[place]
+            if attempts is not None:
+                delivery.attempts = attempts[place]
+            if losses is not None:
+                delivery.losses = losses[place]
+            message.deliveries.append(delivery)
+            taken.append(delivery)
+            if lease is not None:
+                lease.taken[message_id] = message
+
+    def _tie_lease(self, op: Op, rest: Any) -> LeaseSeen | None:
+        if "lease" not in op.options:
+            return None
+        name = tuple(rest[1])
+        if name in self.leases:
+            self.complain("lease reused", f"{name}: {op!r} and {self.leases[name].op!r}")
+        lease = self.leases[name] = LeaseSeen(name, op, self.history.grants.get(name))
+        lease.level = self.lease_level(op)
+        return lease
+
+    # Levels
+
+    def level(self, op: Op) -> Level:
+        """Return the level of a request on a queue."""
+        return self._level(op.options.get("durability"), op.parts[0])
+
+    def _level(self, word: str | None, queue: str) -> Level:
+        options = self.scenario.queues[queue]
+        return LEVELS[word or options.get("durability") or self.scenario.level]
+
+    def lease_level(self, op: Op) -> Level:
+        """Return what a lease had reached when its reply left."""
+        if "durability" in op.options:
+            return self.level(op)
+        return min(self.level(op), Level.WRITTEN)
+
+    def settled_level(self, op: Op, lease: LeaseSeen) -> Level:
+        """Return the level of a settlement."""
+        return self._level(op.options.get("durability"), lease.queue)
+
+    def is_undone(self, level: Level, since: Moment, until: Moment) -> bool:
+        """Tell whether between two moments an end of the server may have undone something."""
+        return any(
+            since < crash.at < until and crash.undoes(level) for crash in self.history.crashes
+        )
+
+    def has_crash(self, since: Moment, until: Moment) -> bool:
+        """Tell whether the server has ended between two moments."""
+        return any(since < crash.at < until for crash in self.history.crashes)
+
+    def is_still(self, since_seconds: float, until_seconds: float) -> bool:
+        """Tell whether in that time the server could not do what was due."""
+        spans = self.history.stalls + self.history.full
+        return any(begin <= until_seconds and since_seconds <= end for begin, end in spans)
+
+
+def bodies_of(packs: Any) -> list[str]:
+    """Return the bodies of packs."""
+    unpacker = msgpack.Unpacker()
+    for pack in packs:
+        unpacker.feed(pack)
+    return list(unpacker)
+
+
+def covers(op: Op, message_id: int) -> bool:
+    """Tell whether a settlement is of a message of its lease."""
+    runs = op.options.get("ids")
+    if not runs:
+        return True
+    return any(
+        first <= message_id < first + n for first, n in zip(runs[::2], runs[1::2], strict=True)
+    )

@@ -1,0 +1,45 @@
+"""What a process of a long run does. Processes that are spawned find it by its name."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from simulation.runs import run_seeds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHUNK = 100
+"""Seeds that a process takes at a time."""
+
+
+class Found(NamedTuple):
+    """What came of some seeds."""
+
+    counts: Counter[str]
+    failures: list[str]
+
+
+def work(chunk: tuple[int, int]) -> Found:
+    """Run some seeds: the first, and how many."""
+    first, count = chunk
+    counts: Counter[str] = Counter()
+    failures = []
+    for outcome in run_seeds(range(first, first + count)):
+        counts.update(outcome.counts)
+        if outcome.violations:
+            failures.append(str(outcome))
+    return Found(counts, failures)
+
+
+def chunks(first: int, seeds: int) -> Iterator[tuple[int, int]]:
+    """Yield what `work` takes, for so many seeds."""
+    for start in range(first, first + seeds, CHUNK):
+        yield start, min(CHUNK, first + seeds - start)
+
+
+def ignore_ctrl_c() -> None:
+    """Leave Ctrl-C to the process that asked for the work."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
