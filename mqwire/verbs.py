@@ -96,8 +96,8 @@ _LEASE_SECONDS = (Kind.SECONDS, limits.MIN_LEASE_SECONDS, limits.MAX_LEASE_SECON
 BACKOFFS = ("fixed", "linear", "exponential")
 """How the delay before another attempt grows."""
 
-CAUSES = ("nack", "reject", "hand_back", "expired", "gone")
-"""Why a delivery ended otherwise than with an ack."""
+CAUSES = ("nack", "reject", "hand_back", "expired", "gone", "ttl")
+"""Why a delivery ended otherwise than with an ack; `ttl`: the message had waited for too long."""
 
 PURGEABLE = ("waiting", "dead")
 """What PURGE removes: what is ready or delayed; or what is dead."""

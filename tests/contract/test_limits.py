@@ -32,7 +32,16 @@ EXPECTED = {
     "wait": f"{limits.MAX_WAIT_SECONDS} s",
     "waiting PULLs of a connection": f"{limits.MAX_WAITS_PER_CONNECTION}",
     "lease": f"{limits.MIN_LEASE_SECONDS} s to {limits.MAX_LEASE_SECONDS} s (7 days)",
-    "delay, back-off": f"{limits.MAX_DELAY_SECONDS} s (366 days)",
+    "delay, back-off, `ttl`, `ttl_seconds`, `expires_seconds`": (
+        f"{limits.MAX_DELAY_SECONDS} s (366 days)"
+    ),
+    "`ttl`, `ttl_seconds`": f"{limits.MIN_TTL_SECONDS} s at least",
+    "`expires_seconds`": f"{limits.MIN_EXPIRES_SECONDS} s at least",
+    "not_before": f"{limits.MAX_TIME_SECONDS} s",
+    "priority": f"0 to {limits.MAX_PRIORITY}, {limits.DEFAULT_PRIORITY} without one",
+    "parts of one STEP": f"{limits.MAX_STEP_PARTS}",
+    "key of a push or a step": f"{limits.MAX_KEY_CHARS} characters",
+    "`dedupe_seconds`": f"{limits.MAX_DEDUPE_SECONDS} s (7 days)",
     "attempts, worker losses": f"{limits.MAX_ATTEMPTS}",
     "reason": f"{limits.MAX_REASON_CHARS} characters",
     "instance": f"{limits.MAX_INSTANCE_CHARS} characters",
@@ -108,6 +117,14 @@ def test_the_verbs_bounds_are_these_limits():
         "backoff_seconds": limits.MAX_DELAY_SECONDS,
         "backoff_cap_seconds": limits.MAX_DELAY_SECONDS,
         "backoff_jitter": 1,
+        "ttl_seconds": limits.MAX_DELAY_SECONDS,
+        "max_leased": limits.MAX_QUEUE_MESSAGES,
+        "expires_seconds": limits.MAX_DELAY_SECONDS,
+        "dedupe_seconds": limits.MAX_DEDUPE_SECONDS,
+        "key": limits.MAX_KEY_CHARS,
+        "priority": limits.MAX_PRIORITY,
+        "not_before": limits.MAX_TIME_SECONDS,
+        "ttl": limits.MAX_DELAY_SECONDS,
     }
 
 

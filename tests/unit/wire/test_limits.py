@@ -16,7 +16,7 @@ NAMES = [name for name in vars(limits) if name.isupper()]
 @pytest.mark.parametrize("name", NAMES)
 def test_every_bound_is_a_positive_integer(name):
     value = getattr(limits, name)
-    assert type(value) is int or name == "MIN_LEASE_SECONDS"
+    assert type(value) is int or name in ("MIN_LEASE_SECONDS", "MIN_TTL_SECONDS")
     assert value > 0
 
 
@@ -32,6 +32,8 @@ def test_every_name_ends_in_its_unit(name):
         "HEADERS",
         "ID",
         "ATTEMPTS",
+        "PRIORITY",
+        "PARTS",
     }
     special = {"AUTH", "FRAME", "CONNECTION"}  # "... before AUTH", "... per frame"
     assert name.rsplit("_", 1)[-1] in units | special

@@ -24,6 +24,7 @@ FITTING = {
     Kind.SECONDS: 2.5,
     Kind.NUMBER: 0.5,
     Kind.LEASE: (3, 17),
+    Kind.PARTS: (("ACK", (3, 17)),),
     Kind.RUNS: (7, 3, 20, 1),
     Kind.FLAG: True,
     Kind.LEVEL: "synced",
@@ -318,6 +319,7 @@ class TestLevels:
             "ACK.options.durability",
             "NACK.options.durability",
             "REJECT.options.durability",
+            "STEP.options.durability",
         ]
 
     @pytest.mark.parametrize(("verb", "place"), LEVEL_FIELDS)
@@ -511,6 +513,11 @@ class TestOptions:
             "backoff_seconds": 0.5,
             "backoff_cap_seconds": 60,
             "backoff_jitter": 0.25,
+            "ttl_seconds": 0.5,
+            "on_expiry": "drop",
+            "max_leased": 5,
+            "expires_seconds": 60,
+            "dedupe_seconds": 0,
             "if_missing": False,
         }
         assert set(options) == set(VERBS["CREATE"].options)

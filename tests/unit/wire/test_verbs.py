@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from mqwire.verbs import VERBS, Field, Kind, Verb
+from mqwire.verbs import STEP_PARTS, VERBS, Field, Kind, Verb
 
 NAME = ("queue", Kind.NAME)
 MAX = ("max", Kind.COUNT, 1, 16_384)
@@ -14,7 +14,23 @@ DURABILITY = ("durability", Kind.LEVEL)
 LEASE = ("lease", Kind.LEASE)
 IDS = ("ids", Kind.RUNS)
 REASON = ("reason", Kind.TEXT, 0, 4096)
+KEY = ("key", Kind.TEXT, 1, 128)
 WEEK, YEAR = 604_800, 31_622_400
+BUDGETS = [("max_attempts", Kind.COUNT, 1, 2**31), ("max_worker_losses", Kind.COUNT, 1, 2**31)]
+WAYS_BACK = [
+    ("delay", Kind.SECONDS, 0, YEAR),
+    ("hand_back", Kind.FLAG),
+    ("lost", Kind.FLAG),
+]
+PUSHED = [
+    ("headers", Kind.HEADERS),
+    KEY,
+    ("priority", Kind.COUNT, 0, 255),
+    ("delay", Kind.SECONDS, 0, YEAR),
+    ("not_before", Kind.SECONDS, 0, 2**33),
+    ("ttl", Kind.SECONDS, 0.001, YEAR),
+    *BUDGETS,
+]
 
 # verb: (arguments, options); (name, kind[, low, high[, words]]); "?" marks what may be left out.
 EXPECTED = {
@@ -35,12 +51,16 @@ EXPECTED = {
             ("max_bytes", Kind.COUNT, 1, 2**50),
             DURABILITY,
             ("dead_letter", Kind.NAME),
-            ("max_attempts", Kind.COUNT, 1, 2**31),
-            ("max_worker_losses", Kind.COUNT, 1, 2**31),
+            *BUDGETS,
             ("backoff", Kind.WORD, 0, 256, ("fixed", "linear", "exponential")),
             ("backoff_seconds", Kind.SECONDS, 0, YEAR),
             ("backoff_cap_seconds", Kind.SECONDS, 0, YEAR),
             ("backoff_jitter", Kind.NUMBER, 0, 1),
+            ("ttl_seconds", Kind.SECONDS, 0.001, YEAR),
+            ("on_expiry", Kind.WORD, 0, 256, ("drop", "dead_letter")),
+            ("max_leased", Kind.COUNT, 1, 2**40),
+            ("expires_seconds", Kind.SECONDS, 1, YEAR),
+            ("dedupe_seconds", Kind.SECONDS, 0, WEEK),
             ("if_missing", Kind.FLAG),
         ],
     ),
@@ -49,7 +69,7 @@ EXPECTED = {
     "INFO": ([NAME], []),
     "PUSH": (
         [NAME, ("count", Kind.COUNT, 1, 16_384), ("pack", Kind.PACK)],
-        [("headers", Kind.HEADERS), DURABILITY],
+        [*PUSHED, DURABILITY],
     ),
     "PULL": (
         [NAME, MAX],
@@ -58,26 +78,49 @@ EXPECTED = {
     "ACK": ([LEASE], [IDS, DURABILITY]),
     "NACK": (
         [LEASE],
-        [
-            IDS,
-            REASON,
-            ("delay", Kind.SECONDS, 0, YEAR),
-            ("hand_back", Kind.FLAG),
-            ("lost", Kind.FLAG),
-            DURABILITY,
-        ],
+        [IDS, REASON, *WAYS_BACK, DURABILITY],
     ),
     "EXTEND": ([LEASE, ("seconds", Kind.SECONDS, 0.1, WEEK)], []),
     "REJECT": ([LEASE], [IDS, REASON, DURABILITY]),
-    "REDRIVE": ([NAME], [MAX, IDS]),
+    "STEP": ([("parts", Kind.PARTS, 1, 1024), ("pack?", Kind.PACK)], [KEY, DURABILITY]),
+    "REDRIVE": (
+        [NAME],
+        [
+            MAX,
+            IDS,
+            (
+                "cause",
+                Kind.WORD,
+                0,
+                256,
+                ("nack", "reject", "hand_back", "expired", "gone", "ttl"),
+            ),
+            ("origin", Kind.NAME),
+        ],
+    ),
     "HOLDERS": ([("pattern?", Kind.PATTERN)], [MAX]),
     "WAKE": ([("request", Kind.COUNT, 1, 2**53 - 1)], []),
-    "PEEK": ([NAME, MAX], [("skip", Kind.COUNT, 0, 2**40)]),
+    "PEEK": (
+        [NAME, MAX],
+        [
+            ("skip", Kind.COUNT, 0, 2**40),
+            ("state", Kind.WORD, 0, 256, ("ready", "delayed", "leased", "dead")),
+        ],
+    ),
     "PURGE": ([NAME], [("state", Kind.WORD, 0, 256, ("waiting", "dead"))]),
+    "PAUSE": ([NAME], []),
+    "RESUME": ([NAME], []),
     "PING": ([], []),
     "STATS": ([], []),
     "SNAPSHOT": ([], []),
     "BACKUP": ([("offset?", Kind.COUNT, 0, 2**53 - 1)], []),
+}
+
+PARTS = {
+    "ACK": ([LEASE], [IDS]),
+    "NACK": ([LEASE], [IDS, REASON, *WAYS_BACK]),
+    "REJECT": ([LEASE], [IDS, REASON]),
+    "PUSH": ([NAME, ("count", Kind.COUNT, 1, 16_384)], PUSHED),
 }
 
 TYPES = {
@@ -89,6 +132,7 @@ TYPES = {
     Kind.NUMBER: (int, float),
     Kind.WORD: (str,),
     Kind.LEASE: (tuple,),
+    Kind.PARTS: (tuple,),
     Kind.RUNS: (tuple,),
     Kind.FLAG: (bool,),
     Kind.LEVEL: (str,),
@@ -113,6 +157,17 @@ def test_what_a_verb_takes(name):
     arguments, options = EXPECTED[name]
     assert VERBS[name].arguments == tuple(as_field(*argument) for argument in arguments)
     assert VERBS[name].options == {option[0]: as_field(*option) for option in options}
+
+
+def test_the_parts_of_a_step():
+    assert set(STEP_PARTS) == set(PARTS)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_what_a_part_of_a_step_takes(name):
+    arguments, options = PARTS[name]
+    assert STEP_PARTS[name].arguments == tuple(as_field(*argument) for argument in arguments)
+    assert STEP_PARTS[name].options == {option[0]: as_field(*option) for option in options}
 
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.name)
