@@ -39,9 +39,13 @@ class Yard:
         """Tell the fate of one more message, as `mqd.core.job_records` has it."""
         room = self._room
         if room is not None and room.takes(message):
-            self._rooms.of(self._queue).free(1, message.size_bytes)
+            self.drop(message)
             return (records.MOVED, room.queue.uid)
         return (records.DEAD, 0)
+
+    def drop(self, message: Message) -> None:
+        """Count on a message that goes for good."""
+        self._rooms.of(self._queue).free(1, message.size_bytes)
 
     @staticmethod
     def move(message: Message, queue: Queue, target: Queue, now_ms: int) -> None:
@@ -86,16 +90,14 @@ class Attic:
     """
 
     def __init__(self, queue: Queue, yard: Yard) -> None:
-        self._yard = yard if queue.keeps_expired else None
-
-    @property
-    def is_drop(self) -> bool:
+        self._yard = yard
+        self.is_drop = not queue.keeps_expired
         """Whether they are dropped, one and all."""
-        return self._yard is None
 
     def place(self, message: Message) -> tuple[int, int]:
         """Tell the fate of one more message, as `mqd.core.order_records` has it."""
-        if self._yard is None:
+        if self.is_drop:
+            self._yard.drop(message)
             return (order_records.DROPPED, 0)
         place, uid = self._yard.place(message)
         is_moved = place == records.MOVED

@@ -185,15 +185,19 @@ class Jobs:
 
         return self._plan_return(lease, claim[2], (records.NACK, reason, now_ms), fate, rooms)
 
-    def plan_hand_back(self, claim: Claim, now_ms: int, *, reason: str = "") -> Record:
+    def plan_hand_back(
+        self, claim: Claim, now_ms: int, *, reason: str = "", rooms: Rooms | None = None
+    ) -> Record:
         """Plan that messages take their old places again, at no one's cost.
+
+        Those that have waited too long meanwhile go for that; `rooms` as in `plan_nack`.
 
         Raises:
             BrokerError: LEASE_LOST or NOT_LEASED.
         """
         lease = self._book.find(claim)
         how = (records.HAND_BACK, reason, now_ms)
-        return self._plan_return(lease, claim[2], how, lambda _: (records.READY_HERE, 0))
+        return self._plan_return(lease, claim[2], how, lambda _: (records.READY_HERE, 0), rooms)
 
     def plan_reject(
         self, claim: Claim, now_ms: int, *, reason: str = "", rooms: Rooms | None = None

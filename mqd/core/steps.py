@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from mqd.core import job_records
+from mqd.core import job_records, order_records
 from mqd.core import step_records as records
 from mqd.core.errors import BrokerError, key_reused, lease_lost
 from mqd.core.keys import digest_of, digest_of_push
@@ -78,6 +78,8 @@ class Push:
     options: Mapping[str, Any] | None = None
     """Other named arguments of `Broker.plan_push`."""
 
+
+_MOVES: Final = frozenset({job_records.MOVED, order_records.OLD_MOVED})
 
 Part: TypeAlias = "Ack | Nack | Reject | Push"
 
@@ -187,7 +189,7 @@ class _Course:
         assert part.delay_ms is None or not (part.is_hand_back or part.is_lost)
         assert not (part.is_hand_back and part.is_lost)
         if part.is_hand_back:
-            record = jobs.plan_hand_back(claim, now_ms, reason=reason)
+            record = jobs.plan_hand_back(claim, now_ms, reason=reason, rooms=self._rooms)
         elif part.is_lost:
             record = jobs.plan_lost(claim, now_ms, reason=reason, rooms=self._rooms)
         else:
@@ -220,7 +222,7 @@ class _Course:
         self._settled.add(seq)
         self.records.append(record)
         for place, _, rest in fates:
-            if place == job_records.MOVED:
+            if place in _MOVES:
                 self._touch(rest)
             elif place == job_records.READY_HERE:
                 self._touch(uid)

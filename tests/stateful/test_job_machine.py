@@ -353,6 +353,8 @@ class JobMachine(RuleBasedStateMachine):
         """Let messages come back in the model; `delay` tells how long each is kept back."""
         name = self.leases[seq].queue
         queue = self.queues[name]
+        target = self.queues.get(queue.options.get("dead_letter"))
+        next_id, ways = target and target.next_id, []
         for number in sorted(ids):
             job = queue.jobs[number]
             job.attempts += cause == "nack"
@@ -368,7 +370,19 @@ class JobMachine(RuleBasedStateMachine):
                 job.state, job.due_ms = "delayed", self.now_ms + wait_ms
             else:
                 job.state = "ready"
+            if target and target.next_id > next_id + len(ways):
+                ways.append("dead" if is_dead else "old")
+        if len(set(ways)) > 1:
+            self.in_ways(target, next_id, ways)
         self.end(seq, ids)
+
+    @staticmethod
+    def in_ways(target, next_id, ways):
+        """Let dead letters have their ids as they come: those of a kind together."""
+        jobs = [target.jobs[next_id + index] for index in range(len(ways))]
+        order = sorted(range(len(ways)), key=lambda index: ways[index] != ways[0])
+        for index, before in enumerate(order):
+            target.jobs[next_id + index] = jobs[before]
 
     def died(self, name, number):
         queue = self.queues[name]
@@ -431,6 +445,8 @@ class JobMachine(RuleBasedStateMachine):
             self.lost(seq, "expired")
         elif record[0] == records.DELETE:
             self.unused(self.broker.queue_of(record[1]).name)
+            self.do(record)
+            return 1  # a queue, whatever was in it
         elif record[0] == order_records.EXPIRE:
             name = self.broker.queue_of(record[1]).name
             for number in sorted(self.meant(name, record[2])):
@@ -554,25 +570,32 @@ class JobMachine(RuleBasedStateMachine):
         runs = tuple((i, 1, values, 4) for i, values in enumerate(headers) if values)
         size = sum(map(len, pieces)) + 4 * len(runs)
         arguments = (name, count, b"".join(pieces), runs, self.now_ms)
-        priority, due_ms = 128, 0
-        if extras is not None:
-            priority = extras.priority
-            if extras.due_ms:
-                extras = extras._replace(due_ms=self.now_ms + extras.due_ms)
-            due_ms = extras.due_ms if extras.due_ms > self.now_ms else 0
+        extras = self.from_now(extras)
         if not queue.has_room(count, size):
             self.refused(Code.QUEUE_FULL, self.broker.plan_push, *arguments, extras=extras)
             return
         record = self.planned(self.broker.plan_push, *arguments, extras=extras)
         assert self.do(record) == queue.next_id
         for piece, values in zip(pieces, headers, strict=True):
-            job = Job(piece, values, len(piece) + (4 if values else 0), self.now_ms)
-            job.priority, job.due_ms = priority, due_ms
-            job.terms = (0, 0, 0) if extras is None else tuple(extras[2:])
-            job.expires_ms = queue.expiry_ms(self.now_ms, job)
-            job.state = "delayed" if due_ms else "ready"
-            queue.add(job)
+            size_bytes = len(piece) + (4 if values else 0)
+            self.pushed(queue, Job(piece, values, size_bytes, self.now_ms), extras)
         self.touch(name)
+
+    def from_now(self, extras):
+        """Return what a push says with a time of day in it, as the broker wants it."""
+        if extras is None or not extras.due_ms:
+            return extras
+        return extras._replace(due_ms=self.now_ms + extras.due_ms)
+
+    def pushed(self, queue, job, extras):
+        """Let a job come into a queue in the model by a push that says this."""
+        if extras is not None:
+            job.priority, job.terms = extras.priority, tuple(extras[2:])
+            job.due_ms = extras.due_ms if extras.due_ms > self.now_ms else 0
+        job.expires_ms = queue.expiry_ms(self.now_ms, job)
+        job.state = "delayed" if job.due_ms else "ready"
+        queue.used_ms = self.now_ms
+        queue.add(job)
 
     @precondition(lambda self: self.queues)
     @rule(data=st.data())
@@ -587,11 +610,13 @@ class JobMachine(RuleBasedStateMachine):
     def some_available(self):
         return [name for name, queue in sorted(self.queues.items()) if queue.available]
 
-    def first_ready(self, data, most):
-        name = data.draw(st.sampled_from(self.some_available()))
+    def draw_available(self, data):
+        return data.draw(st.sampled_from(self.some_available()))
+
+    def first_ready(self, name, most):
         queue = self.queues[name]
         self.touch(name)
-        return name, queue, queue.next_takes()[:most]
+        return queue, queue.next_takes()[:most]
 
     def check_batch(self, queue, batch):
         pieces = [piece for pack in batch.packs for piece in split_pack(pack)]
@@ -612,7 +637,8 @@ class JobMachine(RuleBasedStateMachine):
         room=st.sampled_from([ANY_SIZE, 0, 14, 25, 40]),
     )
     def pull(self, data, most, room):
-        name, queue, wanted = self.first_ready(data, most)
+        name = self.draw_available(data)
+        queue, wanted = self.first_ready(name, most)
         real = self.broker.queue(name)
         batch = self.broker.take(real, most, room)
         numbers = self.check_batch(queue, batch)
@@ -632,7 +658,10 @@ class JobMachine(RuleBasedStateMachine):
         owner=OWNERS,
     )
     def lease(self, data, most, room, seconds, owner):
-        name, queue, wanted = self.first_ready(data, most)
+        self.lease_from(self.draw_available(data), most, room, seconds, owner)
+
+    def lease_from(self, name, most, room, seconds, owner):
+        queue, wanted = self.first_ready(name, most)
         deadline_ms = self.now_ms + 1000 * seconds
         real = self.broker.queue(name)
         wanted = wanted[: queue.available]

@@ -13,12 +13,12 @@ from hypothesis import settings
 from hypothesis.stateful import invariant, precondition, rule
 
 from mqd.core import keys as keys_module
-from mqd.core import records, step_records
+from mqd.core import order_records, records, step_records
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.steps import Ack, Nack, Push, Reject
 from mqwire.codes import Code
 from mqwire.packs import join_bodies
-from stateful.test_job_machine import NAMES, OWNERS, Job, JobMachine
+from stateful.test_job_machine import EXTRAS, NAMES, OPTIONS, OWNERS, Job, JobMachine
 
 MAX_KEYS = 2
 STEP_MS = 600_000
@@ -58,8 +58,11 @@ class StepMachine(JobMachine):
         self.real_bound = keys_module.MAX_KEYS
         keys_module.MAX_KEYS = MAX_KEYS
         self.step_keys = ModelKeys(STEP_MS)
+        self.fresh_keys = {}
+        """Those of the step that is carried out: it knows them, however few may be kept."""
 
     def teardown(self):
+        super().teardown()
         keys_module.MAX_KEYS = self.real_bound
 
     # The model
@@ -77,6 +80,7 @@ class StepMachine(JobMachine):
             raise Refused(Code.QUEUE_NOT_FOUND)
         if part.key is not None:
             entry = self.keys_of(part.queue).alive(part.key, self.now_ms)
+            entry = self.fresh_keys.get((part.queue, part.key), entry)
             if entry is not None:
                 if entry[0] != (part.pack, part.headers):
                     raise Refused(Code.KEY_REUSED, queue=part.queue, key=part.key)
@@ -93,10 +97,12 @@ class StepMachine(JobMachine):
         first_id = queue.next_id
         for index, size_bytes in enumerate(sizes):
             piece = part.pack[index * piece_bytes : (index + 1) * piece_bytes]
-            queue.add(Job(piece, headers[index], size_bytes, self.now_ms))
+            job = Job(piece, headers[index], size_bytes, self.now_ms)
+            self.pushed(queue, job, part.options and part.options["extras"])
         if part.key is not None and self.keys_of(part.queue).dedupe_ms:
             content = (part.pack, part.headers)
             self.keys_of(part.queue).add(part.key, content, first_id, self.now_ms)
+            self.fresh_keys[part.queue, part.key] = (content, first_id)
         return first_id, False
 
     def model_settle(self, part, settled):
@@ -147,6 +153,7 @@ class StepMachine(JobMachine):
         """Carry parts out in the model, or nothing; returns results and repeats, or a refusal."""
         before = copy.deepcopy((self.queues, self.leases, self.ended))
         results, repeats, settled = [], [], set()
+        self.fresh_keys = {}
         for index, part in enumerate(parts):
             try:
                 if isinstance(part, Push):
@@ -171,12 +178,21 @@ class StepMachine(JobMachine):
             entry = self.keys_of(name).alive(key, self.now_ms)
             if entry is not None:
                 pack, headers = entry[0]
-                return Push(name, len(pack) // 5, pack, headers, key)
+                return Push(name, len(pack) // 5, pack, headers, key, self.draw_options(data))
         count = data.draw(st.integers(1, 3))
         texts = [f"{self.bodies + number:04}" for number in range(count)]
         self.bodies += count
         runs = ((count - 1, 1, {"k": 1}, 4),) if data.draw(st.booleans()) else ()
-        return Push(name, count, join_bodies(texts), runs, key)
+        return Push(name, count, join_bodies(texts), runs, key, self.draw_options(data))
+
+    def draw_options(self, data):
+        """Draw what a push says, or nothing."""
+        extras = self.from_now(data.draw(EXTRAS))
+        return (
+            data.draw(st.sampled_from([None, {"extras": None}]))
+            if extras is None
+            else {"extras": extras}
+        )
 
     def draw_parts(self, data, count):
         parts, left = [], sorted(self.leases)
@@ -230,27 +246,36 @@ class StepMachine(JobMachine):
 
     # Rules
 
-    @rule(name=NAMES, dedupe=st.sampled_from([0, 2, 40]), room=st.integers(3, 9))
-    def create_with_keys(self, name, dedupe, room):
-        self.create(name, {"dedupe_seconds": dedupe, "max_messages": room})
+    @rule(
+        name=NAMES,
+        options=OPTIONS,
+        dedupe=st.sampled_from([0, 2, 40]),
+        room=st.integers(3, 9),
+    )
+    def create_with_keys(self, name, options, dedupe, room):
+        self.create(name, {**options, "dedupe_seconds": dedupe, "max_messages": room})
 
     @precondition(lambda self: self.queues)
     @rule(data=st.data(), key=KEYS, is_same=st.booleans())
     def keyed_push(self, data, key, is_same):
         part = self.draw_push(data, key, is_same)
         arguments = (part.queue, part.count, part.pack, part.headers, self.now_ms, key)
+        options = part.options or {}
         expected = self.model_step([part])
         if isinstance(expected, Refused):
-            error = self.refused(expected.code, self.broker.plan_keyed_push, *arguments)
+            plan = self.broker.plan_keyed_push
+            error = self.refused(expected.code, plan, *arguments, **options)
             if expected.code is Code.KEY_REUSED:
                 assert error.details == {"queue": part.queue, "key": key}
             return
-        record, first_id = self.planned(self.broker.plan_keyed_push, *arguments)
+        record, first_id = self.planned(self.broker.plan_keyed_push, *arguments, **options)
         assert (first_id,) == expected[0]
         assert (record is None) == bool(expected[1])
         if record is not None:
             is_kept = self.keys_of(part.queue).dedupe_ms > 0
-            assert record[0] == (step_records.KEYED_PUSH if is_kept else records.PUSH)
+            assert (record[0] == step_records.KEYED_PUSH) == is_kept
+            push = record[-1] if is_kept else record
+            assert push[0] == (order_records.PUSH_WITH if self.says_more(part) else records.PUSH)
             assert self.do(record) == first_id
 
     @precondition(lambda self: self.queues)
@@ -266,18 +291,57 @@ class StepMachine(JobMachine):
         self.make(parts, key)
 
     @precondition(lambda self: self.queues)
-    @rule(data=st.data(), leases=st.integers(1, 3), owner=OWNERS, key=st.none() | KEYS)
-    def work(self, data, leases, owner, key):
-        """Lease what is there, and settle some of it together with pushes."""
+    @rule(
+        data=st.data(),
+        leases=st.integers(1, 3),
+        owner=OWNERS,
+        key=st.none() | KEYS,
+        seconds=st.sampled_from([0, 0, 5]),
+    )
+    def work(self, data, leases, owner, key, seconds):
+        """Lease what is there, and settle some of it together with pushes, perhaps late."""
         for _ in range(leases):
-            if not any(queue.ids("ready") for queue in self.queues.values()):
+            if not self.some_available():
                 part = self.draw_push(data)
                 if self.model_room(part):
                     self.make([part], None)
-            if any(queue.ids("ready") for queue in self.queues.values()):
+            if self.some_available():
                 self.lease(data, data.draw(st.integers(1, 3)), ANY_SIZE, 60, owner)
+        if seconds:
+            self.pass_time(seconds, 4)
         if self.leases:
             self.step(data, data.draw(st.integers(2, 4)), key)
+
+    @rule(
+        data=st.data(),
+        on_expiry=st.sampled_from(["drop", "dead_letter"]),
+        kind=st.sampled_from(["ack", "nack", "nack", "reject"]),
+        count=st.integers(1, 3),
+        key=st.none() | KEYS,
+    )
+    def late_work(self, data, on_expiry, kind, count, key):
+        """Settle what has waited too long while it was under its lease, beside pushes."""
+        if "c" not in self.queues:
+            options = {"ttl_seconds": 1, "on_expiry": on_expiry, "dead_letter": "b"}
+            self.create("c", {**options, "max_messages": 3})
+        if "c" not in self.queues:
+            return
+        pack = join_bodies([f"{self.bodies + number:04}" for number in range(count)])
+        self.bodies += count
+        if self.queues["c"].has_room(count, len(pack)):
+            self.make([Push("c", count, pack)], None)
+        if "c" in self.some_available():
+            self.lease_from("c", count, ANY_SIZE, 60, "w1")
+            settled = self.draw_settlement(data, kind, self.last_seq)
+            self.pass_time(data.draw(st.sampled_from([0, 2])), 4)
+            pushes = [self.draw_push(data) for _ in range(data.draw(st.integers(1, 2)))]
+            if key is None or not self.step_keys.alive(key, self.now_ms):
+                self.make([settled, *pushes], key)
+
+    def says_more(self, part):
+        """Tell whether a push is more than a plain one where it goes."""
+        has_ttl = self.queues[part.queue].options.get("ttl_seconds")
+        return bool(has_ttl or (part.options and part.options["extras"]))
 
     def model_room(self, part):
         return part.queue in self.queues and self.queues[part.queue].has_room(part.count, 40)

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from mqd.core import job_records, records, step_records
+from mqd.core import job_records, order_records, records, step_records
+from mqd.core.parcels import PushExtras
 from mqd.core.steps import Ack, Nack, Push, Reject
 from mqwire.codes import Code
 from mqwire.packs import join_bodies
@@ -387,3 +388,49 @@ def test_a_queue_without_keys_takes_no_notice_of_a_steps():
     planned = desk.step(part, part)
     assert (planned.results, planned.repeats) == ((1, 2), ())
     assert [record[0] for record in planned.record[1]] == [records.PUSH, records.PUSH]
+
+
+def late_desk(on_expiry):
+    """A desk whose queue has a lease on two messages that have waited too long since."""
+    desk = StepDesk(ttl_seconds=1, on_expiry=on_expiry, dead_letter="dead", max_messages=2)
+    desk.push("a", "b")
+    seq, _ = desk.lease(2)
+    return desk, seq
+
+
+@pytest.mark.parametrize("how", [{}, {"is_hand_back": True}, {"is_lost": True}])
+def test_what_has_waited_too_long_has_its_place_before_a_later_push(how):
+    desk, seq = late_desk("dead_letter")
+    parts = (Nack(claim(seq), **how), push("x", name="dead"), push("y"))
+    planned = desk.step(*parts, now_ms=1000)
+    assert planned.results == (2, 3, 3)
+    assert [queue.name for queue in planned.queues] == ["dead", "jobs"]
+    assert desk.texts("dead") == ["a", "b", "x"]
+    assert desk.texts() == ["y"]
+
+
+def test_who_waits_for_dead_letters_is_served_after_a_step():
+    desk, seq = late_desk("dead_letter")
+    planned = desk.step(Nack(claim(seq)), now_ms=1000)
+    assert [queue.name for queue in planned.queues] == ["dead"]
+
+
+def test_what_has_waited_too_long_and_is_dropped_leaves_its_room_to_later_pushes():
+    desk, seq = late_desk("drop")
+    planned = desk.step(Nack(claim(seq)), push("x", "y"), now_ms=1000)
+    assert (planned.results, [queue.name for queue in planned.queues]) == ((2, 3), ["jobs"])
+    assert desk.texts() == ["x", "y"]
+    assert desk.info()["expired"] == 2
+
+
+def test_pushes_of_a_step_say_what_others_may(pair):
+    extras = PushExtras(priority=200, ttl_ms=500)
+    part = push("x", options={"extras": extras})
+    planned = pair.step(push("w"), part, push("k", key="k", options={"extras": extras}))
+    assert [record[0] for record in planned.record[1]] == [
+        records.PUSH,
+        order_records.PUSH_WITH,
+        step_records.KEYED_PUSH,
+    ]
+    assert pair.step(push("k", key="k")).repeats == (0,), "a key is about what was pushed"
+    assert pair.texts() == ["x", "k", "w"]
