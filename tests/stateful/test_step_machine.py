@@ -58,8 +58,9 @@ class StepMachine(JobMachine):
         self.real_bound = keys_module.MAX_KEYS
         keys_module.MAX_KEYS = MAX_KEYS
         self.step_keys = ModelKeys(STEP_MS)
-        self.fresh_keys = {}
-        """Those of the step that is carried out: it knows them, however few may be kept."""
+        self.known_keys = {}
+        """Those that the step knows that is carried out: all that were there before, and its
+        own, however few may be kept."""
 
     def teardown(self):
         super().teardown()
@@ -79,8 +80,7 @@ class StepMachine(JobMachine):
         if queue is None:
             raise Refused(Code.QUEUE_NOT_FOUND)
         if part.key is not None:
-            entry = self.keys_of(part.queue).alive(part.key, self.now_ms)
-            entry = self.fresh_keys.get((part.queue, part.key), entry)
+            entry = self.known_keys.get((part.queue, part.key))
             if entry is not None:
                 if entry[0] != (part.pack, part.headers):
                     raise Refused(Code.KEY_REUSED, queue=part.queue, key=part.key)
@@ -102,7 +102,7 @@ class StepMachine(JobMachine):
         if part.key is not None and self.keys_of(part.queue).dedupe_ms:
             content = (part.pack, part.headers)
             self.keys_of(part.queue).add(part.key, content, first_id, self.now_ms)
-            self.fresh_keys[part.queue, part.key] = (content, first_id)
+            self.known_keys[part.queue, part.key] = (content, first_id)
         return first_id, False
 
     def model_settle(self, part, settled):
@@ -153,7 +153,11 @@ class StepMachine(JobMachine):
         """Carry parts out in the model, or nothing; returns results and repeats, or a refusal."""
         before = copy.deepcopy((self.queues, self.leases, self.ended))
         results, repeats, settled = [], [], set()
-        self.fresh_keys = {}
+        self.known_keys = {
+            (name, key): self.keys_of(name).entries[key]
+            for name in self.queues
+            for key in self.keys_of(name).living(self.now_ms)
+        }
         for index, part in enumerate(parts):
             try:
                 if isinstance(part, Push):
