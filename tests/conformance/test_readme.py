@@ -95,7 +95,7 @@ def test_the_first_session(session):
             outputs.append(output)
     shell, work, jobs, life, typed, asynchronous = outputs
     assert shell.splitlines()[-1] == '{"x": 1}'
-    assert work.split() == [str(len('{"x": 2}'))]
+    assert work.split() == [str(len('{"x": 2}\n'))]
     assert jobs == "100\n"
     assert "train.dead" in life
     assert typed == "resnet 0\n"
