@@ -9,14 +9,16 @@ does it. The rules behind it, in the order of what matters:
   removals may be missing too, that is never too many, and what was pulled in a hole is
   delivered a second time. Where there were leases that does not hold: a message that was
   leased in a hole may have come back. Then no PULL and no PURGE is carried out, and no
-  DELETE of a queue that dead letters go to or come from. (If not one record of a lease was
-  found up to there, nobody can know.)
+  DELETE of a queue that dead letters go to or come from. The same goes where there were
+  priorities, delays or TTLs, since the next messages are then not those of the next ids. (If
+  not one record of any of these was found up to there, nobody can know.)
 - No message is left out that can be kept. A PUSH whose first id is beyond the next one
   follows all the same, and the ids between are noted as missing. Its queue may be unknown:
   then one is made up under the name `salvaged-UID`.
+- A queue is paused where that is the last that was seen of it.
 - A CREATE of a name that is taken says that its older queue was deleted.
-- Records of leases name their messages, and are carried out for these, wherever they are:
-  `mqd.core.salvage_jobs`.
+- Records of leases, and of what has waited too long, name their messages, and are carried
+  out for these, wherever they are: `mqd.core.salvage_jobs`.
 - A step is carried out part by part, as far as that goes.
 - A key is kept where its push or its step was carried out. Those of a snapshot behind a gap
   are not, since what they stand for may be missing: who pushes again is then not refused.
@@ -33,9 +35,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from mqd.core import job_records, records, step_records
+from mqd.core import job_records, order_records, records, step_records
 from mqd.core.broker import Bounds, Broker
 from mqd.core.salvage_jobs import NO_DOUBT, NO_QUEUE, JobRules
+from mqd.core.salvage_parcels import flaw_of
 from mqwire.errors import RequestError
 from mqwire.packs import PackChecker
 
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from mqd.core.records import Record
 
 _OWNER: Final = (str, dict)
+_PARCEL: Final = (int, int, bytes, tuple, int, int, int, int, (tuple, type(None)))
 
 SHAPES: Final[dict[int, tuple[Any, ...]]] = {
     records.CREATE: (int, int, str, dict, int),
@@ -63,21 +67,34 @@ SHAPES: Final[dict[int, tuple[Any, ...]]] = {
     job_records.REDRIVE: (int, int, tuple, int, int),
     job_records.PURGE_DEAD: (int, int),
     job_records.KEEP: (int, int, int, tuple),
-    job_records.LEASED: (int, int, int, int, int, _OWNER, int, int, tuple, tuple),
-    job_records.TALLY: (int, int, int, int),
+    job_records.LEASED: (int, int, int, int, int, _OWNER, int, int, tuple, tuple, tuple),
+    job_records.TALLY: (int, int, int, int, int),
     job_records.SKIP: (int, int, int),
     job_records.SEQUENCE: (int, int),
     step_records.STEP: (int, tuple),
     step_records.KEYED_PUSH: (int, int, str, bytes, int, tuple),
     step_records.KEYED_STEP: (int, str, bytes, int, tuple, tuple),
     step_records.KEYS: (int, int, tuple),
+    order_records.PUSH_WITH: (int, int, *_PARCEL),
+    order_records.PARCEL: (int, int, *_PARCEL),
+    order_records.PAUSE: (int, int),
+    order_records.RESUME: (int, int),
+    order_records.TURN: (int, int, int),
+    order_records.EXPIRE: (int, int, tuple, tuple, int),
 }
 """What the elements of each kind of record are that has a rule of its own here."""
+
+_MAY_LACK_THE_LAST: Final = frozenset({job_records.LEASED, job_records.TALLY})
 
 NO_BOUNDS: Final = Bounds(0, 0, 0)
 """For brokers that only rebuild a state: bounds judge commands, never records."""
 
 _JOB_KINDS: Final = frozenset(range(job_records.LEASE, job_records.SEQUENCE + 1))
+_PARCEL_KINDS: Final = frozenset({order_records.PUSH_WITH, order_records.PARCEL})
+_ORDER_KINDS: Final = _PARCEL_KINDS | {order_records.TURN, order_records.EXPIRE}
+_LIFE_KINDS: Final = (_JOB_KINDS | _ORDER_KINDS | {order_records.PAUSE, order_records.RESUME}) - {
+    order_records.PUSH_WITH
+}
 _REMOVALS: Final = frozenset({records.PULL, records.PURGE, job_records.PURGE_DEAD})
 _WITHOUT_UID: Final = frozenset(
     {job_records.SEQUENCE, step_records.STEP, step_records.KEYED_STEP, step_records.KEYS}
@@ -147,7 +164,8 @@ class Salvager:
     """Applies records to a broker in their order, some of them missing.
 
     Args:
-        broker: an empty one; its bounds are those of queues whose own are lost.
+        broker: an empty one that may have a queue; its bounds are those of queues whose own
+            are lost.
     """
 
     def __init__(self, broker: Broker) -> None:
@@ -157,9 +175,10 @@ class Salvager:
         self._known = 0
         self._has_gap = False
         self._has_others = False  # records of kinds without a rule were seen
-        self._has_leases = False  # records of leases were seen
-        self._is_guessing = False  # what is known of leases may not be all
+        self._is_out_of_order = False  # records were seen of what PULLs cannot be counted by
+        self._is_guessing = False  # what is known of messages may not be all
         self._broker = broker
+        self._options = broker.plan_create("?", {}, 0)[3]  # of queues whose own are lost
         self._checker = PackChecker()
         self._queues: dict[int, Queue] = {}
         self._ids: dict[int, _Ids] = {}
@@ -175,7 +194,8 @@ class Salvager:
             records.PUSH: self._push,
             records.PULL: self._pull,
             records.PURGE: self._apply_purge,
-            **dict.fromkeys(_JOB_KINDS, self._apply_job),
+            **dict.fromkeys(_LIFE_KINDS, self._apply_job),
+            order_records.PUSH_WITH: self._push,
             step_records.STEP: self._apply_step,
             step_records.KEYED_PUSH: self._apply_keyed_push,
             step_records.KEYED_STEP: self._apply_step,
@@ -224,19 +244,19 @@ class Salvager:
             return "its fields are not those of its kind"
         if kind not in _WITHOUT_UID:
             self._last_uid = max(self._last_uid, record[1])
-        self._has_leases |= kind in _JOB_KINDS
+        self._is_out_of_order |= kind in _JOB_KINDS or kind in _ORDER_KINDS
         why = ""
         if kind in _REMOVALS:
             why = self._why_kept()
         elif kind == records.DELETE:
             why = self._why_not_deleted(record[1])
-        elif kind == job_records.ACK:
+        elif kind == job_records.ACK or (kind == order_records.EXPIRE and not record[3]):
             why = self.why_all_is_kept
         return why or None
 
     def _why_kept(self) -> str:
         """Return why nothing may be removed; empty if it may."""
-        is_unclear = self._has_gap and (self._has_others or self._has_leases)
+        is_unclear = self._has_gap and (self._has_others or self._is_out_of_order)
         return self.why_all_is_kept or (_WHO_KNOWS if is_unclear else "")
 
     def _why_not_deleted(self, uid: int) -> str:
@@ -251,9 +271,15 @@ class Salvager:
 
     def _apply_job(self, record: Record) -> str | None:
         self._is_guessing |= self._has_gap or bool(self.why_all_is_kept)
+        flaw = self._flaw(record) if record[0] == order_records.PARCEL else None
+        if flaw is not None:
+            return flaw
         if record[0] == job_records.PURGE_DEAD or not self._is_guessing:
             self._broker.apply(record)
+            if record[0] == order_records.PARCEL:
+                self._note_parcel(record)
             return None
+        self._jobs.keeps_all = bool(self.why_all_is_kept)
         return self._jobs.apply(record)
 
     def _apply_keyed_push(self, record: Record) -> str | None:
@@ -323,26 +349,38 @@ class Salvager:
     def _make_up(self, uid: int) -> Queue:
         """Begin a queue of which nothing is known but its number."""
         name = f"?{uid}"  # no CREATE has such a name; `export` gives it a better one
-        planned = self._broker.plan_create(name, {}, self._broker.clock_ms)
-        self._broker.apply((planned[0], uid, *planned[2:]))
+        # However many queues the server may hold: messages are not lost for that.
+        self._broker.apply((records.CREATE, uid, name, self._options, self._broker.clock_ms))
         queue = self._queues[uid] = self._broker.queue(name)
         self._ids[uid] = _Ids(1)
         self._made_up.add(uid)
         return queue
 
     def _push(self, record: Record) -> str | None:
-        _, uid, _, count, pack, *_ = record
+        uid, flaw = record[1], self._flaw(record)
+        if flaw is not None:
+            return flaw
+        queue = self._queues.get(uid) or self._make_up(uid)
+        if self._has_gap:
+            return self._push_behind_gap(record, queue)
+        self._broker.apply(record)
+        self._note_parcel(record)
+        return None
+
+    def _flaw(self, record: Record) -> str | None:
+        """Tell what is wrong with what a record says of messages; None for nothing."""
+        kind, _, _, count, pack, *_ = record
         if count < 1:
             return _NO_COUNT
         try:
             self._checker.check(pack, count)
         except RequestError as error:
             return error.message
-        queue = self._queues.get(uid) or self._make_up(uid)
-        if self._has_gap:
-            return self._push_behind_gap(record, queue)
-        self._broker.apply(record)
-        return None
+        return flaw_of(record[2:]) if kind in _PARCEL_KINDS else None
+
+    def _note_parcel(self, record: Record) -> None:
+        if record[0] in _PARCEL_KINDS:
+            self._jobs.note_parcel(record[1], record[2:], has_gap=self._has_gap)
 
     def _push_behind_gap(self, record: Record, queue: Queue) -> str | None:
         _, uid, first_id, count, *_ = record
@@ -357,6 +395,7 @@ class Salvager:
             self._ids_of(queue).missing.append((next_id, first_id - next_id))
             queue.fifo.skip(first_id - next_id)
         self._broker.apply(record)
+        self._note_parcel(record)
         return None
 
     def _ids_of(self, queue: Queue) -> _Ids:
@@ -420,7 +459,7 @@ class Salvager:
         if ids is not None:
             queue.pulled += ids.unseen_pulls
         there = queue.fifo.count + queue.outside
-        gone = queue.pulled + queue.acked + queue.moved
+        gone = queue.pulled + queue.acked + queue.moved + queue.expired
         queue.purged = max(0, given - there - gone)
         queue.pushed = gone + queue.purged + there
 
@@ -437,7 +476,8 @@ class Salvager:
 
 def _fits(record: Record, shape: tuple[Any, ...]) -> bool:
     """Tell whether the elements of a record are those of its kind."""
-    if len(record) != len(shape) and (record[0] != job_records.LEASED or len(record) < len(shape)):
+    lacking = len(shape) - len(record)
+    if lacking and (lacking != 1 or record[0] not in _MAY_LACK_THE_LAST):
         return False
     return all(
         type(each) in kind if type(kind) is tuple else type(each) is kind

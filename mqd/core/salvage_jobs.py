@@ -1,4 +1,6 @@
-"""What records of leases mean where some are missing. Pure; a part of `mqd.core.salvage`.
+"""What records of leases and of time mean where some are missing. Pure.
+
+A part of `mqd.core.salvage`.
 
 Most of them name their messages, and what is said of a message by its id is true whatever
 is missing: that it came under a lease, came back, is dead, or is done. So each message is
@@ -15,6 +17,9 @@ taken from wherever it was thought to be and put where the record says. The rule
   came of it there is not counted: it may be delivered again.
 - A message that stands in no packs of its queue any more but in the record of a lease, or
   has one of its own, is lost if that record is: nothing else holds it.
+- What has waited too long is dropped where that is said of a message, or of a parcel that
+  has come since the last hole. Of a parcel from before it, messages may have been elsewhere
+  then: all of it stays, and goes when the server starts if its time is over.
 - Counts of deliveries, attempts and losses are those of the records that were found.
 """
 
@@ -24,15 +29,18 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core import job_records as records
+from mqd.core import order_records
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.leases import Lease
-from mqd.core.messages import Entry, Message, Origin, Runs, ids_of, restored
+from mqd.core.messages import Entry, Message, Origin, Runs, ids_of, restored, totals, unpacked
+from mqd.core.salvage_parcels import ParcelIndex
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mqd.core.broker import Broker
     from mqd.core.messages import Owner
+    from mqd.core.parcels import Parcel
     from mqd.core.queue import Queue
     from mqd.core.records import Record
 
@@ -42,9 +50,14 @@ DOUBTFUL: Final = (
     "its lease began before a gap, in which messages may have come back from it, so that those "
     "under it were not removed: they are delivered again"
 )
-NO_DOUBT: Final = frozenset({NO_QUEUE, NO_LEASE, DOUBTFUL})
+MAYBE_OLD: Final = (
+    "it is about messages that were pushed together before a gap, in which some may have gone "
+    "elsewhere, so that they were not removed: they go when their time is over"
+)
+NO_DOUBT: Final = frozenset({NO_QUEUE, NO_LEASE, DOUBTFUL, MAYBE_OLD})
 """Refusals after which nothing is less certain than before."""
 
+_BEGINNINGS: Final = frozenset({records.KEEP, records.LEASED, order_records.PARCEL})
 _LOSSES: Final = frozenset({records.EXPIRED, records.GONE})
 
 
@@ -64,6 +77,8 @@ class JobRules:
         """Records that changed nothing, since what they say was there."""
         self.again: Counter[int] = Counter()
         """Messages that are delivered again though they may be done, by their queue's number."""
+        self.keeps_all = False
+        """Whether nothing is removed for a record."""
         self.touched: set[int] = set()
         """Queues for which a rule was used."""
         self._broker = broker
@@ -71,6 +86,8 @@ class JobRules:
         self._queues = queues
         self._make_up = make_up
         self._certain: set[int] = set()  # leases that began since the last gap
+        self._whole: set[tuple[int, int]] = set()  # parcels since then, by queue and key
+        self._parcels = ParcelIndex()
         self._parked: list[tuple[int, Message, int]] = []  # on their way to another queue
         self._seqs: dict[tuple[int, int], int] | None = None  # leases by queue and id
         self._rules: dict[int, Callable[..., str | None]] = {
@@ -84,11 +101,23 @@ class JobRules:
             records.LEASED: self._leased,
             records.TALLY: self._plain,
             records.SKIP: self._plain,
+            order_records.PARCEL: self._parcel,
+            order_records.PAUSE: self._plain,
+            order_records.RESUME: self._plain,
+            order_records.TURN: self._plain,
+            order_records.EXPIRE: self._expire,
         }
 
     def note_gap(self) -> None:
         """Note that records are missing, or could not be carried out."""
         self._certain.clear()
+        self._whole.clear()
+
+    def note_parcel(self, uid: int, parcel: Parcel, *, has_gap: bool) -> None:
+        """Note a parcel that has come to a queue, perhaps behind a gap."""
+        self._parcels.note(uid, parcel)
+        if has_gap:
+            self._whole.add((uid, parcel[0] + parcel[1] - 1))
 
     def apply(self, record: Record) -> str | None:
         """Carry out a record behind a gap; returns why not, if it is not carried out."""
@@ -98,7 +127,7 @@ class JobRules:
         uid = record[1]
         queue = self._queues.get(uid)
         if queue is None:
-            if record[0] not in {records.KEEP, records.LEASED}:
+            if record[0] not in _BEGINNINGS:
                 return NO_QUEUE
             queue = self._make_up(uid)
         self.touched.add(uid)
@@ -116,6 +145,8 @@ class JobRules:
         """Note that a queue is deleted, with its leases."""
         if self._seqs is not None:
             self._seqs = {key: seq for key, seq in self._seqs.items() if key[0] != uid}
+        self._parcels.forget(uid)
+        self._whole = {each for each in self._whole if each[0] != uid}
         self.touched.discard(uid)
         del self.again[uid]
 
@@ -128,6 +159,7 @@ class JobRules:
             message.attempts = message.losses = 0
             message.message_id = target.fifo.skip(1)
             message.pushed_ms = now_ms
+            message.expires_ms = target.expiry_ms(now_ms, message)
             target.enter(1, message.size_bytes)
             target.hold().add_ready(message)
         self._parked.clear()
@@ -203,17 +235,55 @@ class JobRules:
                 message.losses += cause in _LOSSES
                 message.note(entry)
                 if place == records.MOVED:
-                    origin = (queue.name, message_id, message.pushed_ms)
-                    message.origin = Origin(*origin, message.attempts, message.losses)
-                    self._park(queue, message, rest, now_ms)
+                    self._move(queue, message, rest, now_ms)
+                elif place in order_records.OLD:
+                    self._end(queue, message, (place, rest), now_ms)
                 else:
                     _put(queue, message, place, rest)
         self._note_time(now_ms)
 
+    def _expire(self, queue: Queue, record: Record) -> str | None:
+        _, uid, numbers, parts, now_ms = record
+        self._note_time(now_ms)
+        for place, ids, rest in parts:
+            for message_id in ids_of(ids):
+                message = self._take_out(queue, message_id)
+                if message is not None:
+                    self._end(queue, message, (place, rest), now_ms)
+        reason = None
+        for number in () if parts else ids_of(numbers):
+            if self._parcels.key_of(queue, number) != number:
+                message = self._take_out(queue, number)
+                if message is not None:
+                    self._end(queue, message, (order_records.DROPPED, 0), now_ms)
+            elif (uid, number) in self._whole:
+                count, size_bytes = totals([queue.hold().remove(number)])
+                queue.leave(count, size_bytes)
+                queue.expired += count
+            else:
+                self.again[uid] += totals([queue.hold().find(number)])[0]
+                reason = MAYBE_OLD
+        return reason
+
+    def _end(self, queue: Queue, message: Message, fate: tuple[int, int], now_ms: int) -> None:
+        """Let a message that was taken out have the fate of those that waited too long."""
+        place, target_uid = fate
+        if place != order_records.DROPPED:
+            message.note(Entry("", now_ms, now_ms, order_records.TTL, ""))
+        elif not self.keeps_all:
+            queue.leave(1, message.size_bytes)
+            queue.expired += 1
+            return
+        if place == order_records.OLD_MOVED:
+            self._move(queue, message, target_uid, now_ms)
+        else:
+            is_dead = place == order_records.OLD_DEAD
+            _put(queue, message, records.DEAD if is_dead else records.READY_HERE, 0)
+
     def _ready(self, queue: Queue, record: Record) -> None:
         held = queue.hold()
         for message_id in ids_of(record[2]):
-            if message_id in held.delayed:
+            if message_id in held.delayed or message_id in held.delayed_parcels:
                 held.wake(message_id)
 
     def _redrive(self, queue: Queue, record: Record) -> None:
@@ -224,6 +294,7 @@ class JobRules:
                 continue
             if target_uid == uid:
                 message.attempts = message.losses = 0
+                message.expires_ms = queue.expiry_ms(now_ms, message)
                 queue.hold().add_ready(message)
             else:
                 message.origin = None
@@ -231,15 +302,28 @@ class JobRules:
         self._note_time(now_ms)
 
     def _keep(self, queue: Queue, record: Record) -> None:
-        message = restored(record[3])
-        held, message_id = queue.hold(), message.message_id
-        places = (held.ready, held.delayed, held.dead)
-        is_leased = (queue.uid, message_id) in self._index()
-        if is_leased or any(message_id in place for place in places):
+        message_id = restored(record[3]).message_id
+        if self._has(queue, message_id):
             self.known += 1
             return
         _reach(queue, message_id)
         self._broker.apply(record)
+
+    def _parcel(self, queue: Queue, record: Record) -> None:
+        parcel: Parcel = record[2:]
+        absent = [each for each in unpacked(parcel) if not self._has(queue, each.message_id)]
+        if not absent:
+            self.known += 1
+            return
+        _reach(queue, parcel[0] + parcel[1] - 1)
+        if len(absent) == parcel[1]:
+            self._broker.apply(record)
+            self.note_parcel(queue.uid, parcel, has_gap=True)
+            return
+        place = records.DELAYED if parcel[6] else records.READY_HERE
+        for message in absent:
+            queue.enter(1, message.size_bytes)
+            _put(queue, message, place, parcel[6])
 
     def _leased(self, queue: Queue, record: Record) -> None:
         seq = record[3]
@@ -257,6 +341,15 @@ class JobRules:
 
     # Messages
 
+    def _has(self, queue: Queue, message_id: int) -> bool:
+        """Tell whether a message is there elsewhere than in packs."""
+        held = queue.hold()
+        return (
+            any(message_id in place for place in (held.ready, held.delayed, held.dead))
+            or (queue.uid, message_id) in self._index()
+            or self._parcels.key_of(queue, message_id) is not None
+        )
+
     def _find(self, epoch: int, seq: int) -> Lease | None:
         lease = self._book.by_seq.get(seq)
         return lease if lease is not None and lease.epoch == epoch else None
@@ -266,6 +359,7 @@ class JobRules:
         seqs, held, fifo = self._index(), queue.hold(), queue.fifo
         if fifo.count and fifo.first_id <= message_id < fifo.next_id:
             _loosen(queue, message_id + 1)
+        self._parcels.loosen(queue, message_id)
         if message_id in held.delayed:
             held.wake(message_id)
         if message_id in held.ready:
@@ -281,6 +375,11 @@ class JobRules:
         if not lease.count:
             self._book.close(lease)
         return message
+
+    def _move(self, queue: Queue, message: Message, target_uid: int, now_ms: int) -> None:
+        origin = (queue.name, message.message_id, message.pushed_ms)
+        message.origin = Origin(*origin, message.attempts, message.losses)
+        self._park(queue, message, target_uid, now_ms)
 
     def _park(self, queue: Queue, message: Message, target_uid: int, now_ms: int) -> None:
         queue.leave(1, message.size_bytes)

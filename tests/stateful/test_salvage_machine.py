@@ -1,6 +1,7 @@
 """What a salvage makes of the records of a broker's life when some of them are missing.
 
-The broker's life is that of `StepMachine`: queues, leases, dead letters, steps and keys. At
+The broker's life is that of `StepMachine`: queues, leases, dead letters, steps and keys,
+priorities, delays, TTLs, pauses and caps. At
 any moment slices of its records, perhaps behind a snapshot, are left out, and the rest is
 salvaged: everything that is there and lies in a record that was found has to be kept, once.
 """
@@ -14,7 +15,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import invariant, rule
 
-from mqd.core import job_records, records, step_records
+from mqd.core import job_records, order_records, records, step_records
 from mqd.core.broker import Broker
 from mqd.core.salvage import NO_BOUNDS, SHAPES, Salvager
 from mqd.store.recordlog import encode
@@ -23,12 +24,21 @@ from stateful.test_step_machine import StepMachine
 
 BODY = re.compile(rb"\xa4\d{4}")
 CREATIONS = (records.CREATE, records.RESTORE)
-LEASE_KINDS = range(job_records.LEASE, job_records.SEQUENCE + 1)
+UNORDERED_KINDS = {
+    *range(job_records.LEASE, job_records.SEQUENCE + 1),
+    order_records.PUSH_WITH,
+    order_records.PARCEL,
+    order_records.TURN,
+    order_records.EXPIRE,
+}
+"""Where one of them was seen, nobody goes by the order of ids."""
 
 
 def kinds_in(record):
     yield record[0]
     inner = record[-1] if record[0] in (step_records.STEP, step_records.KEYED_STEP) else ()
+    if record[0] == step_records.KEYED_PUSH:
+        inner = (record[-1],)
     for each in inner:
         yield from kinds_in(each)
 
@@ -63,7 +73,7 @@ class SalvageMachine(StepMachine):
 
     def salvaged(self, found, gone):
         salvager = Salvager(Broker(BOUNDS))
-        kept, is_fair, has_leases, has_gap = [], True, False, False
+        kept, is_fair, is_unordered, has_gap = [], True, False, False
         for index, record in enumerate(found):
             if index in gone:
                 has_gap = True
@@ -71,9 +81,13 @@ class SalvageMachine(StepMachine):
                 continue
             kept.append(record)
             kinds = set(kinds_in(record))
-            has_leases |= bool(kinds & set(LEASE_KINDS))
-            if has_gap and not has_leases and kinds & {records.PULL, records.PURGE, records.DELETE}:
-                is_fair = False  # nobody can know that there were leases
+            is_unordered |= bool(kinds & UNORDERED_KINDS)
+            if (
+                has_gap
+                and not is_unordered
+                and kinds & {records.PULL, records.PURGE, records.DELETE}
+            ):
+                is_fair = False  # nobody can know that there was no order
             assert record[0] in SHAPES
             reason = salvager.apply(record)
             assert reason is None or gone, reason
@@ -97,8 +111,9 @@ class SalvageMachine(StepMachine):
         assert all(outcome.kept == there[outcome.name] for outcome in outcomes)
         for queue in rebuilt.queues():
             info = queue.info(self.now_ms)
-            parts = ("ready", "delayed", "leased", "dead", "pulled", "acked", "purged", "moved")
-            assert info["pushed"] == sum(info[part] for part in parts)
+            states = ("ready", "delayed", "leased", "dead")
+            ways = ("pulled", "acked", "purged", "moved", "expired")
+            assert info["pushed"] == sum(info[part] for part in states + ways)
             assert queue.fifo.next_id > max(
                 (n for name, n in picture(rebuilt) if name == queue.name), default=0
             )
