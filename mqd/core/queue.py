@@ -218,19 +218,23 @@ class Queue:
         batches: list[Batch] = []
         while most and self.ready:
             first = None if held is None else held.first(by_age=by_age)
-            before_bytes, at_least = self.size_bytes, 0 if batches else 1
+            at_least = 0 if batches else 1
             limit = min(most, max(1, room_bytes // HELD_BYTES))
             if held is None or first is None or (fifo.count and fifo.first_id < first[0]):
                 limit = limit if first is None else min(limit, first[0] - fifo.first_id)
+                before_bytes = fifo.size_bytes
                 batch = fifo.take(limit, room_bytes, at_least)
+                taken_bytes = before_bytes - fifo.size_bytes
             else:
                 batch = found = held.take(first[1], limit, room_bytes, at_least)
-                self.leave(found.count, found.size_bytes)
+                taken_bytes = found.size_bytes
+                self.free_messages += found.count
+                self.free_bytes += taken_bytes
             if not batch.count:
                 break
             batches.append(batch)
             most -= batch.count
-            room_bytes -= before_bytes - self.size_bytes + HELD_BYTES * batch.count
+            room_bytes -= taken_bytes + HELD_BYTES * batch.count
             self.pulled += batch.count
         return batches
 

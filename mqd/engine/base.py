@@ -119,7 +119,7 @@ NO_OPTIONS = PushOptions()
 """Those of a push that asks for nothing but to be appended."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Settle:
     """A part of a step: what becomes of leased messages."""
 
@@ -128,7 +128,7 @@ class Settle:
     """None: they are done."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Append:
     """A part of a step: a push."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mqd.core import records
-from mqd.core.fifo import Batch
 from mqd.core.held import HeldBatch
 from mqd.engine.waits import LocalWait, Waits
 from mqwire.levels import Level
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mqd.core.broker import Broker
+    from mqd.core.fifo import Batch
     from mqd.core.queue import Queue
     from mqd.core.records import Record
     from mqd.engine.base import Results, Terms
@@ -42,7 +42,7 @@ class Deliveries:
             (batch,) = batches
             self._append((records.PULL, queue.uid, batch.count))
             self.delivered += batch.count
-            if type(batch) is Batch and batch.headers is None:  # by far the most
+            if batch.headers is None and type(batch) is not HeldBatch:  # by far the most
                 return ((batch.first_id, batch.count), batch.packs)
         else:
             count = sum(batch.count for batch in batches)
@@ -66,7 +66,7 @@ class Deliveries:
         self.delivered += record[4]
         if len(batches) == 1:
             (batch,) = batches
-            if type(batch) is Batch and batch.headers is None:  # by far the most
+            if batch.headers is None and type(batch) is not HeldBatch:  # by far the most
                 return ((batch.first_id, batch.count), batch.packs, {}, record[2:4])
         ids, packs = _joined(batches)
         return (ids, packs, _columns(batches), record[2:4])
