@@ -95,6 +95,21 @@ MAX_TIME_SECONDS: Final = 2**33
 MAX_REASON_CHARS: Final = 4096
 """Why a message was given back: room for a traceback."""
 
+MAX_RESULT_BYTES: Final = 64 * KIB
+"""What a worker may say came of a message. More belongs into a queue, or a file."""
+
+MIN_KEEP_SECONDS: Final = 1
+"""Least time for which a queue keeps results, if it keeps any."""
+
+MAX_KEPT_MESSAGES: Final = 2**17
+"""Messages of one queue of which it is remembered what has become of them: 30 MB or so."""
+
+MAX_KEPT_RESULT_BYTES: Final = 64 * MIB
+"""How large the results may be together that one queue keeps."""
+
+MAX_WAITED_MESSAGES: Final = 1024
+"""Messages that one STATUS may wait for: a waiting id takes some 150 bytes."""
+
 MAX_INSTANCE_CHARS: Final = 64
 """Characters in the id that a client chooses for itself."""
 

@@ -153,6 +153,11 @@ def _check_entries(verb: str, field: Field, value: tuple[Any, ...]) -> None:
     _check_number(verb, field, len(value))
 
 
+def _check_size(verb: str, field: Field, value: bytes | str) -> None:
+    encoded = value if type(value) is bytes else value.encode()  # type: ignore[union-attr]
+    _check_number(verb, field, len(encoded))
+
+
 def _check_level(verb: str, field: Field, value: str) -> None:
     _check_word(verb, field, value, tuple(LEVELS))
 
@@ -210,7 +215,8 @@ def _out_of_range(verb: str, field: Field, value: float) -> RequestError:
     # A field that counts messages has a code of its own: a client cuts its frame then.
     counts_messages = field.name in ("count", "max") and value > field.high
     code = Code.TOO_MANY_MESSAGES if counts_messages else Code.OUT_OF_RANGE
-    what = f"{field.name} in characters" if field.kind is Kind.TEXT else field.name
+    units = {Kind.TEXT: " in characters", Kind.RESULT: " in bytes"}
+    what = field.name + units.get(field.kind, "")
     return RequestError(
         code,
         f"{verb}: {what} must be from {field.low} to {field.high}, not {value}",
@@ -246,6 +252,7 @@ _CHECKS: dict[Kind, Callable[[str, Field, Any], object]] = {
     Kind.PATTERN: lambda _verb, _field, value: check_pattern(value),
     Kind.TEXT: _check_length,
     Kind.LEVEL: _check_level,
+    Kind.RESULT: _check_size,
     Kind.WORD: _check_word,
     Kind.LEASE: _check_lease,
     Kind.PARTS: _check_entries,

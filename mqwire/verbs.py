@@ -28,6 +28,7 @@ class Kind(Enum):
     RUNS = ("runs of ids (an array of unsigned integers: first, count, ...)", (tuple,))
     FLAG = ("a boolean", (bool,))
     LEVEL = ("a durability level (a string)", (str,))
+    RESULT = ("a result (binary or a string)", (bytes, str))
     PACK = ("a pack (binary)", (bytes,))
     MAP = ("a map", (dict,))
     HEADERS = ("a map of headers, or an array with a map or nil for each message", (dict, tuple))
@@ -46,8 +47,9 @@ class Field:
     Args:
         name: its name, in error details and in PROTOCOL.md.
         kind: what it may be.
-        low: the least value (COUNT, SECONDS, NUMBER) or length in characters (TEXT), inclusive.
-        high: the greatest value or length, inclusive.
+        low: the least value (COUNT, SECONDS, NUMBER), length in characters (TEXT), or size in
+            bytes (RESULT), inclusive.
+        high: the greatest value, length or size, inclusive.
         is_required: whether the request is refused without it; options never are.
         words: what a WORD may be.
     """
@@ -91,6 +93,7 @@ _KEY = Field("key", Kind.TEXT, 1, limits.MAX_KEY_CHARS)
 _LEASE = Field("lease", Kind.LEASE)
 _IDS = Field("ids", Kind.RUNS)
 _REASON = Field("reason", Kind.TEXT, 0, limits.MAX_REASON_CHARS)
+_RESULT = Field("result", Kind.RESULT, 0, limits.MAX_RESULT_BYTES)
 _LEASE_SECONDS = (Kind.SECONDS, limits.MIN_LEASE_SECONDS, limits.MAX_LEASE_SECONDS)
 
 BACKOFFS = ("fixed", "linear", "exponential")
@@ -171,6 +174,12 @@ _ALL = (
             _DURABILITY,
             *_RETRIES,
             *_ORDER,
+            Field(
+                "keep_results_seconds",
+                Kind.SECONDS,
+                limits.MIN_KEEP_SECONDS,
+                limits.MAX_DELAY_SECONDS,
+            ),
             Field("if_missing", Kind.FLAG),
         ),
     ),
@@ -204,7 +213,16 @@ _ALL = (
             _DURABILITY,
         ),
     ),
-    Verb("ACK", "say that leased messages are done", (_LEASE,), _options(_IDS, _DURABILITY)),
+    Verb(
+        "ACK",
+        "say that leased messages are done",
+        (_LEASE,),
+        _options(
+            _IDS,
+            _RESULT,
+            _DURABILITY,
+        ),
+    ),
     Verb(
         "NACK",
         "give leased messages back",
@@ -259,6 +277,12 @@ _ALL = (
         ),
     ),
     Verb(
+        "STATUS",
+        "tell where messages are, now or once they have come to an end",
+        (_QUEUE, _IDS),
+        _options(Field("wait", Kind.SECONDS, 0, limits.MAX_WAIT_SECONDS)),
+    ),
+    Verb(
         "PURGE",
         "remove messages of a queue",
         (_QUEUE,),
@@ -279,7 +303,7 @@ _ALL = (
 STEP_PARTS: dict[str, Verb] = {
     verb.name: verb
     for verb in (
-        Verb("ACK", "say that leased messages are done", (_LEASE,), _options(_IDS)),
+        Verb("ACK", "say that leased messages are done", (_LEASE,), _options(_IDS, _RESULT)),
         Verb("NACK", "give leased messages back", (_LEASE,), _options(_IDS, _REASON, *_WAYS_BACK)),
         Verb(
             "REJECT",

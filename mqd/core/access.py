@@ -47,6 +47,7 @@ _ROLES_BY_VERB: Final[dict[str, frozenset[Role]]] = {
     "LIST": _EVERYONE,
     "INFO": _EVERYONE,
     "PEEK": _EVERYONE,
+    "STATUS": _EVERYONE,
     "STATS": _EVERYONE,
     "PUSH": _WORKERS,
     "PULL": _WORKERS,

@@ -30,6 +30,7 @@ from mqd.core.order_state import OrderState
 from mqd.core.parcels import PLAIN
 from mqd.core.queue import Queue, Waiter
 from mqd.core.steps import Steps
+from mqd.core.view_state import ViewState
 from mqwire.names import matches
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Broker:
         self.keys = Keys(self._by_uid, self.apply)
         self._steps = Steps(self, self.keys)
         self._order = OrderState(self._by_uid, self._state)
+        self.view = self.jobs.view = ViewState(self._by_uid, self._state)
         self._appliers: dict[int, Callable[..., int]] = {
             records.CREATE: self._apply_create,
             records.DELETE: self._apply_delete,
@@ -86,6 +88,7 @@ class Broker:
             **self.keys.appliers,
             **self._steps.appliers,
             **self._order.appliers,
+            **self.view.appliers,
         }
 
     @property
@@ -372,6 +375,7 @@ class Broker:
                 yield (job_records.SKIP, uid, fifo.next_id - next_id)
             yield from self._state.export(queue)
             yield from self._order.export(queue)
+            yield from self.view.export(queue, self.clock_ms)
         yield from self.keys.export(self.clock_ms)
         yield from self._state.export_leases()
         yield (records.COUNTERS, self._last_uid, self.clock_ms)
@@ -380,6 +384,7 @@ class Broker:
         queue = self._by_name[name] = self._by_uid[uid] = Queue(uid, name, options, now_ms)
         if queue.idle_ms:
             self._state.look_at(queue, now_ms + queue.idle_ms)
+        self.view.adopt(queue)
         self._last_uid = uid
         self._clock_ms = now_ms
         return uid
@@ -411,6 +416,7 @@ class Broker:
         del self._by_name[queue.name]
         self._state.drop(queue)
         self.keys.drop(uid)
+        self.view.drop(queue)
         return queue.fifo.count + queue.outside
 
     def _apply_push(

@@ -53,9 +53,12 @@ class Yard:
         message.origin = Origin(
             queue.name, message.message_id, message.pushed_ms, message.attempts, message.losses
         )
+        message_id = message.message_id
         queue.leave(1, message.size_bytes)
         queue.moved += 1
         _arrive(message, target, now_ms)
+        if queue.kept is not None:
+            queue.kept.add_move(message_id, message, target.name)
 
 
 class Wanted(NamedTuple):
@@ -109,6 +112,8 @@ class Attic:
         if place == order_records.DROPPED:
             queue.leave(1, message.size_bytes)
             queue.expired += 1
+            if queue.kept is not None:
+                queue.kept.add_expired(message, now_ms)
             return
         message.note(Entry("", now_ms, now_ms, order_records.TTL, ""))
         if target is None:
@@ -201,6 +206,8 @@ class Redrive:
                 queue.moved += 1
                 message.origin = None
                 _arrive(message, target, now_ms)
+                if queue.kept is not None:
+                    queue.kept.add_move(message_id, message, target.name)
         return count
 
 

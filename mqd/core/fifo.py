@@ -222,6 +222,10 @@ class Fifo:
         assert not self.count
         self.first_id = self.next_id = first_id
 
+    def gaps(self) -> Iterator[tuple[int, int]]:
+        """Yield the runs `(first id, count)` of ids between these that are not here."""
+        yield from self._gaps
+
     def export(self) -> Iterator[tuple[int, int, bytes, tuple[HeaderRun, ...], int]]:
         """Yield `(first_id, count, pack, headers, now_ms)` for the `append`s that rebuild this.
 

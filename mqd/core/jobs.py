@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mqd.core import job_records as records
-from mqd.core import order_records
+from mqd.core import order_records, view_records
 from mqd.core import records as queue_records
 from mqd.core.dead_letters import EVERY_ONE, Attic, Redrive, Wanted, Yard
 from mqd.core.job_state import JobState
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from mqd.core.fifo import Batch
     from mqd.core.queue import Queue
     from mqd.core.records import Record
+    from mqd.core.results import Result
     from mqd.core.rooms import Rooms
+    from mqd.core.view_state import ViewState
 
 
 class Jobs:
@@ -46,6 +48,8 @@ class Jobs:
         """When this was; set before the first command. No queue ends for want of use before
         then, of which there is no record."""
         self.state = JobState(by_uid)
+        self.view: ViewState
+        """Set by the broker."""
         self._by_name = by_name
         self._by_uid = by_uid
         self._book = self.state.book
@@ -110,8 +114,13 @@ class Jobs:
         """
         return self._book.find(claim)
 
-    def plan_ack(self, claim: Claim) -> Record:
+    def plan_ack(self, claim: Claim, now_ms: int = 0, result: Result = None) -> Record:
         """Plan that messages are done.
+
+        Args:
+            claim: which.
+            now_ms: when; looked at in queues that keep results.
+            result: what came of each of them; not kept in other queues.
 
         Raises:
             BrokerError: LEASE_LOST or NOT_LEASED.
@@ -120,17 +129,19 @@ class Jobs:
         ids = claim[2]
         if ids:
             ids = _chosen(lease, ids)
-        return (records.ACK, lease.queue.uid, lease.epoch, lease.seq, ids)
+        return _done(lease, ids, now_ms, result)
 
-    def ack(self, claim: Claim) -> Record:
+    def ack(self, claim: Claim, now_ms: int = 0, result: Result = None) -> Record:
         """Carry out that messages are done, in one pass; returns the record of it.
+
+        Arguments are those of `plan_ack`.
 
         Raises:
             BrokerError: LEASE_LOST or NOT_LEASED, and nothing has changed.
         """
-        return self.finish(self._book.find(claim), claim[2])
+        return self.finish(self._book.find(claim), claim[2], now_ms, result)
 
-    def finish(self, lease: Lease, ids: Runs) -> Record:
+    def finish(self, lease: Lease, ids: Runs, now_ms: int = 0, result: Result = None) -> Record:
         """As `ack`, of a lease that was found.
 
         Raises:
@@ -138,6 +149,9 @@ class Jobs:
         """
         if ids:
             ids = _chosen(lease, ids)
+        if lease.queue.kept is not None:
+            self.view.finish(lease, ids, now_ms, result)
+            return _done(lease, ids, now_ms, result)
         self.state.finish(lease, ids)
         return (records.ACK, lease.queue.uid, lease.epoch, lease.seq, ids)
 
@@ -391,6 +405,14 @@ class Jobs:
         reason = reason[:MAX_REASON_CHARS]
         uid = lease.queue.uid
         return (records.RETURN, uid, lease.epoch, lease.seq, cause, reason, now_ms, parts)
+
+
+def _done(lease: Lease, ids: Runs, now_ms: int, result: Result) -> Record:
+    """Make the record of messages that are done."""
+    queue = lease.queue
+    if queue.kept is None:
+        return (records.ACK, queue.uid, lease.epoch, lease.seq, ids)
+    return (view_records.DONE, queue.uid, lease.epoch, lease.seq, ids, now_ms, result)
 
 
 def _taken(batches: list[Batch]) -> Runs:

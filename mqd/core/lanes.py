@@ -83,9 +83,9 @@ class _Lane:
         self.others = sorted(set(kept))
 
 
-def _base_of(priority: int) -> int:
-    """Return the rank of a priority's first number, 0."""
-    return (PRIORITY - priority) << _RANK_BITS
+def rank_of(priority: int, number: int) -> int:
+    """Return the rank of a number in its lane: the lower, the sooner."""
+    return ((PRIORITY - priority) << _RANK_BITS) + number
 
 
 def _ascending(heap: list[int]) -> Iterator[int]:
@@ -186,7 +186,7 @@ class Lanes:
             lane = self._lanes[priority]
             number = lane.first(messages, parcels)
             if number is not None:
-                return _base_of(priority) + number, number
+                return rank_of(priority, number), number
             del self._lanes[priority]
             self._mask ^= 1 << priority
         return None
@@ -194,9 +194,8 @@ class Lanes:
     def in_order(self) -> Iterator[tuple[int, int]]:
         """Yield ranks and numbers as `first` would return them, one after the other."""
         for priority in sorted(self._lanes, reverse=True):
-            base = _base_of(priority)
             for number in self._lanes[priority].walk(self._messages, self._parcels):
-                yield base + number, number
+                yield rank_of(priority, number), number
 
     def next_in(self, priority: int) -> int | None:
         """Return the lowest number of a lane that has held something; None if nothing is."""

@@ -113,6 +113,9 @@ class OrderState:
             count, size_bytes = totals(found)
             queue.leave(count, size_bytes)
             queue.expired += count
+            if queue.kept is not None:
+                for thing in found:
+                    queue.kept.add_expired(thing, now_ms)
         self._state.set_alarm(queue)
         self._state.clock_ms = now_ms
         return count

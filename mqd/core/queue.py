@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from mqd.core.errors import queue_full
 from mqd.core.fifo import Batch, Fifo
 from mqd.core.held import HELD_BYTES, Held
+from mqd.core.results import Kept
 from mqd.core.retries import Retries
+from mqd.core.whereabouts import Whereabouts
 from mqwire.levels import LEVELS, Level
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class Queue:
         options: as they are on record: `max_messages`, `max_bytes`, and `durability` (a
             level's word) where the queue has a level of its own; `dead_letter`, the name of
             another queue; `max_leased`; `ttl_seconds` and `on_expiry` (a word of `ON_EXPIRY`);
-            `expires_seconds`; and those of `mqd.core.retries.Retries`.
+            `expires_seconds`; `keep_results_seconds`; and those of `mqd.core.retries.Retries`.
         created_ms: when it was created.
     """
 
@@ -63,6 +65,7 @@ class Queue:
         "idle_ms",
         "is_paused",
         "keeps_expired",
+        "kept",
         "leased",
         "leases",
         "level",
@@ -80,6 +83,7 @@ class Queue:
         "uid",
         "used_ms",
         "waiters",
+        "where",
     )
 
     def __init__(self, uid: int, name: str, options: dict[str, Any], created_ms: int) -> None:
@@ -117,7 +121,12 @@ class Queue:
         """What the messages outside `fifo`, leased or held, leave of the bound for those in it."""
         self.free_bytes: int = self.max_bytes
         """The same of `max_bytes`."""
+        keep_seconds = options.get("keep_results_seconds")
+        self.kept = None if keep_seconds is None else Kept(int(1000 * keep_seconds))
+        """What has become of its messages, where it keeps that."""
         self.waiters: OrderedDict[Waiter, None] = OrderedDict()
+        self.where: Whereabouts | None = None
+        """The index of leased messages; None until somebody has asked for one."""
 
     @property
     def ready(self) -> int:
@@ -162,6 +171,12 @@ class Queue:
         if self.held is None:
             self.held = Held()
         return self.held
+
+    def whereabouts(self) -> Whereabouts:
+        """Return the index of leased messages."""
+        if self.where is None:
+            self.where = Whereabouts(self)
+        return self.where
 
     def check_room(self, count: int, size_bytes: int) -> None:
         """Return if `count` messages of `size_bytes` together fit.

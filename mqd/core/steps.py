@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mqd.core.leases import Claim
     from mqd.core.queue import Queue
     from mqd.core.records import Record
+    from mqd.core.results import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Ack:
     """Messages are done."""
 
     claim: Claim
+    result: Result = None
+    """As in `Jobs.plan_ack`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +174,12 @@ class _Course:
         """Plan a part; so do the others. Returns its result."""
         claim = part.claim
         self._check(claim)
-        record = self._jobs.plan_ack(claim)
-        lease = self._by_seq[claim[1]]
+        record = self._jobs.plan_ack(claim, self._now_ms, part.result)
+        lease, ids = self._by_seq[claim[1]], record[4]
         count, size_bytes = lease.count, lease.size_bytes
-        if record[-1]:
+        if ids:
             messages = lease.part()
-            chosen = [messages[message_id] for message_id in lease.chosen(record[-1])]
+            chosen = [messages[message_id] for message_id in lease.chosen(ids)]
             count, size_bytes = len(chosen), sum(message.size_bytes for message in chosen)
         self._rooms.of(lease.queue).free(count, size_bytes)
         self._settled.add(claim[1])
@@ -299,8 +302,10 @@ def _digest_of_step(parts: Sequence[Part]) -> bytes:
             content = digest_of_push(part.pack, part.headers)
             told.append(("Push", part.queue, content, part.key))
         else:
-            how: tuple[Any, ...] = () if isinstance(part, Ack) else (part.reason,)
-            if isinstance(part, Nack):
+            how: tuple[Any, ...] = (part.result if isinstance(part, Ack) else part.reason,)
+            if how == (None,):
+                how = ()
+            elif isinstance(part, Nack):
                 how = (*how, part.delay_ms, part.is_hand_back, part.is_lost)
             told.append((type(part).__name__, part.claim[:3], how))
     return digest_of(told)

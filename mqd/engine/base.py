@@ -126,6 +126,8 @@ class Settle:
     claim: Claim
     how: GiveBack | None = None
     """None: they are done."""
+    result: bytes | str | None = None
+    """What came of each of those that are done."""
 
 
 @dataclass(slots=True)
@@ -158,8 +160,13 @@ class JobEngine(Protocol):
     ) -> tuple[Results, Level]:
         """Put the oldest messages under a lease and return them with it, or `NO_MESSAGES`."""
 
-    def ack(self, claim: Claim, level: Level | None) -> tuple[int, Level]:
-        """Let leased messages be done; returns how many."""
+    def ack(
+        self, claim: Claim, level: Level | None, result: bytes | str | None = None
+    ) -> tuple[int, Level]:
+        """Let leased messages be done; returns how many.
+
+        `result` is what came of each of them, for queues that keep that.
+        """
 
     def give_back(self, claim: Claim, how: GiveBack, level: Level | None) -> tuple[int, Level]:
         """Let leased messages go on otherwise; returns how many."""
@@ -197,6 +204,26 @@ class JobEngine(Protocol):
         """
 
 
+class ViewEngine(Protocol):
+    """The part of an engine that tells where messages are. QUEUE_NOT_FOUND refuses a name."""
+
+    @property
+    def has_listeners(self) -> bool:
+        """Whether `tell` has something to do."""
+
+    def tell(self) -> None:
+        """Tell those who wait what the turn has changed; it is not ended yet."""
+
+    def status(self, name: str, ids: tuple[int, ...]) -> tuple[Results, Level]:
+        """Tell where messages are: of the first ones, where not all have room in a reply."""
+
+    def wait(self, name: str, ids: tuple[int, ...], seconds: float, on_end: OnEnd) -> Wait | None:
+        """Wait until messages have come to an end, and tell where they are then.
+
+        None if they all have already: then there is nothing to wait for.
+        """
+
+
 class Engine(Protocol):
     """Carries commands out. Names have been checked; numbers are within their bounds.
 
@@ -220,6 +247,10 @@ class Engine(Protocol):
     @property
     def jobs(self) -> JobEngine:
         """What it does with leases."""
+
+    @property
+    def views(self) -> ViewEngine:
+        """What it tells of messages."""
 
     on_progress: Callable[[], None]
     """Called in the event loop when records have come further, or the engine has failed."""

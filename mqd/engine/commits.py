@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from mqd.core.broker import Broker
     from mqd.core.queue import Queue
     from mqd.core.records import Record
+    from mqd.engine.news import News
     from mqd.engine.storage import Storage
     from mqwire.levels import Level
 
@@ -34,6 +35,8 @@ class Commits:
         self.append = storage.append
         self._apply = broker.apply
         self._storage = storage
+        self.observer: News | None = None
+        """Is told of what is about to change; None while nobody wants to know."""
 
     def commit(self, record: Record) -> int:
         """Carry a planned record out: the one place where commands change the state.
@@ -41,6 +44,8 @@ class Commits:
         Where finding out what happens is the same work as doing it (taking messages, leasing
         them, acknowledging them), the broker does both, and the record is appended beside it.
         """
+        if self.observer is not None:
+            self.observer.before(record)
         self.append(record)
         return self._apply(record)
 

@@ -10,13 +10,13 @@ from mqd.engine.waits import LocalWait, Waits
 from mqwire.levels import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from mqd.core.broker import Broker
     from mqd.core.fifo import Batch
     from mqd.core.queue import Queue
-    from mqd.core.records import Record
     from mqd.engine.base import Results, Terms
+    from mqd.engine.commits import Commits
 
 
 class Deliveries:
@@ -24,29 +24,31 @@ class Deliveries:
 
     Args:
         broker: theirs.
-        append: takes the records.
+        commits: takes the records.
         waits: those who wait for messages.
     """
 
-    def __init__(self, broker: Broker, append: Callable[[Record], None], waits: Waits) -> None:
+    def __init__(self, broker: Broker, commits: Commits, waits: Waits) -> None:
         self.delivered = 0
         """Messages, since the start."""
         self._broker = broker
-        self._append = append
+        self._commits = commits
         self._waits = waits
 
     def take(self, queue: Queue, most: int, room_bytes: int) -> Results:
         """Remove messages of a queue that has some and return them."""
         batches = self._broker.take_some(queue, most, room_bytes)
+        if self._commits.observer is not None:
+            self._commits.observer.pulled(queue, batches)
         if len(batches) == 1:
             (batch,) = batches
-            self._append((records.PULL, queue.uid, batch.count))
+            self._commits.append((records.PULL, queue.uid, batch.count))
             self.delivered += batch.count
             if batch.headers is None and type(batch) is not HeldBatch:  # by far the most
                 return ((batch.first_id, batch.count), batch.packs)
         else:
             count = sum(batch.count for batch in batches)
-            self._append((records.PULL, queue.uid, count))
+            self._commits.append((records.PULL, queue.uid, count))
             self.delivered += count
         for batch in batches:
             if isinstance(batch, HeldBatch):
@@ -62,8 +64,10 @@ class Deliveries:
         record, batches = self._broker.jobs.lease(
             queue, most, room_bytes, deadline_ms, terms.owner, now_ms
         )
-        self._append(record)
+        self._commits.append(record)
         self.delivered += record[4]
+        if self._commits.observer is not None:
+            self._commits.observer.leased(queue, record)
         if len(batches) == 1:
             (batch,) = batches
             if batch.headers is None and type(batch) is not HeldBatch:  # by far the most

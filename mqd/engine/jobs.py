@@ -10,6 +10,7 @@ from mqd.core.messages import ids_of, runs_of
 from mqd.engine.base import NO_MESSAGES
 from mqd.engine.commits import LEASE_RECORD_BYTES, RECORD_BYTES
 from mqd.engine.deliveries import level_of_lease
+from mqd.engine.owners import described
 from mqd.engine.presence import Presence
 from mqwire.errors import CodedError
 from mqwire.levels import Level
@@ -108,15 +109,21 @@ class LocalJobs:
         found = self._deliveries.lease(queue, most, self._room_bytes, terms, self.now_ms)
         return found, reached
 
-    def ack(self, claim: Claim, level: Level | None) -> tuple[int, Level]:
+    def ack(
+        self, claim: Claim, level: Level | None, result: bytes | str | None = None
+    ) -> tuple[int, Level]:
         """Let leased messages be done; returns how many."""
         lease, commits = self._jobs.lease_of(claim), self._commits
         queue = lease.queue
         queue.used_ms = self.now_ms
         level = commits.level_for(queue, level)
-        commits.check_room(queue.name, RECORD_BYTES, is_freeing=True)
+        size_bytes = RECORD_BYTES if result is None else RECORD_BYTES + len(result)
+        commits.check_room(queue.name, size_bytes, is_freeing=True)
         before = queue.leased
-        commits.append(self._jobs.finish(lease, claim[2]))
+        if commits.observer is None:
+            commits.append(self._jobs.finish(lease, claim[2], self.now_ms, result))
+        else:
+            commits.commit(self._jobs.plan_ack(claim, self.now_ms, result))
         count = before - queue.leased
         if queue.waiters:  # they may have waited for room under the queue's cap
             self._deliveries.serve(queue, self.now_ms)
@@ -178,21 +185,19 @@ class LocalJobs:
             if len(found) == most or room_bytes < _MOST_DESCRIBED_BYTES:
                 break
             if matches(pattern, lease.queue.name):
-                described = self._describe(lease)
+                entry = self._describe(lease)
                 room_bytes -= _DESCRIBED_BYTES + sum(
-                    len(value.encode()) for value in described.values() if isinstance(value, str)
+                    len(value.encode()) for value in entry.values() if isinstance(value, str)
                 )
-                found.append(described)
+                found.append(entry)
         return found
 
     def _describe(self, lease: Lease) -> dict[str, Any]:
-        owner = lease.owner
-        known = {"holder": owner} if isinstance(owner, str) else _described(owner)
         return {
             "queue": lease.queue.name,
             "lease": (lease.epoch, lease.seq),
             "count": lease.count,
-            **known,
+            **described(lease.owner),
             "is_connected": self._presence.is_there(lease.who),
             "leased_at": lease.leased_ms / 1000,
             "deadline_at": lease.deadline_ms / 1000,
@@ -215,7 +220,11 @@ class LocalJobs:
 
     def next_deadline_ms(self) -> int | None:
         """When `expire` has something to do; None for never."""
-        known_ms = (self._jobs.next_deadline_ms(), self._presence.next_ms())
+        known_ms = (
+            self._jobs.next_deadline_ms(),
+            self._presence.next_ms(),
+            self._broker.view.next_ms(),
+        )
         due_ms = min((each for each in known_ms if each is not None), default=None)
         return None if due_ms is None else max(due_ms, self._not_before_ms)
 
@@ -223,6 +232,7 @@ class LocalJobs:
         """Carry out what time has brought, a slice of it."""
         if self.now_ms < self._not_before_ms:
             return
+        self._broker.view.forget(self.now_ms, SLICE)
         try:
             for record in self._planned():
                 queue = self._broker.queue_of(record[1])
@@ -270,9 +280,3 @@ _PARTS_AT: Final = {job_records.RETURN: 7, order_records.EXPIRE: 3}
 """Where the records have their parts that may carry messages to another queue."""
 
 _MOVED: Final = frozenset({job_records.MOVED, order_records.OLD_MOVED})
-
-
-def _described(owner: dict[str, Any]) -> dict[str, Any]:
-    """Return what HOLDERS tells of an owner."""
-    rest = {key: value for key, value in owner.items() if key != "instance"}
-    return {"holder": owner["instance"], **rest}

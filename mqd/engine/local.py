@@ -21,6 +21,8 @@ from mqd.engine.commits import RECORD_BYTES, Commits
 from mqd.engine.deliveries import Deliveries, level_of_lease
 from mqd.engine.jobs import LocalJobs
 from mqd.engine.looking import Looker
+from mqd.engine.statuses import StatusWait
+from mqd.engine.views import LocalViews
 from mqd.engine.waits import LocalWait, Waits
 from mqwire.levels import LEVELS, Level
 from mqwire.limits import FRAME_OVERHEAD_BYTES
@@ -80,7 +82,7 @@ class LocalEngine:
         self.level = self._commits.level
         self._looker = Looker(self._room_bytes)
         self._waits = Waits()
-        self._deliveries = Deliveries(broker, storage.append, self._waits)
+        self._deliveries = Deliveries(broker, self._commits, self._waits)
         self.jobs = LocalJobs(
             broker,
             self._commits,
@@ -91,6 +93,8 @@ class LocalEngine:
         )
         self._chance = settings.chance
         self._now_ms = now_ms()
+        self.views = LocalViews(broker, self._commits, self._room_bytes)
+        self._now_ms = self.views.now_ms = now_ms()
         self.jobs.begin(self._now_ms)
         self.pushed = 0  # messages, since the start
         self._lsn = 0  # of all records up to the last turn's end
@@ -125,7 +129,7 @@ class LocalEngine:
 
     def begin_turn(self) -> None:
         """Read the clock for the requests that follow."""
-        self._now_ms = self.jobs.now_ms = self._read_clock()
+        self._now_ms = self.jobs.now_ms = self.views.now_ms = self._read_clock()
 
     def end_turn(self, level: Level, *, is_alone: bool = False) -> None:
         """Hand on what the turn has changed; `level` is the highest that is waited for."""
@@ -296,11 +300,14 @@ class LocalEngine:
 
     def wake(self, wait: Wait) -> bool:
         """End a wait now, as if its time had run out. False if it was over already."""
-        return self._waits.wake(wait)
+        return self.views.wake(wait) if isinstance(wait, StatusWait) else self._waits.wake(wait)
 
     def forget(self, wait: Wait) -> None:
         """Drop a wait whose client has gone: nothing is delivered to it any more."""
-        self._waits.forget(wait)
+        if isinstance(wait, StatusWait):
+            self.views.forget(wait)
+        else:
+            self._waits.forget(wait)
 
     def peek(self, name: str, skip: int, most: int, state: str = "ready") -> Results:
         """Return messages that are in a state, without removing them."""
@@ -331,15 +338,14 @@ class LocalEngine:
 
     def next_deadline_ms(self) -> int | None:
         """When `expire` has to be called next, on the engine's clock; None for never."""
-        wait_ms, job_ms = self._waits.next_ms(), self.jobs.next_deadline_ms()
-        if wait_ms is None or job_ms is None:
-            return job_ms if wait_ms is None else wait_ms
-        return min(wait_ms, job_ms)
+        known_ms = (self._waits.next_ms(), self.jobs.next_deadline_ms(), self.views.next_ms())
+        return min((each for each in known_ms if each is not None), default=None)
 
     def expire(self) -> None:
         """Carry out what time has brought by the present turn's clock, or a slice of it."""
         self._waits.expire(self._now_ms)
         self.jobs.expire()
+        self.views.expire()
 
     def _used(self, name: str) -> Queue:
         """Return the queue of this name, and note that it is in use."""

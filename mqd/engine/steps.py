@@ -58,7 +58,9 @@ def size_bytes(part: Settle | Append) -> int:
     """Tell about how large a part makes a record, beyond what any record takes."""
     if isinstance(part, Append):
         return len(part.pack) + sum(run[3] for run in part.headers)
-    return 0 if part.how is None else len(part.how.reason)
+    if part.how is None:
+        return 0 if part.result is None else len(part.result)
+    return len(part.how.reason)
 
 
 def _extras(options: PushOptions, now_ms: int) -> PushExtras | None:
@@ -81,7 +83,7 @@ def _in_core(part: Settle | Append, now_ms: int, chance: Callable[[], float]) ->
         return core.Push(part.queue, part.count, part.pack, part.headers, options.key, named)
     how = part.how
     if how is None:
-        return core.Ack(part.claim)
+        return core.Ack(part.claim, part.result)
     if how.cause == job_records.REJECT:
         return core.Reject(part.claim, how.reason)
     ways: dict[str, Any] = {

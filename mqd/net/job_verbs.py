@@ -84,8 +84,8 @@ def ack(session: Session, request_id: int, frame: Frame) -> Reply:
         count, level = session.engine.jobs.ack((epoch, seq, (), session.holder.who), None)
     else:
         (lease,), options = check_request(frame)
-        asked = LEVELS.get(options.get("durability", ""))
-        count, level = session.engine.jobs.ack(claim_of(session, lease, options), asked)
+        asked, result = LEVELS.get(options.get("durability", "")), options.get("result")
+        count, level = session.engine.jobs.ack(claim_of(session, lease, options), asked, result)
     session.rest_on(level)
     return (request_id, "OK", count, WORDS[level])
 

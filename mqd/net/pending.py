@@ -1,4 +1,4 @@
-"""Requests of one session that are answered later: PULLs that wait, and work in tasks."""
+"""Requests of one session that are answered later: those that wait, and work in tasks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Coroutine
 
-    from mqd.engine.base import Engine, Results, Terms, Wait
+    from mqd.engine.base import Engine, OnEnd, Results, Terms, Wait
     from mqwire.errors import CodedError
     from mqwire.levels import Level
 
@@ -68,14 +68,36 @@ class Pending:
             RequestError: ID_IN_USE or TOO_MANY_WAITS.
             CodedError: the engine's.
         """
+        name, most = queue
+        self.wait_for(
+            request_id, lambda on_end: self._engine.wait(name, most, seconds, level, terms, on_end)
+        )
+
+    def wait_for(self, request_id: int, begin: Callable[[OnEnd], Wait | None]) -> bool:
+        """Let a request wait for what the engine tells it in the end.
+
+        Args:
+            request_id: its own.
+            begin: begins a wait that ends with what it is given; None for no need to wait.
+
+        Returns:
+            Whether it waits.
+
+        Raises:
+            RequestError: ID_IN_USE or TOO_MANY_WAITS.
+            CodedError: the engine's.
+        """
         self._check(request_id)
 
         def on_end(outcome: Results | CodedError, reached: Level) -> None:
             self._waits.pop(request_id, None)
             self._on_wait_over(request_id, outcome, reached)
 
-        name, most = queue
-        self._waits[request_id] = self._engine.wait(name, most, seconds, level, terms, on_end)
+        wait = begin(on_end)
+        if wait is None:
+            return False
+        self._waits[request_id] = wait
+        return True
 
     def start(self, request_id: int, results: Coroutine[Any, Any, Results]) -> None:
         """Let a coroutine find the results out, or raise the refusal.

@@ -174,7 +174,9 @@ def _part(
     claim = claim_of(session, arguments[0], options)
     if verb == "NACK":
         return Settle(claim, how_of_nack(options))
-    return Settle(claim, how_of_reject(options) if verb == "REJECT" else None)
+    if verb == "REJECT":
+        return Settle(claim, how_of_reject(options))
+    return Settle(claim, result=options.get("result"))
 
 
 PUSH_HANDLERS: dict[str, Handler] = {"PUSH": push, "STEP": step}

@@ -263,6 +263,8 @@ class Server:
         if self._turn_end is not None:
             self._turn_end.cancel()
             self._turn_end = None
+        if self.engine.views.has_listeners:
+            self.engine.views.tell()
         unflushed = self.unflushed
         level = Level.ACCEPTED
         for session in unflushed:

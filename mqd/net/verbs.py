@@ -15,6 +15,7 @@ from mqd.engine.base import NO_MESSAGES
 from mqd.net.backups import begin_backup, describe, read_backup
 from mqd.net.job_verbs import JOB_HANDLERS, is_plain_lease, lease_terms
 from mqd.net.push_verbs import PUSH_HANDLERS
+from mqd.net.view_verbs import VIEW_HANDLERS
 from mqwire import PROTOCOL_VERSION, SUPPORTED_VERSIONS
 from mqwire.codes import Code
 from mqwire.errors import RequestError
@@ -198,6 +199,7 @@ def backup(session: Session, request_id: int, frame: Frame) -> None:
 HANDLERS: dict[str, Handler] = {
     **JOB_HANDLERS,
     **PUSH_HANDLERS,
+    **VIEW_HANDLERS,
     "AUTH": auth,
     "BACKUP": backup,
     "CREATE": create,

@@ -29,6 +29,7 @@ FITTING = {
     Kind.FLAG: True,
     Kind.LEVEL: "synced",
     Kind.PACK: b"\x01",
+    Kind.RESULT: b"r",
     Kind.MAP: {},
     Kind.HEADERS: {},
 }
@@ -415,9 +416,24 @@ class TestLeases:
         }
 
 
+class TestResults:
+    @pytest.mark.parametrize("result", ["", b"", "r", b"x" * 65_536, "x" * 65_536, "ä" * 32_768])
+    def test_text_and_bytes_up_to_their_bound(self, result):
+        assert check_request(("ACK", 1, (3, 17), {"result": result}))[1] == {"result": result}
+
+    @pytest.mark.parametrize("result", [b"x" * 65_537, "x" * 65_537, "ä" * 32_769])
+    def test_a_text_counts_as_it_is_encoded(self, result):
+        error = refusal(("ACK", 1, (3, 17), {"result": result}), Code.OUT_OF_RANGE)
+        assert error.details["field"] == "result"
+        assert error.details["high"] == 65_536
+        assert error.details["got"] > 65_536
+        assert "result in bytes" in error.message
+
+
 class TestRuns:
     def test_the_verbs_that_take_some(self):
         assert [field.id for field in RUNS_FIELDS] == [
+            "STATUS.ids",
             "ACK.options.ids",
             "NACK.options.ids",
             "REJECT.options.ids",
@@ -429,7 +445,8 @@ class TestRuns:
         "runs", [(1, 1), (7, 3, 20, 1), (20, 1, 7, 3), (MAX_ID, 1), (1, 16_384), (1, 1) * 16_384]
     )
     def test_pairs_of_a_first_id_and_a_count(self, verb, place, runs):
-        assert check_request(frame_with(verb, place, runs))[1] == {place: runs}
+        arguments, options = check_request(frame_with(verb, place, runs))
+        assert (arguments if isinstance(place, int) else options)[place] == runs
 
     @pytest.mark.parametrize(("verb", "place"), RUNS_FIELDS)
     @pytest.mark.parametrize(
@@ -518,6 +535,7 @@ class TestOptions:
             "max_leased": 5,
             "expires_seconds": 60,
             "dedupe_seconds": 0,
+            "keep_results_seconds": 1,
             "if_missing": False,
         }
         assert set(options) == set(VERBS["CREATE"].options)

@@ -14,6 +14,7 @@ DURABILITY = ("durability", Kind.LEVEL)
 LEASE = ("lease", Kind.LEASE)
 IDS = ("ids", Kind.RUNS)
 REASON = ("reason", Kind.TEXT, 0, 4096)
+RESULT = ("result", Kind.RESULT, 0, 65_536)
 KEY = ("key", Kind.TEXT, 1, 128)
 WEEK, YEAR = 604_800, 31_622_400
 BUDGETS = [("max_attempts", Kind.COUNT, 1, 2**31), ("max_worker_losses", Kind.COUNT, 1, 2**31)]
@@ -61,6 +62,7 @@ EXPECTED = {
             ("max_leased", Kind.COUNT, 1, 2**40),
             ("expires_seconds", Kind.SECONDS, 1, YEAR),
             ("dedupe_seconds", Kind.SECONDS, 0, WEEK),
+            ("keep_results_seconds", Kind.SECONDS, 1, YEAR),
             ("if_missing", Kind.FLAG),
         ],
     ),
@@ -75,7 +77,7 @@ EXPECTED = {
         [NAME, MAX],
         [("wait", Kind.SECONDS, 0, 3600), ("lease", Kind.SECONDS, 0.1, WEEK), DURABILITY],
     ),
-    "ACK": ([LEASE], [IDS, DURABILITY]),
+    "ACK": ([LEASE], [IDS, RESULT, DURABILITY]),
     "NACK": (
         [LEASE],
         [IDS, REASON, *WAYS_BACK, DURABILITY],
@@ -107,6 +109,7 @@ EXPECTED = {
             ("state", Kind.WORD, 0, 256, ("ready", "delayed", "leased", "dead")),
         ],
     ),
+    "STATUS": ([NAME, IDS], [("wait", Kind.SECONDS, 0, 3600)]),
     "PURGE": ([NAME], [("state", Kind.WORD, 0, 256, ("waiting", "dead"))]),
     "PAUSE": ([NAME], []),
     "RESUME": ([NAME], []),
@@ -117,7 +120,7 @@ EXPECTED = {
 }
 
 PARTS = {
-    "ACK": ([LEASE], [IDS]),
+    "ACK": ([LEASE], [IDS, RESULT]),
     "NACK": ([LEASE], [IDS, REASON, *WAYS_BACK]),
     "REJECT": ([LEASE], [IDS, REASON]),
     "PUSH": ([NAME, ("count", Kind.COUNT, 1, 16_384)], PUSHED),
@@ -137,6 +140,7 @@ TYPES = {
     Kind.FLAG: (bool,),
     Kind.LEVEL: (str,),
     Kind.PACK: (bytes,),
+    Kind.RESULT: (bytes, str),
     Kind.MAP: (dict,),
     Kind.HEADERS: (dict, tuple),
 }
