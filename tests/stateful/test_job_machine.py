@@ -903,5 +903,5 @@ class JobMachine(RuleBasedStateMachine):
         assert whole_picture(self.shadow, self.now_ms) == whole_picture(self.broker, self.now_ms)
 
 
-JobMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+JobMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
 TestJobs = JobMachine.TestCase

@@ -123,5 +123,5 @@ class SalvageMachine(StepMachine):
         """That is looked at elsewhere."""
 
 
-SalvageMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+SalvageMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
 TestSalvage = SalvageMachine.TestCase

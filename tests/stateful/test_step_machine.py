@@ -408,5 +408,5 @@ class StepMachine(JobMachine):
             assert all(len(ring) <= MAX_KEYS for ring in broker.keys._rings.values())
 
 
-StepMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+StepMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
 TestSteps = StepMachine.TestCase
