@@ -7,6 +7,7 @@ it have, too. They get objects then. What is behind stays a parcel, with its key
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
@@ -25,18 +26,21 @@ class ParcelIndex:
     """The keys of all parcels that were seen, by queue and in order.
 
     Keys of parcels that are gone may stay: no two parcels of a queue share an id, so a key
-    that is gone is found for messages alone that were in its parcel.
+    that is gone is found for messages alone that were in its parcel. Memory: 8 bytes each.
     """
 
     __slots__ = ("_keys",)
 
     def __init__(self) -> None:
-        self._keys: dict[int, list[int]] = {}
+        self._keys: dict[int, array[int]] = {}
 
     def note(self, uid: int, parcel: Parcel) -> None:
         """Note a parcel that has come to a queue."""
-        keys, key = self._keys.setdefault(uid, []), parcel[0] + parcel[1] - 1
-        if not keys or key > keys[-1]:
+        keys, key = self._keys.get(uid), parcel[0] + parcel[1] - 1
+        if keys is None:
+            self._keys[uid] = array("q", (key,))
+            return
+        if key > keys[-1]:
             keys.append(key)
             return
         index = bisect_left(keys, key)

@@ -401,3 +401,17 @@ def test_a_queue_is_made_up_however_many_there_are(life):
     life.salvage()
     assert len(life.broker) == 19
     assert life.broker.queue("salvaged-7").options == {"max_messages": 100, "max_bytes": 1000}
+
+
+def test_parcels_of_a_snapshot_may_come_in_any_order(life):
+    life.say("a", "b", priority=9)
+    life.say("c", "d", priority=200)
+    life.say("e", due_ms=700)
+    life.snapshot()
+    parcels = [each for each in life.history if each[0] == order_records.PARCEL]
+    others = [each for each in life.history if each[0] != order_records.PARCEL]
+    life.history = [*others[:2], None, None, parcels[2], parcels[0], parcels[1], *others[2:]]
+    life.history.append((job_records.ACK, 1, 7, 1, (1, 4)))
+    life.salvage()
+    assert life.counts() == {"delayed": 1}
+    assert life.info()["acked"] == 4
