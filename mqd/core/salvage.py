@@ -264,7 +264,8 @@ class Salvager:
         why, queue = self._why_kept(), self._queues.get(uid)
         if self.why_all_is_kept or self._has_others or queue is None:
             return why
-        return why if self._jobs.has_ties(queue) else ""
+        # Where dead letters of a queue that was made up went, nobody knows.
+        return why if self._made_up or self._jobs.has_ties(queue) else ""
 
     def _apply_plain(self, record: Record) -> None:
         self._broker.apply(record)

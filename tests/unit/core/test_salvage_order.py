@@ -415,3 +415,19 @@ def test_parcels_of_a_snapshot_may_come_in_any_order(life):
     life.salvage()
     assert life.counts() == {"delayed": 1}
     assert life.info()["acked"] == 4
+
+
+@pytest.mark.parametrize("name", ["jobs", "old"])
+def test_no_queue_is_deleted_where_one_is_made_up_that_may_have_dead_letters(name):
+    life = OrderLife(dead_letter="old")
+    life.push("a")
+    life.push("b", name="old")
+    life.lease()
+    life.lose(records.CREATE)
+    life.history.insert(0, life.history[1])  # the queue of the dead letters is known
+    life.hole()
+    life.reject(1)
+    life.hole()
+    life.do(life.broker.plan_delete(name))
+    life.salvage()
+    assert WHO_KNOWS in life.reasons[-1]
