@@ -22,15 +22,13 @@ from typing import TYPE_CHECKING, Any, Final
 from mqd.core.deadlines import Timetable
 from mqd.core.fifo import PIECE_BYTES, Batch
 from mqd.core.lanes import PRIORITY, Lanes
-from mqd.core.messages import Message, Runs, ids_of, runs_of
+from mqd.core.messages import Message
 from mqd.core.parcels import ParcelBatch, cut, is_simple, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mqd.core.parcels import Parcel
-
-__all__ = ["BY_AGE_EVERY", "Held", "HeldBatch", "Message", "Runs", "ids_of", "runs_of"]
 
 BY_AGE_EVERY: Final = 16
 """Of so many takes one goes by age: a message behind n older ones is delivered after at most

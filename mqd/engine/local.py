@@ -265,6 +265,7 @@ class LocalEngine:
             if planned.queues:
                 self._pushed_level = max(self._pushed_level, reached)
             for queue in {*queues, *planned.queues}:
+                queue.used_ms = self._now_ms
                 if queue.waiters:
                     self._deliveries.serve(queue, self._now_ms)
         return StepDone(planned.results, planned.repeats, planned.is_repeat), reached

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from mqd.core import job_records, step_records
+from mqd.core import job_records, order_records, step_records
 from mqd.core import records as kinds
 from mqd.core.broker import Broker
 from mqd.core.salvage import Salvager
@@ -72,7 +72,14 @@ _KIND_NAMES: Final = {
     step_records.KEYED_PUSH: "KEYED_PUSH",
     step_records.KEYED_STEP: "KEYED_STEP",
     step_records.KEYS: "KEYS",
+    order_records.PUSH_WITH: "PUSH_WITH",
+    order_records.PARCEL: "PARCEL",
+    order_records.PAUSE: "PAUSE",
+    order_records.RESUME: "RESUME",
+    order_records.TURN: "TURN",
+    order_records.EXPIRE: "EXPIRE",
 }
+_OF_BODIES: Final = frozenset({"PUSH", "PUSH_WITH", "PARCEL"})
 
 
 @dataclass
@@ -319,7 +326,7 @@ def _shown(record: Record) -> dict[str, Any]:
     name = _KIND_NAMES.get(kind, "other") if type(kind) is int else "other"
     packs = [value for value in record if isinstance(value, bytes)]
     shown: dict[str, Any] = {"kind": name, "record": record}
-    if name == "PUSH" and packs:
+    if name in _OF_BODIES and packs:
         try:
             shown["bodies"] = [decode_body(piece) for piece in split_pack(packs[0])]
         except (ValueError, RequestError):
