@@ -43,7 +43,9 @@ def open_state(config: Config) -> State:
     """
     _prepare_directory(config)
     queues = config.queues
-    broker = Broker(Bounds(queues.max_messages, queues.max_bytes, queues.max_queues))
+    defaults = {"backoff": queues.backoff, "max_worker_losses": queues.max_worker_losses}
+    bounds = Bounds(queues.max_messages, queues.max_bytes, queues.max_queues, defaults)
+    broker = Broker(bounds)
     if not config.storage.journal:
         clock = Clock()
         return State(broker, MemoryOnly(epoch=clock.now_ms() // 1000), clock)

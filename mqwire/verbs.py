@@ -96,8 +96,8 @@ _REASON = Field("reason", Kind.TEXT, 0, limits.MAX_REASON_CHARS)
 _RESULT = Field("result", Kind.RESULT, 0, limits.MAX_RESULT_BYTES)
 _LEASE_SECONDS = (Kind.SECONDS, limits.MIN_LEASE_SECONDS, limits.MAX_LEASE_SECONDS)
 
-BACKOFFS = ("fixed", "linear", "exponential")
-"""How the delay before another attempt grows."""
+BACKOFFS = ("none", "fixed", "linear", "exponential")
+"""How the delay before another attempt grows; with none there is no delay."""
 
 CAUSES = ("nack", "reject", "hand_back", "expired", "gone", "ttl")
 """Why a delivery ended otherwise than with an ack; `ttl`: the message had waited for too long."""

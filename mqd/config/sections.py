@@ -21,6 +21,7 @@ from mqwire import limits
 from mqwire.address import DEFAULT_ADDRESS_FILE
 from mqwire.framelog import BINARY, JSONL
 from mqwire.levels import LEVELS, Level
+from mqwire.verbs import BACKOFFS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +130,7 @@ class ServerConfig(Section):
 
 @dataclass(frozen=True)
 class QueuesConfig(Section):
-    """Bounds of queues: the default of a new queue, and its cap."""
+    """Of new queues: bounds, which are default and cap, and what retries they have."""
 
     section: ClassVar[str] = "queues"
 
@@ -147,6 +148,19 @@ class QueuesConfig(Section):
         10_000,
         Integer(1, 1_000_000, "queues"),
         "Most queues that the server holds.",
+    )
+    backoff: str = _key(
+        "exponential",
+        Choice(BACKOFFS),
+        "How long a message that has failed is kept back, in a queue that does not say: a second "
+        "after the first failure, and with exponential twice as long after each further one, "
+        "an hour at most. With none it is tried again at once, before all that came after it.",
+    )
+    max_worker_losses: int = _key(
+        5,
+        Integer(1, limits.MAX_ATTEMPTS, "workers"),
+        "How many workers a message may take with it (killed, cut off, out of time) until it is "
+        "dead, in a queue that does not say.",
     )
 
 

@@ -12,7 +12,7 @@ that of `mqd.core.steps`, and keys that of `mqd.core.keys`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mqd.core import job_records, order_records, records
@@ -50,11 +50,13 @@ class Bounds:
         max_messages: default and cap of a queue's bound of the same name.
         max_bytes: default and cap of a queue's bound of the same name.
         max_queues: how many queues there may be.
+        defaults: other options of a queue whose CREATE does not say them.
     """
 
     max_messages: int
     max_bytes: int
     max_queues: int
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Broker:
@@ -146,7 +148,8 @@ class Broker:
             if options.get(option, cap) > cap:
                 raise over_cap(option, cap, options[option])
         self._check_dead_letter(name, options.get("dead_letter"))
-        return (records.CREATE, self._last_uid + 1, name, {**caps, **options}, now_ms)
+        whole = {**caps, **bounds.defaults, **options}
+        return (records.CREATE, self._last_uid + 1, name, whole, now_ms)
 
     def plan_creation(self, name: str, options: Mapping[str, Any], now_ms: int) -> list[Record]:
         """Plan a new queue, as `plan_create`, and its dead-letter queue if that is not there.

@@ -53,7 +53,7 @@ class Retries:
             attempts: at least 1.
             chance: from 0 up to 1, drawn by the caller.
         """
-        if self._backoff is None:
+        if self._backoff is None or self._backoff == "none":
             return 0
         factor = 1
         if self._backoff == "linear":

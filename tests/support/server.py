@@ -95,6 +95,7 @@ def write_config(directory: Path, overrides: Mapping[str, Mapping[str, Any]]) ->
             "address_file": str(directory / "address.json"),
         },
         "storage": {"path": str(directory / "data")},
+        "queues": {"backoff": "none"},  # no test is to wait where it does not say so
         "auth": {
             "users": [
                 {"name": name, "password_hash": _hasher.hash(PASSWORD), "role": role}

@@ -123,3 +123,11 @@ def test_what_cannot_be_recovered_is_left_as_it_is_and_unlocked(tmp_path):
         with pytest.raises(JournalDamaged):
             Durable(str(tmp_path), Broker(Bounds(1, 1, 1)), Settings())
     assert segment.read_bytes() == data
+
+
+def test_queues_that_do_not_say_have_the_servers_retries(tmp_path):
+    state = open_state(config_for(tmp_path / "data", journal=False))
+    record = state.broker.plan_create("jobs", {}, 5)
+    assert record[3].items() >= {"backoff": "exponential", "max_worker_losses": 5}.items()
+    record = state.broker.plan_create("jobs", {"backoff": "none", "max_worker_losses": 9}, 5)
+    assert record[3].items() >= {"backoff": "none", "max_worker_losses": 9}.items()
