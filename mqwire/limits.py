@@ -110,6 +110,9 @@ MAX_KEPT_RESULT_BYTES: Final = 64 * MIB
 MAX_WAITED_MESSAGES: Final = 1024
 """Messages that one STATUS may wait for: a waiting id takes some 150 bytes."""
 
+MAX_CANCELLED_MESSAGES: Final = 1024
+"""Messages that one CANCEL may name: looking for them in a million packs takes some 30 ms."""
+
 MAX_INSTANCE_CHARS: Final = 64
 """Characters in the id that a client chooses for itself."""
 

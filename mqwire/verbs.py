@@ -283,6 +283,12 @@ _ALL = (
         _options(Field("wait", Kind.SECONDS, 0, limits.MAX_WAIT_SECONDS)),
     ),
     Verb(
+        "CANCEL",
+        "remove messages that wait, and tell the holders of those that are leased",
+        (_QUEUE, _IDS),
+        _options(_DURABILITY),
+    ),
+    Verb(
         "PURGE",
         "remove messages of a queue",
         (_QUEUE,),

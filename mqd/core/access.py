@@ -58,6 +58,7 @@ _ROLES_BY_VERB: Final[dict[str, frozenset[Role]]] = {
     "REJECT": _WORKERS,
     "STEP": _WORKERS,
     "HOLDERS": _EVERYONE,
+    "CANCEL": _WORKERS,
     "REDRIVE": _ADMINS,
     "CREATE": _ADMINS,
     "DELETE": _ADMINS,

@@ -12,26 +12,32 @@ beside the packs:
   messages of a push that share their headers;
 - push times as *marks* `(first_id, now_ms)`, one for each tenth of a second in
   which something was pushed;
-- gaps `(first_id, count)`, always at the edge of a pack.
+- gaps `(first_id, count)`, always at the edge of a pack;
+- holes: ids of messages that were removed from where they lay. Their bodies are dropped
+  when those before them have left, or at once where that empties a pack.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from mqwire.packs import Cutter
+from mqwire.packs import Cutter, iter_sizes, split_pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, MutableSequence, Sequence
 
 MARK_INTERVAL_MS: Final = 100
 """How exact ages are; coarser marks would save nothing worth having."""
 
 PIECE_BYTES: Final = 5
 """What a pack costs in a reply beside its bodies: the head of a msgpack binary."""
+
+_MANY: Final = 8
+"""Messages to be removed for which all packs are copied, rather than looked up in a deque."""
 
 ANY_SIZE: Final = 2**62
 """More room than any messages can need."""
@@ -57,10 +63,11 @@ class Fifo:
     """An ordered store of messages with rising ids, starting with id 1."""
 
     __slots__ = (
-        "_counts",
         "_cutter",
+        "_ends",
         "_gaps",
         "_header_runs",
+        "_holes",
         "_marks",
         "_packs",
         "count",
@@ -78,16 +85,17 @@ class Fifo:
         self.size_bytes = 0
         """Encoded bodies and headers of all messages."""
         self._packs: deque[bytes] = deque()
-        self._counts: deque[int] = deque()  # bodies left in the pack of the same index
+        self._ends: deque[int] = deque()  # the id after the last in the pack of the same index
         self._cutter: Cutter | None = None  # stands in the first pack once that is begun
         self._header_runs: deque[HeaderRun] = deque()
         self._marks: deque[Mark] = deque()
         self._gaps: deque[tuple[int, int]] = deque()
+        self._holes: list[int] = []  # negative ids, ascending: the next one is the last
 
     @property
     def has_gaps(self) -> bool:
         """Whether the ids do not all follow each other."""
-        return bool(self._gaps)
+        return bool(self._gaps or self._holes)
 
     def append(self, pack: bytes, count: int, headers: tuple[HeaderRun, ...], now_ms: int) -> int:
         """Put `count` messages at the end.
@@ -104,7 +112,7 @@ class Fifo:
         first_id = self.next_id
         self.next_id = first_id + count
         self._packs.append(pack)
-        self._counts.append(count)
+        self._ends.append(first_id + count)
         self.count += count
         self.size_bytes += len(pack)
         marks = self._marks
@@ -142,19 +150,22 @@ class Fifo:
         gaps = self._gaps
         if gaps:
             most = min(most, gaps[0][0] - first_id)
+        if self._holes:
+            most = min(most, -self._holes[-1] - first_id)
         if self._header_runs:
             most, header_bytes = self._fit_headers(most, room_bytes, at_least)
             room_bytes -= header_bytes
-        packs, counts = self._packs, self._counts
+        packs, ends = self._packs, self._ends
         taken: list[bytes] = []
-        left = most
-        while left and counts:
-            count = counts[0]
+        left, last = most, first_id + most
+        while left and ends:
+            count = ends[0] - last + left
             if count <= left and self._cutter is None and len(packs[0]) <= room_bytes - PIECE_BYTES:
                 piece = packs.popleft()
-                counts.popleft()
+                ends.popleft()
             else:
-                count, piece = self._cut(left, room_bytes - PIECE_BYTES, 0 if taken else at_least)
+                at_least = 0 if taken else at_least
+                count, piece = self._cut(last - left, left, room_bytes - PIECE_BYTES, at_least)
                 if not count:
                     break
             taken.append(piece)
@@ -166,8 +177,8 @@ class Fifo:
             headers = self._take_headers(first_id, number)
         self.first_id = first_id + number
         self.count -= number
-        if gaps and gaps[0][0] == self.first_id:
-            self.first_id += gaps.popleft()[1]
+        if gaps or self._holes:
+            self._pass_over()
         marks = self._marks
         while marks and (not self.count or (len(marks) > 1 and marks[1][0] <= self.first_id)):
             marks.popleft()
@@ -180,24 +191,30 @@ class Fifo:
         """
         window = Fifo()
         gaps = deque(self._gaps)
-        window.first_id = first_id = self.first_id
-        for index, (pack, count) in enumerate(zip(self._packs, self._counts, strict=True)):
+        first_id = self.first_id
+        for index, (pack, end) in enumerate(zip(self._packs, self._ends, strict=True)):
             if window.count >= skip + most:
                 break
-            end = first_id + count
+            count = end - first_id - self._count_holes(first_id, end)
             after = end + gaps.popleft()[1] if gaps and gaps[0][0] == end else end
             if skip >= count and not window.count:
                 skip -= count
-                window.first_id = after
             else:
+                if not window.count:
+                    window.first_id = first_id
                 is_begun = index == 0 and self._cutter is not None
                 window._packs.append(self._cutter.rest if is_begun and self._cutter else pack)
-                window._counts.append(count)
+                window._ends.append(end)
                 window.count += count
                 if after > end:
                     window._gaps.append((end, after - end))
             first_id = after
+        if not window.count:
+            return Batch(first_id, 0, [], None)
         window._header_runs = deque(self._runs_before(first_id))
+        if self._holes:
+            window._holes = [-hole for hole in self._holes_in(window.first_id, first_id)[::-1]]
+            window._pass_over()
         while skip:
             skip -= window.take(skip, ANY_SIZE).count if window.count else skip
         return window.take(most, room_bytes)
@@ -233,19 +250,159 @@ class Fifo:
         """
         first_id = self.first_id
         marks, runs, gaps = deque(self._marks), deque(self._header_runs), deque(self._gaps)
-        for index, (pack, count) in enumerate(zip(self._packs, self._counts, strict=True)):
+        for index, (pack, end) in enumerate(zip(self._packs, self._ends, strict=True)):
             while len(marks) > 1 and marks[1][0] <= first_id:
                 marks.popleft()
             is_begun = index == 0 and self._cutter is not None
             bodies = self._cutter.rest if is_begun and self._cutter else pack
-            end = first_id + count
             headers = []
             while runs and runs[0][0] < end:  # no run reaches over the edge of its pack
                 start, number, values, bytes_each = runs.popleft()
                 gone = max(first_id - start, 0)
                 headers.append((start + gone - first_id, number - gone, values, bytes_each))
-            yield first_id, count, bodies, tuple(headers), marks[0][1]
+            if self._count_holes(first_id, end):
+                for part in self._around_holes(first_id, end, bodies, headers):
+                    yield (*part, marks[0][1])
+            else:
+                yield first_id, end - first_id, bodies, tuple(headers), marks[0][1]
             first_id = end + gaps.popleft()[1] if gaps and gaps[0][0] == end else end
+
+    def _around_holes(
+        self, first_id: int, end: int, bodies: bytes, headers: list[HeaderRun]
+    ) -> Iterator[tuple[int, int, bytes, tuple[HeaderRun, ...]]]:
+        """Yield what is left of a pack as `export` does, between its holes."""
+        holes = self._holes_in(first_id, end)
+        if len(holes) == end - first_id:
+            return
+        pieces = split_pack(bodies)
+        start = first_id
+        for hole in (*holes, end):
+            if start < hole:
+                low, high = start - first_id, hole - first_id
+                inside = []
+                for offset, count, values, bytes_each in headers:
+                    begin, stop = max(offset, low), min(offset + count, high)
+                    if begin < stop:
+                        inside.append((begin - low, stop - begin, values, bytes_each))
+                yield start, hole - start, b"".join(pieces[low:high]), tuple(inside)
+            start = hole + 1
+
+    def remove(self, ids: Sequence[int]) -> None:
+        """Remove messages wherever they lie.
+
+        Args:
+            ids: of messages that are here, ascending, at least one.
+
+        Complexity: O(log packs) for each message where these are few, a copy of all packs
+        where they are many; and the sizes of the bodies in each pack that is touched.
+        """
+        packs: MutableSequence[bytes] = self._packs
+        ends: Sequence[int] = self._ends
+        is_copied = len(ids) > _MANY
+        if is_copied:
+            packs, ends = list(packs), list(ends)
+        at = 0
+        while at < len(ids):
+            index = bisect_right(ends, ids[at])
+            stop = at + 1
+            while stop < len(ids) and ids[stop] < ends[index]:
+                stop += 1
+            self._remove_from(packs, ends, index, ids[at:stop])
+            at = stop
+        if is_copied:
+            self._packs = deque(packs)
+        self._remove_headers(ids)
+        self.count -= len(ids)
+        self._holes += [-message_id for message_id in reversed(ids)]
+        self._holes.sort()  # two runs that are sorted already: linear
+        self._pass_over()
+        marks = self._marks
+        while marks and (not self.count or (len(marks) > 1 and marks[1][0] <= self.first_id)):
+            marks.popleft()
+
+    def _remove_from(
+        self, packs: MutableSequence[bytes], ends: Sequence[int], index: int, ids: Sequence[int]
+    ) -> None:
+        """Account for bodies of one pack that are not wanted any more; an empty one goes."""
+        end, pack = ends[index], packs[index]
+        if index == 0 and self._cutter is not None:
+            pack = self._cutter.rest
+        if end - (ends[index - 1] if index else self.first_id) == 1:
+            self.size_bytes -= len(pack)
+        else:
+            sizes = list(iter_sizes(pack))
+            first_id = end - len(sizes)
+            self.size_bytes -= sum(sizes[message_id - first_id] for message_id in ids)
+            if len(ids) + self._count_holes(first_id, end) < len(sizes):
+                return
+        if index:
+            packs[index] = b""
+
+    def _remove_headers(self, ids: Sequence[int]) -> None:
+        """Account for the headers of messages that are not wanted any more."""
+        at = 0
+        for first, count, _, bytes_each in self._header_runs:
+            while at < len(ids) and ids[at] < first:
+                at += 1
+            start = at
+            while at < len(ids) and ids[at] < first + count:
+                at += 1
+            self.size_bytes -= (at - start) * bytes_each
+
+    def _pass_over(self) -> None:
+        """Go on to the first message that is there, over gaps and holes before it."""
+        holes, gaps = self._holes, self._gaps
+        while True:
+            if gaps and gaps[0][0] == self.first_id:
+                self.first_id += gaps.popleft()[1]
+            elif holes and -holes[-1] == self.first_id:
+                self._drop_holes()
+            else:
+                break
+        runs = self._header_runs
+        while runs and runs[0][0] + runs[0][1] <= self.first_id:
+            runs.popleft()
+
+    def _drop_holes(self) -> None:
+        """Go on over the holes that begin with the first id and follow each other."""
+        holes, ends, first_id = self._holes, self._ends, self.first_id
+        count, beyond = 1, 2  # so many do; so many may not
+        while beyond <= len(holes) and holes[-beyond] == 1 - first_id - beyond:
+            count, beyond = beyond, 2 * beyond
+        beyond = min(beyond, len(holes) + 1)
+        while beyond - count > 1:
+            middle = (count + beyond) // 2
+            if holes[-middle] == 1 - first_id - middle:
+                count = middle
+            else:
+                beyond = middle
+        del holes[-count:]
+        start, self.first_id = first_id, first_id + count
+        while ends and ends[0] <= self.first_id:
+            start = ends[0]
+            self._drop_pack()
+        if start < self.first_id:
+            self._cut(start, self.first_id - start, ANY_SIZE, self.first_id - start)
+
+    def is_hole(self, message_id: int) -> bool:
+        """Tell whether a message was removed from its place between others."""
+        return self._count_holes(message_id, message_id + 1) > 0
+
+    def holes_before(self, message_id: int) -> int:
+        """Tell how many holes there are before a message."""
+        return len(self._holes) - bisect_right(self._holes, -message_id)
+
+    def _count_holes(self, first_id: int, end: int) -> int:
+        """Tell how many holes there are from `first_id` on, before `end`."""
+        if not self._holes:
+            return 0
+        return bisect_right(self._holes, -first_id) - bisect_right(self._holes, -end)
+
+    def _holes_in(self, first_id: int, end: int) -> list[int]:
+        """Return the holes from `first_id` on, before `end`, ascending."""
+        holes = self._holes
+        inside = holes[bisect_right(holes, -end) : bisect_right(holes, -first_id)]
+        return [-hole for hole in reversed(inside)]
 
     def clear(self) -> int:
         """Remove every message and return how many there were; ids go on from there."""
@@ -260,17 +417,27 @@ class Fifo:
             return None
         return self._marks[0][1]
 
-    def _cut(self, most: int, room_bytes: int, at_least: int) -> tuple[int, bytes]:
-        """Take from the first pack, which stays, begun, unless all that is left in it goes."""
+    def _cut(self, first_id: int, most: int, room_bytes: int, at_least: int) -> tuple[int, bytes]:
+        """Take from the first pack, which stays, begun, unless all that is left in it goes.
+
+        Args:
+            first_id: of what is left in it.
+            most: how many at most, as the others in `Cutter.take`.
+            room_bytes: how large they may be together.
+            at_least: how many are taken even where there is no room for them.
+        """
         if self._cutter is None:
             self._cutter = Cutter(self._packs[0])
-        count, piece = self._cutter.take(min(most, self._counts[0]), room_bytes, at_least)
-        self._counts[0] -= count
-        if not self._counts[0]:
-            self._packs.popleft()
-            self._counts.popleft()
-            self._cutter = None
+        present = self._ends[0] - first_id
+        count, piece = self._cutter.take(min(most, present), room_bytes, at_least)
+        if count == present:
+            self._drop_pack()
         return count, piece
+
+    def _drop_pack(self) -> None:
+        self._packs.popleft()
+        self._ends.popleft()
+        self._cutter = None
 
     def _fit_headers(self, most: int, room_bytes: int, at_least: int) -> tuple[int, int]:
         """Tell how many messages may go so that their headers fill half the room at most.

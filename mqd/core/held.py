@@ -215,6 +215,14 @@ class Held:
         if expires_ms:
             self.expiries.remove(expires_ms, number)
 
+    def take_out(self, message_id: int) -> Message | None:
+        """Take a ready or delayed message out of its place; None if none has an object here."""
+        if message_id not in self.ready and message_id not in self.delayed:
+            return None
+        message = self.remove(message_id)
+        assert isinstance(message, Message), "no parcel has the id of a message with an object"
+        return message
+
     def remove_ready(self, message_id: int) -> Message:
         """Take a ready message that has an object out of its place, wherever that is."""
         message = self._remove_first(message_id)

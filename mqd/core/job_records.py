@@ -59,3 +59,5 @@ READY_HERE: Final = 0
 DELAYED: Final = 1
 DEAD: Final = 2
 MOVED: Final = 3
+CANCELLED: Final = 7
+"""They were cancelled, and are gone. Those between are in `mqd.core.order_records`."""

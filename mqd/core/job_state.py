@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core import job_records as records
+from mqd.core.cancelling import keep_cancelled
 from mqd.core.dead_letters import Attic, Redrive, Yard
 from mqd.core.deadlines import Timetable
 from mqd.core.fifo import ANY_SIZE, PIECE_BYTES, Batch
@@ -195,7 +196,11 @@ class JobState:
                 message.attempts += cause in _ATTEMPTS
                 message.losses += cause in _LOSSES
                 message.note(entry)
-                if place == records.MOVED:
+                if place == records.CANCELLED:
+                    queue.leave(1, message.size_bytes)
+                    queue.cancelled += 1
+                    keep_cancelled(queue, message, now_ms)
+                elif place == records.MOVED:
                     Yard.move(message, queue, self._by_uid[rest], now_ms)
                 elif place in OLD:
                     Attic.move(message, queue, place, self._by_uid.get(rest), now_ms)

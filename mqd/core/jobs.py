@@ -393,10 +393,13 @@ class Jobs:
         attic = Attic(lease.queue, yard)
         by_fate: dict[tuple[int, int], list[int]] = {}
         messages = lease.part()
+        cancelled = lease.cancelled or ()
         for message_id in lease.chosen(ids):
             message = messages[message_id]
-            place = fate(message)
-            if place[0] == records.DEAD:
+            place = (records.CANCELLED, 0) if message_id in cancelled else fate(message)
+            if place[0] == records.CANCELLED:
+                yard.drop(message)
+            elif place[0] == records.DEAD:
                 place = yard.place(message)
             elif 0 < message.expires_ms <= now_ms:
                 place = attic.place(message)

@@ -57,6 +57,7 @@ class Lease:
     """
 
     __slots__ = (
+        "cancelled",
         "count",
         "deadline_ms",
         "epoch",
@@ -85,6 +86,8 @@ class Lease:
         """The others; None until there was one."""
         self.parcels: list[Parcel] | None = None
         """Messages that were never given back, in what was taken of parcels."""
+        self.cancelled: set[int] | None = None
+        """Those that are not to be tried again; None until there was one."""
 
     @property
     def who(self) -> str:
@@ -141,6 +144,8 @@ class Lease:
         message = self.part().pop(message_id)
         self.count -= 1
         self.size_bytes -= message.size_bytes
+        if self.cancelled is not None:
+            self.cancelled.discard(message_id)
         return message
 
     def chosen(self, runs: Runs) -> list[int]:

@@ -21,8 +21,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from mqd.core.fifo import PIECE_BYTES, Batch, Fifo
 from mqd.core.lanes import PRIORITY
+from mqwire.packs import split_pack
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
     from mqd.core.fifo import HeaderRun
 
 Parcel: TypeAlias = "tuple[int, int, Any, tuple[HeaderRun, ...], int, int, int, int, Terms | None]"
@@ -123,3 +126,22 @@ def cut(
     taken = (first_id, batch.count, pack, tuple(inside), *beyond)
     left = (store.first_id, store.count, store, (), *beyond) if store.count else None
     return taken, left, batch.headers
+
+
+def without(parcel: Parcel, ids: Collection[int]) -> Iterator[Parcel]:
+    """Yield what is left of a parcel without some of its messages, in parcels."""
+    first_id, count, pack, headers, *beyond = closed(parcel)
+    end = first_id + count
+    pieces = [pack] if count == 1 else split_pack(pack)
+    start = first_id
+    for hole in (*sorted(ids), end):
+        if start < hole:
+            low, high = start - first_id, hole - first_id
+            inside = []
+            for offset, number, values, bytes_each in headers:
+                begin, stop = max(offset, low), min(offset + number, high)
+                if begin < stop:
+                    inside.append((begin - low, stop - begin, values, bytes_each))
+            left: Any = (start, hole - start, b"".join(pieces[low:high]), tuple(inside), *beyond)
+            yield left
+        start = hole + 1

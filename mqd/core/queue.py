@@ -41,7 +41,7 @@ class Queue:
     """One queue. Its persistent part changes through records only, see `mqd.core.broker`.
 
     After every record `pushed` is the sum of `pulled`, `acked`, `purged`, `moved`, `expired`,
-    and the ready, delayed, leased and dead messages.
+    `cancelled`, and the ready, delayed, leased and dead messages.
 
     Args:
         uid: its number, never used twice.
@@ -55,6 +55,7 @@ class Queue:
 
     __slots__ = (
         "acked",
+        "cancelled",
         "created_ms",
         "dead_letter",
         "expired",
@@ -110,6 +111,7 @@ class Queue:
         """`used_ms` is when it was used last. It is on no record: whoever carries out a command
         that names the queue sets it, beside pushes and leases, which set it themselves."""
         self.pushed = self.pulled = self.purged = self.acked = self.moved = self.expired = 0
+        self.cancelled = 0
         self.fifo = Fifo()
         self.held: Held | None = None
         """Messages that do not lie in `fifo`; None until there was one."""
@@ -316,6 +318,7 @@ class Queue:
             "purged": self.purged,
             "moved": self.moved,
             "expired": self.expired,
+            "cancelled": self.cancelled,
             "waiting": len(self.waiters),
             "is_paused": self.is_paused,
             "options": dict(self.options),

@@ -30,6 +30,7 @@ Result: TypeAlias = "bytes | str | None"
 DONE: Final = "done"
 DEAD: Final = "dead"
 GONE: Final = "gone"
+CANCELLED: Final = "cancelled"
 
 _EXPORTED_BYTES: Final = 256 * 1024
 
@@ -38,7 +39,7 @@ class Outcome(NamedTuple):
     """What has become of a message."""
 
     state: str
-    """DONE, DEAD or GONE."""
+    """DONE, DEAD, GONE or CANCELLED."""
     at_ms: int
     """When."""
     deliveries: int

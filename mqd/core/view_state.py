@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mqd.core import view_records as records
+from mqd.core.cancelling import remove_waiting
 from mqd.core.deadlines import Timetable
+from mqd.core.messages import Runs, ids_of, runs_of
 from mqd.core.results import Kept, Outcome, done_with
 
 if TYPE_CHECKING:
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
     from mqd.core.job_state import JobState
     from mqd.core.leases import Lease
-    from mqd.core.messages import Runs
     from mqd.core.queue import Queue
     from mqd.core.records import Record
     from mqd.core.results import Result
@@ -37,6 +38,9 @@ class ViewState:
         self.appliers: dict[int, Callable[..., int]] = {
             records.DONE: self._apply_done,
             records.RESULTS: self._apply_results,
+            records.CANCEL: self._apply_cancel,
+            records.MARK: self._apply_mark,
+            records.CANCELLED: self._apply_cancelled,
         }
 
     def adopt(self, queue: Queue) -> None:
@@ -53,6 +57,15 @@ class ViewState:
         """Yield the records of what only records of this module tell of a queue."""
         if queue.kept is not None:
             yield from queue.kept.export(queue.uid, now_ms)
+        if queue.cancelled:
+            yield (records.CANCELLED, queue.uid, queue.cancelled)
+
+    def export_marks(self) -> Iterator[Record]:
+        """Yield the records of the cancelled messages that are leased; the leases are there."""
+        for lease in self._state.book.by_seq.values():
+            if lease.cancelled:
+                ids = runs_of(sorted(lease.cancelled))
+                yield (records.MARK, lease.queue.uid, lease.seq, ids)
 
     def finish(self, lease: Lease, ids: Runs, now_ms: int, result: Result) -> int:
         """Let messages of a lease be done, as `JobState.finish`, and remember it."""
@@ -91,3 +104,24 @@ class ViewState:
         for ids, *fields in groups:
             kept.add(ids, Outcome(*fields))
         return len(groups)
+
+    def _apply_cancel(self, uid: int, ids: Runs, now_ms: int) -> int:
+        queue = self._by_uid[uid]
+        count = remove_waiting(queue, ids, now_ms)
+        self._state.set_alarm(queue)
+        self._state.clock_ms = now_ms
+        return count
+
+    def _apply_mark(self, _uid: int, seq: int, ids: Runs) -> int:
+        lease = self._state.book.by_seq[seq]
+        if lease.cancelled is None:
+            lease.cancelled = set()
+        before = len(lease.cancelled)
+        lease.cancelled.update(ids_of(ids))
+        return len(lease.cancelled) - before
+
+    def _apply_cancelled(self, uid: int, count: int) -> int:
+        queue = self._by_uid[uid]
+        queue.cancelled = count
+        queue.pushed += count
+        return 0

@@ -174,6 +174,9 @@ class JobEngine(Protocol):
     def extend(self, claim: Claim, lease_ms: int) -> Level:
         """Let a lease end so long from now."""
 
+    def cancelled(self, claim: Claim) -> tuple[int, ...]:
+        """Tell which messages of a lease were cancelled, as runs of ids."""
+
     def redrive(
         self,
         name: str,
@@ -222,6 +225,11 @@ class ViewEngine(Protocol):
 
         None if they all have already: then there is nothing to wait for.
         """
+
+    def cancel(
+        self, name: str, ids: tuple[int, ...], level: Level | None
+    ) -> tuple[tuple[int, int], Level]:
+        """Cancel messages; returns how many were removed, and how many leased ones marked."""
 
 
 class Engine(Protocol):

@@ -155,6 +155,10 @@ class LocalJobs:
         self._commits.commit(self._jobs.plan_extend(claim, self.now_ms + lease_ms))
         return level_of_lease(self._commits.level_for(queue, None), None)
 
+    def cancelled(self, claim: Claim) -> Runs:
+        """Tell which messages of a lease were cancelled, as runs of ids."""
+        return runs_of(sorted(self._jobs.lease_of(claim).cancelled or ()))
+
     def redrive(
         self, name: str, most: int, ids: Runs, cause: str | None = None, origin: str | None = None
     ) -> tuple[int, Level]:

@@ -91,6 +91,8 @@ class News:
             job_records.READY: self._woken,
             job_records.REDRIVE: self._redriven,
             job_records.PURGE_DEAD: self._purged_dead,
+            view_records.CANCEL: self._cancelled,
+            view_records.MARK: self._marked,
         }
 
     def add(self, listener: Listener) -> None:
@@ -208,6 +210,15 @@ class News:
                 self._note("dead", queue, ids, more)
             elif place == order_records.DROPPED:
                 self._note("expired", queue, ids, dict(more))
+            elif place == job_records.CANCELLED:
+                self._note("cancelled", queue, ids, dict(more))
+
+    def _cancelled(self, uid: int, ids: Runs, _now_ms: int) -> None:
+        self._note("cancelled", self._broker.queue_of(uid), ids)
+
+    def _marked(self, uid: int, seq: int, ids: Runs) -> None:
+        queue = self._broker.queue_of(uid)
+        self._note("cancelling", queue, ids, _held(queue.leases[seq]))
 
     def _expired(
         self, uid: int, numbers: Runs, parts: tuple[tuple[int, Runs, int], ...], _now_ms: int

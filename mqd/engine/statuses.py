@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mqd.core.broker import Broker
     from mqd.core.leases import Lease
-    from mqd.core.messages import Runs
+    from mqd.core.messages import Message, Runs
     from mqd.core.queue import Queue
     from mqd.core.results import Outcome
     from mqd.core.status import Status
@@ -258,21 +258,26 @@ def _described(message_id: int, status: Status) -> dict[str, Any]:
         return entry
     if status.due_ms:
         entry["due_at"] = status.due_ms / 1000
-    message = status.message
-    if message is not None:
-        entry.update((name, getattr(message, name)) for name in _COUNTS)
-        if status.moved_to is not None:
-            entry["moved_to"] = {"queue": status.moved_to, "id": message.message_id}
-            if message.origin is not None:
-                entry["attempts"], entry["losses"] = message.origin.attempts, message.origin.losses
-        if status.state == DEAD and message.history:
-            last = message.history[-1]
-            entry.update(cause=last.cause, error=last.reason, ended_at=last.ended_ms / 1000)
+    if status.message is not None:
+        _add_message(entry, status.message, status)
     elif status.state in _LIVING:
         entry.update(deliveries=int(status.state == LEASED), attempts=0, losses=0)
     if status.lease is not None:
         _add_lease(entry, status.lease)
+        if message_id in (status.lease.cancelled or ()):
+            entry["is_cancelled"] = True
     return entry
+
+
+def _add_message(entry: dict[str, Any], message: Message, status: Status) -> None:
+    entry.update((name, getattr(message, name)) for name in _COUNTS)
+    if status.moved_to is not None:
+        entry["moved_to"] = {"queue": status.moved_to, "id": message.message_id}
+        if message.origin is not None:
+            entry["attempts"], entry["losses"] = message.origin.attempts, message.origin.losses
+    if status.state == DEAD and message.history:
+        last = message.history[-1]
+        entry.update(cause=last.cause, error=last.reason, ended_at=last.ended_ms / 1000)
 
 
 def _add_outcome(entry: dict[str, Any], outcome: Outcome) -> None:

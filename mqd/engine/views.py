@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mqd.core.cancelling import plan_cancel
+from mqd.engine.commits import RECORD_BYTES
 from mqd.engine.news import News
 from mqd.engine.statuses import Statuses
 
@@ -59,6 +61,17 @@ class LocalViews:
     def wait(self, name: str, ids: Runs, seconds: float, on_end: OnEnd) -> StatusWait | None:
         """Wait until messages have come to an end; None if all have, or are not known."""
         return self._statuses.wait(self._used(name), ids, seconds, on_end)
+
+    def cancel(self, name: str, ids: Runs, level: Level | None) -> tuple[tuple[int, int], Level]:
+        """Cancel messages; returns how many were removed, and how many leased ones marked."""
+        queue, commits = self._used(name), self._commits
+        level = commits.level_for(queue, level)
+        planned = plan_cancel(queue, ids, self.now_ms)
+        size_bytes = RECORD_BYTES * len(planned.records) + 16 * len(ids)
+        commits.check_room(name, size_bytes, is_freeing=True)
+        for record in planned.records:
+            commits.commit(record)
+        return (planned.removed, planned.marked), level
 
     def wake(self, wait: StatusWait) -> bool:
         """End a wait now, as if its time had run out. False if it was over already."""

@@ -141,9 +141,10 @@ def _give_back(
 def extend(session: Session, request_id: int, frame: Frame) -> Reply:
     """Let a lease run on."""
     (lease, seconds), _ = check_request(frame)
-    level = session.engine.jobs.extend(claim_of(session, lease, {}), ceil(1000 * seconds))
-    session.rest_on(level)
-    return (request_id, "OK")
+    jobs, claim = session.engine.jobs, claim_of(session, lease, {})
+    session.rest_on(jobs.extend(claim, ceil(1000 * seconds)))
+    cancelled = jobs.cancelled(claim)
+    return (request_id, "OK", cancelled) if cancelled else (request_id, "OK")
 
 
 def redrive(session: Session, request_id: int, frame: Frame) -> Reply:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mqd.net.replies import WORDS
 from mqwire.codes import Code
 from mqwire.errors import RequestError
-from mqwire.limits import MAX_WAITED_MESSAGES
+from mqwire.levels import LEVELS
+from mqwire.limits import MAX_CANCELLED_MESSAGES, MAX_WAITED_MESSAGES
 from mqwire.requests import check_request
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ def status(session: Session, request_id: int, frame: Frame) -> Reply | None:
     seconds, views = options.get("wait", 0), session.engine.views
     session.use_up_share()
     if seconds:
-        _check_waited(ids)
+        _check_count("STATUS", ids, MAX_WAITED_MESSAGES)
         if session.pending.wait_for(
             request_id, lambda on_end: views.wait(name, ids, seconds, on_end)
         ):
@@ -31,16 +33,28 @@ def status(session: Session, request_id: int, frame: Frame) -> Reply | None:
     return (request_id, "OK", *results)
 
 
-def _check_waited(ids: tuple[int, ...]) -> None:
+def cancel(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Remove messages that wait, and mark those that are leased."""
+    (name, ids), options = check_request(frame)
+    _check_count("CANCEL", ids, MAX_CANCELLED_MESSAGES)
+    session.use_up_share()
+    level = LEVELS.get(options.get("durability", ""))
+    counts, level = session.engine.views.cancel(name, ids, level)
+    session.rest_on(level)
+    return (request_id, "OK", *counts, WORDS[level])
+
+
+def _check_count(verb: str, ids: tuple[int, ...], most: int) -> None:
     count = sum(ids[1::2])
-    if count > MAX_WAITED_MESSAGES:
+    if count > most:
         raise RequestError(
             Code.TOO_MANY_MESSAGES,
-            f"STATUS: one request may wait for {MAX_WAITED_MESSAGES} messages at most, not {count}",
-            {"verb": "STATUS", "field": "ids", "low": 1, "high": MAX_WAITED_MESSAGES, "got": count},
+            f"{verb}: ids may name {most} messages at most here, not {count}",
+            {"verb": verb, "field": "ids", "low": 1, "high": most, "got": count},
         )
 
 
 VIEW_HANDLERS: dict[str, Handler] = {
+    "CANCEL": cancel,
     "STATUS": status,
 }

@@ -47,6 +47,7 @@ EXPECTED = {
     "results that a queue keeps, together": f"{limits.MAX_KEPT_RESULT_BYTES} bytes (64 MiB)",
     "`keep_results_seconds`": f"{limits.MIN_KEEP_SECONDS} s to {limits.MAX_DELAY_SECONDS} s",
     "messages that STATUS waits for": f"{limits.MAX_WAITED_MESSAGES}",
+    "messages that CANCEL names": f"{limits.MAX_CANCELLED_MESSAGES}",
     "attempts, worker losses": f"{limits.MAX_ATTEMPTS}",
     "reason": f"{limits.MAX_REASON_CHARS} characters",
     "instance": f"{limits.MAX_INSTANCE_CHARS} characters",

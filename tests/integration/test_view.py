@@ -200,3 +200,50 @@ async def test_an_end_is_told_when_its_record_is_synced(tmp_path):
         gated.files.sync_gate.set()
         request_id, _, found = await watcher.read()
         assert (request_id, found[0]["state"]) == (waiting, "done")
+
+
+def test_cancelling(server, raw, jobs):
+    raw.push(jobs, *"abcd")
+    lease = leased(raw, jobs, 2)
+    with Raw(server, "agent") as agent:
+        assert agent.ok("CANCEL", jobs, (2, 2)) == (1, 1, "synced")
+        assert agent.ok("CANCEL", jobs, (1, 4), {"durability": "written"}) == (1, 1, "written")
+    assert raw.ok("EXTEND", lease, 60) == ((1, 2),)
+    assert states(raw, jobs, 1, 4) == ["leased", "leased", "cancelled", "cancelled"]
+    raw.ok("ACK", lease, {"ids": (1, 1)})
+    assert raw.ok("EXTEND", lease, 60) == ((2, 1),)
+    raw.ok("NACK", lease)
+    assert states(raw, jobs, 1, 2) == ["done", "cancelled"]
+    info = raw.ok("INFO", jobs)[0]
+    assert (info["ready"], info["leased"], info["acked"], info["cancelled"]) == (0, 0, 1, 3)
+
+
+def test_an_extension_of_what_nobody_cancelled_says_nothing(raw, jobs):
+    raw.push(jobs, "a")
+    assert raw.ok("EXTEND", leased(raw, jobs), 60) == ()
+
+
+def test_cancelling_is_not_for_users(server, raw, jobs):
+    with Raw(server, "user") as user:
+        assert user.error("CANCEL", jobs, (1, 1))[0] == "ACCESS_DENIED"
+    assert raw.error("CANCEL", "nowhere", (1, 1))[0] == "QUEUE_NOT_FOUND"
+    assert raw.error("CANCEL", jobs, (1,))[0] == "WRONG_TYPE"
+    assert raw.error("CANCEL", jobs, (1, 1025))[0] == "TOO_MANY_MESSAGES"
+    assert raw.ok("CANCEL", jobs, (1, 1024)) == (0, 0, "synced")
+    assert raw.error("CANCEL", jobs, (1, 1), {"wait": 1})[0] == "UNKNOWN_OPTION"
+    assert raw.ok("CANCEL", jobs, (1, 1)) == (0, 0, "synced")
+
+
+def test_cancelled_messages_stay_away_after_a_restart():
+    with running_server() as first:
+        with Raw(first) as raw:
+            raw.ok("CREATE", "jobs")
+            raw.push("jobs", *"abcdef")
+            raw.ok("CANCEL", "jobs", (2, 2))
+            raw.ok("SNAPSHOT")
+            raw.ok("CANCEL", "jobs", (5, 1))
+            first.process.send_signal(signal.SIGKILL)
+            first.process.wait()
+        with running_server(directory=first.directory) as second, Raw(second) as raw:
+            assert raw.ok("INFO", "jobs")[0]["cancelled"] == 3
+            assert raw.pull("jobs", 9) == [b"\xa1a", b"\xa1d", b"\xa1f"]

@@ -49,6 +49,7 @@ def test_a_new_queue_has_the_bounds_of_the_server(broker):
         "purged": 0,
         "moved": 0,
         "expired": 0,
+        "cancelled": 0,
         "waiting": 0,
         "is_paused": False,
         "options": {"max_messages": 100, "max_bytes": 1000},

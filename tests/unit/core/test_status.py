@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mqd.core import finding
 from mqd.core import status as statuses
+from mqd.core.cancelling import plan_cancel
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.messages import ids_of
 from mqd.core.status import Survey
@@ -104,7 +106,7 @@ def test_messages_of_parcels_are_found_by_any_of_their_ids(monkeypatch):
     desk.push("g", "h")
     desk.push_with("i", priority=1)
     for limit in (100_000, 0):
-        monkeypatch.setattr(statuses, "MAX_PROBED", limit)
+        monkeypatch.setattr(finding, "MAX_PROBED", limit)
         found = survey(desk)
         for _ in range(2):
             ready = [found.find(each).position for each in (2, 3, 4, 1, 7, 8, 9)]
@@ -116,7 +118,7 @@ def test_messages_of_parcels_are_found_by_any_of_their_ids(monkeypatch):
         "unknown",
     ]  # fmt: skip
     desk.broker.take(desk.broker.queue("jobs"), 1, ANY_SIZE)
-    monkeypatch.setattr(statuses, "MAX_PROBED", 0)
+    monkeypatch.setattr(finding, "MAX_PROBED", 0)
     assert states(desk)[3:6] == ["leased", "gone", "delayed"]
     assert states(desk)[4:7] == ["gone", "delayed", "delayed"]
     monkeypatch.setattr(statuses, "MAX_COUNTED", 0)
@@ -193,6 +195,8 @@ class World:
         "reject",
         "take",
         "time",
+        "cancel",
+        "cancel",
     )
 
     def __init__(self, seed, **options):
@@ -206,6 +210,7 @@ class World:
         self.expires_ms = {}
         self.done_ms = {}
         self.leases = {}
+        self.marked = set()
         self.now_ms = 0
 
     def step(self):
@@ -260,14 +265,30 @@ class World:
         held.difference_update(ids)
         if not held:
             del self.leases[seq]
-        self.states.update(dict.fromkeys(ids, state))
+        dropped = self.marked.intersection(ids) if state != "done" else set()
+        for number in ids:
+            self.states[number] = "cancelled" if number in dropped else state
+        self.done_ms.update(dict.fromkeys(dropped, self.now_ms))
         if state in ("ready", "delayed"):
-            self.drop_expired(ids)
+            self.drop_expired(set(ids) - dropped)
 
     def drop_expired(self, ids):
         for number in ids:
             if 0 < self.expires_ms.get(number, 0) <= self.now_ms:
                 self.states[number] = "gone"
+
+    def cancel(self):
+        ids = self.chooser.sample(range(1, 90), self.chooser.randint(1, 8))
+        runs = tuple(each for number in ids for each in (number, 1))
+        waiting = {n for n in ids if self.states.get(n) in ("ready", "delayed")}
+        marked = {n for n in ids if self.states.get(n) == "leased"} - self.marked
+        planned = plan_cancel(self.queue, runs, self.now_ms)
+        assert (planned.removed, planned.marked) == (len(waiting), len(marked))
+        for record in planned.records:
+            self.desk.do(record)
+        self.marked |= marked
+        self.states.update(dict.fromkeys(waiting, "cancelled"))
+        self.done_ms.update(dict.fromkeys(waiting, self.now_ms))
 
     def ack(self):
         if found := self.chosen():
@@ -293,7 +314,7 @@ class World:
     def reject(self):
         if found := self.chosen():
             seq, ids, runs = found
-            self.desk.reject(seq, *runs)
+            self.desk.do(self.desk.jobs.plan_reject((7, seq, runs, None), self.now_ms))
             self.settle(seq, ids, "dead")
 
     def take(self):
@@ -316,9 +337,9 @@ class World:
 
     def expected(self, number):
         state = self.states[number]
-        if state == "done":
+        if state in ("done", "cancelled"):
             is_known = self.keeps and self.now_ms < self.done_ms[number] + 10
-            return "done" if is_known else "gone"
+            return state if is_known else "gone"
         return state
 
     def check(self, desk):
@@ -330,10 +351,28 @@ class World:
         ready = [n for n, state in self.states.items() if state == "ready"]
         ready.sort(key=lambda n: (-self.priorities.get(n, 128), n))
         assert [found.find(n).position for n in ready] == list(range(len(ready)))
+        counts = {
+            "acked": "done",
+            "cancelled": "cancelled",
+            "ready": "ready",
+            "delayed": "delayed",
+            "leased": "leased",
+            "dead": "dead",
+        }
+        info = queue.info(self.now_ms)
+        for key, state in counts.items():
+            assert info[key] == sum(1 for each in self.states.values() if each == state), key
+        gone = sum(1 for each in self.states.values() if each == "gone")
+        assert info["pulled"] + info["expired"] == gone
+        assert info["pushed"] == len(self.states)
+        present = [n for n, s in self.states.items() if s in ("ready", "delayed", "leased", "dead")]
+        assert queue.max_messages - queue.room()[0] == len(present)
+        assert queue.max_bytes - queue.room()[1] == 2 * len(present)
         for number, state in self.states.items():
             if state == "delayed":
                 assert found.find(number).due_ms == self.due_ms[number]
         for seq, (ids, _) in self.leases.items():
+            assert (queue.leases[seq].cancelled or set()) == ids & self.marked
             assert {found.find(n).lease.seq for n in ids} == {seq}
             assert set(ids_of(queue.leases[seq].ids())) == ids
 

@@ -436,3 +436,45 @@ def test_a_queue_that_ends_without_use_refuses_those_who_wait():
     bench.pass_time(9_999)
     (refused,) = bench.ended
     assert refused.code is Code.QUEUE_NOT_FOUND
+
+
+# Cancelling
+
+
+def test_cancelling_removes_marks_and_ends_waits(bench):
+    bench.push(*"abcd")
+    name = bench.lease(2)
+    bench.wait(1, 3)
+    assert bench.engine.views.cancel("jobs", (2, 2), None) == ((1, 1), Level.ACCEPTED)
+    bench.end_turn()
+    assert [each["state"] for each in bench.status(1, 4)] == [
+        "leased",
+        "leased",
+        "cancelled",
+        "ready",
+    ]
+    assert [each.get("is_cancelled") for each in bench.status(1, 2)] == [None, True]
+    assert bench.engine.jobs.cancelled((*name, (), "w1")) == (2, 1)
+    bench.ack(name, 1, 1)
+    assert bench.ended == []
+    bench.give_back(name, cause="nack", reason="stopped")
+    assert bench.ended == [["done", "cancelled", "cancelled"]]
+    assert bench.status(2, 1) == (
+        {
+            "id": 2,
+            "state": "cancelled",
+            "deliveries": 1,
+            "attempts": 1,
+            "losses": 0,
+            "ended_at": 1.0,
+        },
+    )
+    assert bench.engine.info("jobs")["cancelled"] == 2
+
+
+def test_cancelling_goes_by_the_queues_level_or_its_own(bench):
+    bench.push("a")
+    with pytest.raises(CodedError) as caught:
+        bench.engine.views.cancel("jobs", (1, 1), Level.SYNCED)
+    assert caught.value.code is Code.NO_JOURNAL
+    assert bench.status(1, 1)[0]["state"] == "ready"

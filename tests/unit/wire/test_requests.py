@@ -321,6 +321,7 @@ class TestLevels:
             "NACK.options.durability",
             "REJECT.options.durability",
             "STEP.options.durability",
+            "CANCEL.options.durability",
         ]
 
     @pytest.mark.parametrize(("verb", "place"), LEVEL_FIELDS)
@@ -434,6 +435,7 @@ class TestRuns:
     def test_the_verbs_that_take_some(self):
         assert [field.id for field in RUNS_FIELDS] == [
             "STATUS.ids",
+            "CANCEL.ids",
             "ACK.options.ids",
             "NACK.options.ids",
             "REJECT.options.ids",

@@ -110,6 +110,7 @@ EXPECTED = {
         ],
     ),
     "STATUS": ([NAME, IDS], [("wait", Kind.SECONDS, 0, 3600)]),
+    "CANCEL": ([NAME, IDS], [DURABILITY]),
     "PURGE": ([NAME], [("state", Kind.WORD, 0, 256, ("waiting", "dead"))]),
     "PAUSE": ([NAME], []),
     "RESUME": ([NAME], []),

@@ -1,0 +1,111 @@
+"""Cancelling messages: what waits is removed, what is leased is marked.
+
+A marked message stays with its holder, who is told with the next extension. If it is done
+all the same, it is done; however else it comes back, it is dropped instead of being tried
+again. See `mqd.core.view_records` for the records.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from mqd.core import view_records as records
+from mqd.core.finding import Parcels, Ranks
+from mqd.core.messages import Runs, ids_of, runs_of
+from mqd.core.parcels import size_of, without
+from mqd.core.results import CANCELLED, Outcome
+
+if TYPE_CHECKING:
+    from mqd.core.messages import Message
+    from mqd.core.queue import Queue
+    from mqd.core.records import Record
+
+
+class Cancellation(NamedTuple):
+    """What a cancellation will do."""
+
+    records: list[Record]
+    """To be applied together."""
+    removed: int
+    """Messages that are to go now."""
+    marked: int
+    """Leased messages that are to be marked, and were not."""
+
+
+def plan_cancel(queue: Queue, ids: Runs, now_ms: int) -> Cancellation:
+    """Plan to cancel messages.
+
+    Args:
+        queue: theirs.
+        ids: which; those that are neither ready nor delayed nor leased are passed over.
+        now_ms: when.
+    """
+    ranks, parcels, held = Ranks(queue.fifo), Parcels(queue), queue.held
+    waiting: list[int] = []
+    marked: dict[int, list[int]] = {}
+    for message_id in sorted(set(ids_of(ids))):
+        is_held = held is not None and (message_id in held.ready or message_id in held.delayed)
+        if is_held or ranks.holds(message_id) or parcels.key_of(message_id):
+            waiting.append(message_id)
+        elif queue.leased:
+            lease = queue.whereabouts().find(message_id)
+            if lease is not None and message_id not in (lease.cancelled or ()):
+                marked.setdefault(lease.seq, []).append(message_id)
+    planned: list[Record] = []
+    if waiting:
+        planned.append((records.CANCEL, queue.uid, runs_of(waiting), now_ms))
+    planned += ((records.MARK, queue.uid, seq, runs_of(each)) for seq, each in marked.items())
+    return Cancellation(planned, len(waiting), sum(map(len, marked.values())))
+
+
+def remove_waiting(queue: Queue, ids: Runs, now_ms: int) -> int:
+    """Remove ready and delayed messages, and remember them as cancelled; returns how many."""
+    held = queue.held
+    parcels = Parcels(queue)
+    bare: list[int] = []  # those that have no object
+    in_packs: list[int] = []
+    by_key: dict[int, list[int]] = {}
+    count = 0
+    for message_id in ids_of(ids):
+        count += 1
+        message = None if held is None else held.take_out(message_id)
+        if message is not None:
+            queue.leave(1, message.size_bytes)
+            keep_cancelled(queue, message, now_ms)
+            continue
+        bare.append(message_id)
+        key = parcels.key_of(message_id)
+        (by_key.setdefault(key, []) if key else in_packs).append(message_id)
+    for key, found in by_key.items():
+        _remove_from_parcel(queue, key, found)
+    if in_packs:
+        queue.fifo.remove(in_packs)
+    if bare and queue.kept is not None:
+        queue.kept.add(runs_of(bare), Outcome(CANCELLED, now_ms, 0, 0, 0, "", None, None))
+    queue.cancelled += count
+    return count
+
+
+def _remove_from_parcel(queue: Queue, key: int, ids: list[int]) -> None:
+    """Remove messages of a parcel; what is left of it goes on as parcels of its own."""
+    held = queue.hold()
+    is_delayed = key in held.delayed_parcels
+    parcel = held.remove(key)
+    assert isinstance(parcel, tuple), "it was found as a parcel"
+    gone_bytes = size_of(parcel)
+    for left in without(parcel, ids):
+        size_bytes = size_of(left)
+        gone_bytes -= size_bytes
+        if is_delayed:
+            held.add_delayed_parcel(left)
+        else:
+            held.add_parcel(left, size_bytes)
+    queue.leave(len(ids), gone_bytes)
+
+
+def keep_cancelled(queue: Queue, message: Message, now_ms: int) -> None:
+    """Remember a message with an object as cancelled, if its queue keeps results."""
+    if queue.kept is not None:
+        counts = (message.deliveries, message.attempts, message.losses)
+        outcome = Outcome(CANCELLED, now_ms, *counts, "", None, None)
+        queue.kept.add((message.message_id, 1), outcome)
