@@ -10,9 +10,11 @@ without I/O, around which each puts its own way of sending and waiting:
     pipelines         calls that are sent in one go
     backups           the pieces of a backup into a file
     messages, codecs, typed    bodies: read late, decoded, restored to dataclasses
-    driver            how the blocking client carries calls out
+    driver, async_driver       how the clients carry calls out
+    options, keys     what a push or a queue may be told beside; the keys of pushes
     leases, jobs, consuming    work under a lease: the plain verbs; one job; one after the other
     keeper, keeping, holdings  the process beside this one that extends the leases of jobs
+    view_calls, tracking, watching    what becomes of single messages; what happens, as it does
     probing           when a silent connection is asked, and when it is taken for lost
     url, dialing      where the server is; when to try again
     blocking, streaming        the two kinds of connection
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
         IdInUse,
         InterfaceError,
         Internal,
+        JobCancelled,
         KeyReused,
         LeaseLost,
         MalformedFrame,
@@ -94,6 +97,8 @@ if TYPE_CHECKING:
         SnapshotInfo,
     )
     from mqclient.pipelines import AsyncPipeline, Pipeline
+    from mqclient.view_models import Cancellation, Event, Place, Status
+    from mqclient.watching import AsyncWatch, Watch
 
 __all__ = [
     "AccessDenied",
@@ -102,6 +107,7 @@ __all__ = [
     "AsyncJob",
     "AsyncLease",
     "AsyncPipeline",
+    "AsyncWatch",
     "Attempt",
     "AuthBusy",
     "AuthFailed",
@@ -112,6 +118,7 @@ __all__ = [
     "BadPrefix",
     "BodyError",
     "BodyTooLarge",
+    "Cancellation",
     "Client",
     "Codec",
     "ConfigurationError",
@@ -120,12 +127,14 @@ __all__ = [
     "ConnectionLost",
     "Consumer",
     "Drained",
+    "Event",
     "FrameTooLarge",
     "Holder",
     "IdInUse",
     "InterfaceError",
     "Internal",
     "Job",
+    "JobCancelled",
     "JsonText",
     "KeyReused",
     "Lease",
@@ -142,6 +151,7 @@ __all__ = [
     "Origin",
     "OutOfRange",
     "Pipeline",
+    "Place",
     "ProtocolError",
     "QueueExists",
     "QueueFull",
@@ -153,6 +163,7 @@ __all__ = [
     "ShuttingDown",
     "SnapshotFailed",
     "SnapshotInfo",
+    "Status",
     "StorageFull",
     "TooManyConnections",
     "TooManyMessages",
@@ -163,6 +174,7 @@ __all__ = [
     "UnknownServerError",
     "UnknownVerb",
     "UnsupportedVersion",
+    "Watch",
     "WrongArity",
     "WrongType",
     "__version__",
@@ -176,10 +188,13 @@ _HOMES = {
     "AsyncJob": "jobs",
     "AsyncLease": "leases",
     "AsyncPipeline": "pipelines",
+    "AsyncWatch": "watching",
     "Attempt": "models",
+    "Cancellation": "view_models",
     "Client": "client",
     "Codec": "codecs",
     "Consumer": "consuming",
+    "Event": "view_models",
     "Holder": "models",
     "Job": "jobs",
     "JsonText": "codecs",
@@ -189,9 +204,12 @@ _HOMES = {
     "Message": "messages",
     "Origin": "models",
     "Pipeline": "pipelines",
+    "Place": "view_models",
     "QueueInfo": "models",
     "ServerInfo": "models",
     "SnapshotInfo": "models",
+    "Status": "view_models",
+    "Watch": "watching",
 }
 
 

@@ -1,4 +1,4 @@
-"""The asyncio client. Floor 1: a thin shell around calls, steps and a connection."""
+"""The asyncio client: what users call. Floor 1: a thin shell around calls and steps."""
 
 from __future__ import annotations
 
@@ -10,34 +10,28 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from mqclient import calls, lease_calls, steps
+from mqclient.async_view_client import AsyncViewClient
 from mqclient.backups import Backup
-from mqclient.base import BaseClient, check_lease, check_wait
+from mqclient.base import check_lease, check_wait
 from mqclient.consuming import AsyncConsumer, consume_settings
-from mqclient.dialing import Dialing
-from mqclient.errors import ConnectionLost, InterfaceError, MqError, RequestTimeout
-from mqclient.identity import KEEPALIVE_SECONDS
+from mqclient.errors import ConnectionLost, RequestTimeout
 from mqclient.leases import AsyncLease
 from mqclient.pipelines import AsyncPipeline
-from mqclient.steps import Pause
-from mqclient.streaming import AsyncConnection, open_async
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from types import TracebackType
 
     from typing_extensions import Self, Unpack
 
     from mqclient.backups import Destination
-    from mqclient.calls import Call
     from mqclient.consuming import ConsumeOptions
-    from mqclient.inflight import Request
     from mqclient.messages import Message
-    from mqclient.models import Holder, Limits, QueueInfo, SnapshotInfo
-    from mqclient.options import QueueOptions
-    from mqclient.steps import StepsOf
+    from mqclient.models import Holder, QueueInfo, SnapshotInfo
+    from mqclient.options import PushOptions, QueueOptions
 
 
-class AsyncClient(BaseClient):
+class AsyncClient(AsyncViewClient):
     """A connection to an mqd server, for asyncio.
 
         async with mqclient.AsyncClient() as client:
@@ -52,19 +46,6 @@ class AsyncClient(BaseClient):
     does: the server is told, and messages that come all the same are kept for the next
     pull of the queue by this client. Other requests may or may not be carried out.
     """
-
-    def _reset(self) -> None:
-        super()._reset()
-        self._connection: AsyncConnection | None = None
-        self._connecting: asyncio.Task[AsyncConnection] | None = None
-        self._others: set[AsyncConnection] = set()  # of backups
-        self._pauses: set[asyncio.Future[None]] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def _after_fork(self) -> None:
-        # The loop is the parent's as well: nothing of it may be touched, not even freed.
-        _inherited.append((self._connection, self._connecting, self._others))
-        super()._after_fork()
 
     async def connect(self, *, timeout: float | None = None) -> None:
         """As `Client.connect`."""
@@ -144,9 +125,10 @@ class AsyncClient(BaseClient):
         headers: Mapping[str, Any] | None = None,
         durability: str | None = None,
         timeout: float | None = None,
+        **more: Unpack[PushOptions],
     ) -> int:
         """As `Client.push`."""
-        call = self._push_call(queue, body, headers, durability)
+        call = self._push_call(queue, body, headers, durability, more)
         message_id: int = await self._result(call, self._seconds(timeout))
         return message_id
 
@@ -159,12 +141,14 @@ class AsyncClient(BaseClient):
         on_progress: Callable[[int], object] | None = None,
         durability: str | None = None,
         timeout: float | None = None,
+        **more: Unpack[PushOptions],
     ) -> list[int]:
         """As `Client.push_many`."""
         seconds = self._seconds(timeout)
+        said = self._more_of_frames(durability, more)
         limits = await self._limits(seconds)
         operation = steps.push_many(
-            self._encoder, limits, queue, bodies, headers, on_progress, durability
+            self._encoder, limits, queue, bodies, headers, on_progress, said
         )
         ids: list[int] = await self._run(operation, seconds)
         return ids
@@ -263,12 +247,15 @@ class AsyncClient(BaseClient):
                 loop.call_soon_threadsafe(self._finish_drain)
 
     async def holders(
-        self, pattern: str | None = None, *, timeout: float | None = None
+        self,
+        pattern: str | None = None,
+        *,
+        count: int | None = None,
+        timeout: float | None = None,
     ) -> list[Holder]:
         """As `Client.holders`."""
-        found: list[Holder] = await self._result(
-            lease_calls.holders(pattern), self._seconds(timeout)
-        )
+        call = lease_calls.holders(pattern, count)
+        found: list[Holder] = await self._result(call, self._seconds(timeout))
         return found
 
     async def redrive(
@@ -277,10 +264,12 @@ class AsyncClient(BaseClient):
         *,
         ids: Collection[int] | None = None,
         count: int | None = None,
+        cause: str | None = None,
+        origin: str | None = None,
         timeout: float | None = None,
     ) -> int:
         """As `Client.redrive`."""
-        call = lease_calls.redrive(queue, ids=ids, count=count)
+        call = lease_calls.redrive(queue, ids=ids, count=count, cause=cause, origin=origin)
         moved: int = await self._result(call, self._seconds(timeout))
         return moved
 
@@ -290,6 +279,14 @@ class AsyncClient(BaseClient):
         """As `Client.purge`."""
         removed: int = await self._result(calls.purge(queue, state), self._seconds(timeout))
         return removed
+
+    async def pause(self, queue: str, *, timeout: float | None = None) -> None:
+        """As `Client.pause`."""
+        await self._result(calls.pause(queue), self._seconds(timeout))
+
+    async def resume(self, queue: str, *, timeout: float | None = None) -> None:
+        """As `Client.resume`."""
+        await self._result(calls.resume(queue), self._seconds(timeout))
 
     async def stats(self, *, timeout: float | None = None) -> dict[str, Any]:
         """As `Client.stats`."""
@@ -340,144 +337,3 @@ class AsyncClient(BaseClient):
     def pipeline(self, *, raise_errors: bool = True, timeout: float | None = None) -> AsyncPipeline:
         """As `Client.pipeline`."""
         return AsyncPipeline(self, timeout, raise_errors=raise_errors)
-
-    # Inside
-
-    async def _result(self, call: Call, seconds: float) -> Any:
-        """Carry one call out; one that is certain not to have been done is tried again."""
-        deadline = monotonic() + seconds + call.wait
-        request = await self._exchange(call, deadline)
-        if type(request.error) is ConnectionLost and not request.error.in_doubt:
-            request = await self._exchange(call, deadline)
-        return request.outcome()
-
-    async def _exchange(self, call: Call, deadline: float) -> Request:
-        connection = await self._ready(deadline)
-        [request] = await connection.exchange((call,), deadline)
-        return request
-
-    async def _run(self, operation: StepsOf, seconds: float) -> Any:
-        """Drive an operation of several calls."""
-        try:
-            call = next(operation)
-            while True:
-                try:
-                    result = await self._step(call, seconds)
-                except BaseException as error:  # noqa: BLE001, PERF203  the operation raises it again
-                    call = operation.throw(error)
-                else:
-                    call = operation.send(result)
-        except StopIteration as stop:
-            return stop.value
-
-    async def _step(self, call: Call | Pause, seconds: float) -> Any:
-        if isinstance(call, Pause):
-            await self._pause(call)
-            return None
-        return await self._result(call, seconds)
-
-    async def _pause(self, pause: Pause) -> None:
-        if not pause.ends_on_drain:
-            await asyncio.sleep(pause.seconds)
-            return
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pauses.add(ended)
-        await asyncio.wait([ended], timeout=pause.seconds)
-        self._pauses.discard(ended)
-
-    def _finish_drain(self) -> None:
-        """End what waits; on the loop."""
-        for pause in self._pauses:
-            if not pause.done():
-                pause.set_result(None)
-        if self._connection is not None:
-            self._connection.drain()
-        self._drain_consumers()
-
-    async def _run_pipeline(self, many: Sequence[Call], seconds: float) -> Sequence[Request]:
-        deadline = monotonic() + seconds + max((call.wait for call in many), default=0.0)
-        if not many:
-            return []
-        connection = await self._ready(deadline)
-        return await connection.exchange(many, deadline)
-
-    async def _limits(self, seconds: float) -> Limits:
-        connection = await self._ready(monotonic() + seconds)
-        assert connection.server is not None
-        return connection.server.limits
-
-    async def _ready(self, deadline: float) -> AsyncConnection:
-        """Return a connection that is not known to be lost; connect if there is none.
-
-        Cancellation: the connecting goes on, for others that wait for it too.
-        """
-        connection = self._connection
-        self._loop = loop = asyncio.get_running_loop()
-        if connection is not None and connection.loop is loop and not connection.is_lost:
-            return connection
-        left = deadline - monotonic()
-        task = self._connecting
-        if task is None or task.done() or task.get_loop() is not loop:
-            task = loop.create_task(self._connect(min(left, self._connect_timeout)))
-            task.add_done_callback(_look_at)
-            self._connecting = task
-        await asyncio.wait([task], timeout=max(left, 0.0))
-        if self._is_closed:
-            raise InterfaceError("the client is closed")
-        if not task.done():
-            raise RequestTimeout("no connection was made in time")
-        return task.result()
-
-    async def _copy(
-        self,
-        copy: Backup,
-        disk: ThreadPoolExecutor,
-        seconds: float,
-        on_progress: Callable[[int, int], object] | None,
-    ) -> None:
-        """Fetch a backup over a connection of its own, which ends with it."""
-        run = asyncio.get_running_loop().run_in_executor
-        connection = await self._dial(min(seconds, self._connect_timeout))
-        self._others.add(connection)
-        try:
-            while not copy.is_done:
-                if self._is_closed:
-                    raise InterfaceError("the client is closed")
-                deadline = monotonic() + seconds
-                [request] = await connection.exchange((copy.next_call(),), deadline)
-                await run(disk, copy.take, request.outcome())
-                copy.tell(on_progress)
-                seconds = min(seconds, self._timeout)
-        finally:
-            self._others.discard(connection)
-            connection.close()
-
-    async def _connect(self, seconds: float) -> AsyncConnection:
-        self._connection = connection = await self._dial(seconds)
-        if self._is_draining:
-            connection.drain()
-        return connection
-
-    async def _dial(self, seconds: float) -> AsyncConnection:
-        """Make a connection, or say why there is none."""
-        dialing = Dialing(self._target, seconds, is_again=self._was_connected)
-        while True:
-            try:
-                identity = self._identity(KEEPALIVE_SECONDS)
-                connection = await open_async(dialing.attempt(), identity, self._kept)
-            except (OSError, MqError) as error:
-                pause = dialing.pause_after(error)
-            else:
-                self._server, self._was_connected = connection.server, True
-                return connection
-            await asyncio.sleep(pause)
-
-
-_inherited: list[object] = []
-"""What a forked child has of its parent's loops."""
-
-
-def _look_at(task: asyncio.Task[AsyncConnection]) -> None:
-    """Take note of a failure that nobody may have waited for."""
-    if not task.cancelled():
-        task.exception()

@@ -16,22 +16,25 @@ from mqclient.cutting import cut_portions, pack_bodies
 from mqclient.errors import ConfigurationError, InterfaceError
 from mqclient.identity import KEEPALIVE_SECONDS, Identity, host_name, new_instance
 from mqclient.kept import KeptMessages
+from mqclient.keys import Keys, keys_of_frames
 from mqclient.messages import Source
 from mqclient.models import Limits
-from mqclient.steps import check_count
+from mqclient.options import checked_push_options
+from mqclient.steps import MoreOfFrames, check_count
 from mqclient.typed import restorer
 from mqclient.url import find_target
 from mqwire import __version__
 from mqwire.limits import MAX_LEASE_SECONDS, MAX_WAIT_SECONDS, MIN_LEASE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mqclient.calls import Call
     from mqclient.consuming import BaseConsumer
-    from mqclient.keeper import Keeper, OnLost
+    from mqclient.keeper import Keeper, OnCancelled, OnLost
     from mqclient.lease_calls import Part
     from mqclient.models import LeaseId, ServerInfo
+    from mqclient.options import PushOptions
 
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 DEFAULT_CONNECT_SECONDS: Final = 10.0
@@ -56,6 +59,7 @@ class BaseClient:
         connect_timeout: float = DEFAULT_CONNECT_SECONDS,
         name: str | None = None,
         address_file: str | os.PathLike[str] | None = None,
+        keys: bool = True,
     ) -> None:
         self._target = find_target(url, address_file)
         self._encoder = Encoder(codec)
@@ -66,6 +70,7 @@ class BaseClient:
             raise ConfigurationError(f"name must have 1 to {_MAX_NAME_CHARS} characters")
         self._name = f"mqclient/{__version__} {name}" if name else f"mqclient/{__version__}"
         self._consumers: WeakSet[BaseConsumer[Any]] = WeakSet()
+        self._adds_keys = keys
         self._is_closed = False
         self._is_draining = False
         self._was_connected = False
@@ -104,6 +109,7 @@ class BaseClient:
     def _reset(self) -> None:
         """Begin without a connection, without locks that a fork may have left held."""
         self._kept = KeptMessages()
+        self._keys = Keys()
         self._instance = new_instance()
         self._keeper: Keeper | None = None
 
@@ -127,12 +133,17 @@ class BaseClient:
             consumer.return_unbegun()
 
     def _hold(
-        self, lease: LeaseId, seconds: float, on_lost: OnLost, unbegun: Iterable[int]
+        self,
+        lease: LeaseId,
+        seconds: float,
+        on_lost: OnLost,
+        on_cancelled: OnCancelled,
+        unbegun: Iterable[int],
     ) -> None:
         """Have a lease extended from now on, by a keeper that is started if there is none."""
         self._keeper = own = keeper_of_this_process()
         own.join(self._instance, self._target.fields(), asdict(self._identity(KEEPALIVE_SECONDS)))
-        own.hold(self._instance, lease, seconds, on_lost, unbegun)
+        own.hold(self._instance, lease, seconds, on_lost, unbegun, on_cancelled)
 
     def _begin_work(self, lease: LeaseId, message_id: int) -> None:
         """Have it known that a message is at work from now on."""
@@ -196,13 +207,35 @@ class BaseClient:
         return lease_calls.step(parts, b"".join(packs), largest, key=secrets.token_hex(16))
 
     def _push_call(
-        self, queue: str, body: Any, headers: Mapping[str, Any] | None, durability: str | None
+        self,
+        queue: str,
+        body: Any,
+        headers: Mapping[str, Any] | None,
+        durability: str | None,
+        more: PushOptions,
+        *,
+        adds_key: bool = True,
     ) -> Call:
+        options = checked_push_options(more) if more else {}
+        if adds_key and self._adds_keys and "key" not in options:
+            options["key"] = next(self._keys)
         encoder = self._encoder
         pack = pack_bodies([encoder.encode(body)])
         if headers or encoder.mark is not None:
             headers = encoder.headers_of(body, headers)
-        return calls.push(queue, 1, pack, headers, len(pack), durability)
+        return calls.push(queue, 1, pack, headers, len(pack), durability, options)
+
+    def _more_of_frames(
+        self, durability: str | None, more: PushOptions, *, adds_keys: bool = True
+    ) -> MoreOfFrames:
+        options = checked_push_options(more)
+        key = options.pop("key", None)
+        keys: Iterator[str] | None = None
+        if key is not None:
+            keys = keys_of_frames(key)
+        elif adds_keys and self._adds_keys:
+            keys = self._keys
+        return MoreOfFrames(durability, options, keys)
 
     def _report_kept(self) -> None:
         """Say at the end which messages nobody has asked for again: they are gone."""

@@ -34,7 +34,7 @@ from mqclient.probing import ASK, LOST, Probe
 from mqclient.sockets import tune
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mqclient.calls import Call
     from mqclient.dialing import Attempt
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mqclient.inflight import Request
     from mqclient.kept import KeptMessages
     from mqclient.models import ServerInfo
+    from mqwire.frames import Frame
 
 _SMALL_RECV_BYTES: Final = 16 * 1024
 _LARGE_RECV_BYTES: Final = 1024 * 1024
@@ -186,6 +187,35 @@ class BlockingConnection:
             self._in_flight.drain()
             self._collect()
         self._flush()
+
+    def subscribe(self, take: Callable[[Frame], object]) -> None:
+        """Have the frames behind the reply to a WATCH handed to `take`, by who reads."""
+        self._in_flight.take_events = take
+
+    def say(self, call: Call) -> None:
+        """Send a call whose reply nobody waits for."""
+        with self._state:
+            self._say(self._in_flight.say(call))
+        self._flush()
+
+    def listen(self, has_come: Callable[[], bool], deadline: float) -> None:
+        """Read until something has come, the connection is lost, or the time is over.
+
+        For a connection over which nobody has calls under way.
+        """
+        waiter = _Waiter()
+        with self._state:
+            self._leader = waiter
+            self._probe.heard(monotonic())  # nobody was listening before
+        try:
+            while not has_come() and not self.is_lost and monotonic() < deadline:
+                self._receive(waiter, deadline)
+        except BaseException:
+            if not waiter.is_waiting:
+                self._fail("a call was interrupted")
+            raise
+        finally:
+            self._pass_on(waiter)
 
     def abandon(self) -> None:
         """Close the descriptor of a forked child; the parent's connection lives on."""
@@ -353,7 +383,10 @@ class BlockingConnection:
             self._wake(in_flight.feed(data))
             if in_flight.unsent:
                 self._collect()
-            if not in_flight.is_idle:  # else silence begins to count with the next request
+            is_listening = in_flight.take_events is not None
+            if (
+                is_listening or not in_flight.is_idle
+            ):  # else silence begins to count with the next request
                 self._probe.heard(monotonic())
             if in_flight.is_lost:
                 self._shut()

@@ -7,6 +7,7 @@ both clients and their pipelines.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from mqclient.errors import InterfaceError, ProtocolError
@@ -29,10 +30,25 @@ if TYPE_CHECKING:
 
 
 REPEATABLE_VERBS: Final = frozenset(
-    {"AUTH", "PING", "INFO", "LIST", "PEEK", "WAKE", "STATS", "SNAPSHOT", "HOLDERS", "EXTEND"}
+    {
+        "AUTH",
+        "PING",
+        "INFO",
+        "LIST",
+        "PEEK",
+        "WAKE",
+        "STATS",
+        "SNAPSHOT",
+        "HOLDERS",
+        "EXTEND",
+        "PAUSE",
+        "RESUME",
+        "STATUS",
+        "CREDIT",
+    }
 )
-"""Those that change no queue: done twice is done once, so they are never in doubt. A second
-extension lets the lease run on from then. A second snapshot costs its time, holds the same
+"""Those of which done twice is done once, so they are never in doubt. A second extension
+lets the lease run on from then. A second snapshot costs its time, holds the same
 and more, and takes the place of the first. BACKUP changes no queue either, but its pieces are
 of a snapshot that one connection holds, so over another connection they would be refused."""
 
@@ -64,6 +80,7 @@ class Call:
     __slots__ = (
         "arguments",
         "ends_on_drain",
+        "is_keyed",
         "is_leased",
         "largest_body_bytes",
         "read",
@@ -84,6 +101,8 @@ class Call:
         self.read = read
         self.wait = wait
         self.largest_body_bytes = largest_body_bytes
+        self.is_keyed = False
+        """Whether it is a PUSH with a key, which may be sent again while that is remembered."""
         self.is_leased = False
         """Whether it is a PULL whose messages stay at the server, under a lease."""
         self.ends_on_drain = False
@@ -149,6 +168,16 @@ def purge(queue: str, state: str | None = None) -> Call:
     return Call("PURGE", (queue,) if state is None else (queue, {"state": state}), number)
 
 
+def pause(queue: str) -> Call:
+    """Stop the delivery of a queue's messages. Result: None."""
+    return Call("PAUSE", (queue,), _nothing)
+
+
+def resume(queue: str) -> Call:
+    """Let a queue's messages be delivered again. Result: None."""
+    return Call("RESUME", (queue,), _nothing)
+
+
 def info(queue: str) -> Call:
     """Look at one queue. Result: QueueInfo."""
     return Call("INFO", (queue,), _queue_info)
@@ -166,12 +195,22 @@ def push(
     headers: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None,
     largest_body_bytes: int,
     durability: str | None = None,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> Call:
     """Push a pack of `count` bodies. Result: the first id.
 
     Where a level is asked for, a reply that tells of less is a ProtocolError.
+
+    Args:
+        queue: where to.
+        count: how many bodies.
+        pack: they themselves.
+        headers: as they stand on the wire.
+        largest_body_bytes: a bound of the largest body.
+        durability: what the reply waits for.
+        more: other options, as they stand on the wire.
     """
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = dict(more)
     read: Callable[[Frame], int] = number
     if headers:
         options["headers"] = headers
@@ -181,7 +220,9 @@ def push(
     arguments: tuple[Any, ...] = (queue, count, pack)
     if options:
         arguments = (queue, count, pack, options)
-    return Call("PUSH", arguments, read, 0.0, largest_body_bytes)
+    call = Call("PUSH", arguments, read, 0.0, largest_body_bytes)
+    call.is_keyed = "key" in options
+    return call
 
 
 def pull(source: Source, count: int, wait: float, durability: str | None = None) -> Call:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mqclient.backups import Destination
     from mqclient.messages import Message
     from mqclient.models import QueueInfo, SnapshotInfo
-    from mqclient.options import QueueOptions
+    from mqclient.options import PushOptions, QueueOptions
 
 
 class Client(JobClient):
@@ -48,6 +48,7 @@ class Client(JobClient):
             server that is just starting is waited for.
         name: what the server's logs call this client.
         address_file: an address file to use instead of a URL.
+        keys: whether pushes get a key that are not given one.
 
     Raises:
         ConfigurationError: one of these makes no sense.
@@ -67,6 +68,12 @@ class Client(JobClient):
     whether it may have been carried out; the cause is the server's own error if it gave
     one. The next call connects again. A call that is not in doubt (a look, or one that
     had not been sent) is tried once more by itself.
+
+    *A push is sent again* within its time if its reply was lost, also after a restart of the
+    server: each goes out with a key, by which its queue knows for some minutes that it was
+    there before. A queue that was created with `dedupe_seconds=0` knows no keys: then, and
+    where it may have forgotten, ConnectionLost is raised with `in_doubt`, as it is with
+    `keys=False` and in pipelines, which send a key only where one is given.
 
     *Delivery is at most once.* A pull that is given up (time-out, Ctrl-C) tells the server
     so. If messages come for it all the same they are kept and handed to the next pull of
@@ -184,6 +191,7 @@ class Client(JobClient):
         headers: Mapping[str, Any] | None = None,
         durability: str | None = None,
         timeout: float | None = None,
+        **more: Unpack[PushOptions],
     ) -> int:
         """Push one message and return its id.
 
@@ -195,10 +203,13 @@ class Client(JobClient):
                 `written` in the kernel, `accepted` in the server's memory; None for the
                 queue's level.
             timeout: seconds; None for the client's.
+            more: `priority`, `delay`, `not_before`, `ttl`, `max_attempts`,
+                `max_worker_losses` and `key`, see `mqclient.options`.
 
         Raises:
             QueueFull, QueueNotFound, BodyTooLarge, BadHeaders, StorageFull, NoJournal: it
                 was refused.
+            KeyReused: the key was given before, with another message.
             ConnectionLost, RequestTimeout: with `in_doubt`, it may have been pushed.
             ProtocolError: it was pushed, but the server tells of less than `durability`.
 
@@ -206,7 +217,7 @@ class Client(JobClient):
         else the queue's, which `info(queue).durability` tells. `server.durability` is that
         of queues that have none of their own.
         """
-        call = self._push_call(queue, body, headers, durability)
+        call = self._push_call(queue, body, headers, durability, more)
         message_id: int = self._result(call, self._seconds(timeout))
         return message_id
 
@@ -219,6 +230,7 @@ class Client(JobClient):
         on_progress: Callable[[int], object] | None = None,
         durability: str | None = None,
         timeout: float | None = None,
+        **more: Unpack[PushOptions],
     ) -> list[int]:
         """Push many messages, in as few frames as the limits allow, and return their ids.
 
@@ -231,14 +243,17 @@ class Client(JobClient):
             on_progress: called after each frame with the count pushed so far.
             durability: as with `push`; each frame waits for it.
             timeout: seconds for each frame; None for the client's.
+            more: as with `push`, the same for all. A `key` names the first frame, and with a
+                number behind it the others: the same bodies pushed again are not there twice.
 
         Raises:
             MqError: the first error, as with `push`; its `pushed` has the ids so far.
         """
         seconds = self._seconds(timeout)
+        said = self._more_of_frames(durability, more)
         limits = self._limits(seconds)
         operation = steps.push_many(
-            self._encoder, limits, queue, bodies, headers, on_progress, durability
+            self._encoder, limits, queue, bodies, headers, on_progress, said
         )
         ids: list[int] = self._run(operation, seconds)
         return ids
@@ -355,6 +370,22 @@ class Client(JobClient):
         """
         removed: int = self._result(calls.purge(queue, state), self._seconds(timeout))
         return removed
+
+    def pause(self, queue: str, *, timeout: float | None = None) -> None:
+        """Stop the delivery of a queue's messages, until `resume`.
+
+        Pulls find it empty, or wait. Pushes go on, and so do the leases that are out.
+
+        Raises:
+            QueueNotFound: there is no such queue.
+
+        Durability: a pause survives a restart of the server.
+        """
+        self._result(calls.pause(queue), self._seconds(timeout))
+
+    def resume(self, queue: str, *, timeout: float | None = None) -> None:
+        """Let a queue's messages be delivered again; one that is not paused stays as it is."""
+        self._result(calls.resume(queue), self._seconds(timeout))
 
     def stats(self, *, timeout: float | None = None) -> dict[str, Any]:
         """Return the server's figures, as PROTOCOL.md section 5 (STATS) lists them.

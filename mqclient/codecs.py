@@ -125,6 +125,23 @@ def decode_plain(raw: Any) -> Any:
     return _decode_json(raw) if type(raw) is str else raw
 
 
+def encode_result(value: Any) -> Raw:
+    """Encode what a worker attaches to a message: bytes stay, all else becomes JSON text.
+
+    Raises:
+        InterfaceError: JSON cannot hold it.
+    """
+    return _json(value)
+
+
+def decode_result(raw: Any) -> Any:
+    """Decode what a worker has attached; text that is no JSON is itself."""
+    try:
+        return decode_plain(raw)
+    except ValueError:
+        return raw
+
+
 def _json(body: Any) -> Raw:
     if type(body) in _BYTES_LIKE:
         return bytes(body)

@@ -30,7 +30,7 @@ from mqclient.terminating import leave_loop, on_loop, on_process
 from mqwire.limits import MAX_WAIT_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -182,18 +182,22 @@ class BaseConsumer(Generic[JobT]):
 
     def _take(self) -> JobT | None:
         """Give out the next job of those that are here, if there is one."""
+        cancelled: list[JobT] = []
         with self._lock:
-            self._current = job = self._first_open()
+            self._current = job = self._first_open(cancelled)
+        self._return(cancelled)  # where they are dropped
         if job is not None:
             batch = job._batch  # noqa: SLF001  made here
             if len(batch.jobs) > 1:
                 self._client._begin_work(batch.lease, job.id)  # noqa: SLF001  a part of it
         return job
 
-    def _first_open(self) -> JobT | None:
+    def _first_open(self, cancelled: list[JobT]) -> JobT | None:
         while self._unbegun:
             job = self._unbegun.popleft()
-            if not job.is_settled:  # nor lost while it lay here
+            if job.is_cancelled:
+                cancelled.append(job)
+            elif not job.is_settled:  # nor lost while it lay here
                 return job
         return None
 
@@ -276,7 +280,8 @@ class Consumer(BaseConsumer[Job]):
         self.close()
 
     def _hold(self, batch: Batch) -> None:
-        self._client._hold(batch.lease, batch.seconds, batch.lose, batch.unbegun)  # noqa: SLF001  a part of it
+        hold = self._client._hold  # noqa: SLF001  a part of it
+        hold(batch.lease, batch.seconds, batch.lose, batch.cancel, batch.unbegun)
 
 
 class AsyncConsumer(BaseConsumer[AsyncJob]):
@@ -321,7 +326,12 @@ class AsyncConsumer(BaseConsumer[AsyncJob]):
             with suppress(RuntimeError):  # the loop is closed: nobody is there to be told
                 loop.call_soon_threadsafe(batch.lose, error)
 
-        self._client._hold(batch.lease, batch.seconds, on_lost, batch.unbegun)  # noqa: SLF001  a part of it
+        def on_cancelled(ids: Sequence[int]) -> None:
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(batch.cancel, ids)
+
+        hold = self._client._hold  # noqa: SLF001  a part of it
+        hold(batch.lease, batch.seconds, on_lost, on_cancelled, batch.unbegun)
 
 
 def _is_passing(error: MqError) -> bool:

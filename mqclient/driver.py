@@ -10,11 +10,12 @@ import time
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from mqclient import steps
 from mqclient.base import BaseClient
 from mqclient.blocking import BlockingConnection, open_blocking
 from mqclient.dialing import Dialing
 from mqclient.errors import ConnectionLost, InterfaceError, MqError, RequestTimeout
-from mqclient.steps import Pause
+from mqclient.steps import Pause, Within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,11 +45,14 @@ class Driver(BaseClient):
                 connection.abandon()
 
     def _result(self, call: Call, seconds: float) -> Any:
-        """Carry one call out; one that is certain not to have been done is tried again."""
-        deadline = monotonic() + seconds + call.wait
+        """Carry one call out; one of which nothing can be done twice is tried again."""
+        sent_at = monotonic()
+        deadline = sent_at + seconds + call.wait
         request = self._ready(deadline).exchange((call,), deadline)[0]
         if type(request.error) is ConnectionLost and not request.error.in_doubt:
             request = self._ready(deadline).exchange((call,), deadline)[0]
+        if type(request.error) is ConnectionLost and call.is_keyed and request.error.in_doubt:
+            return self._run(steps.push_again(call, request.error, sent_at, deadline), seconds)
         return request.outcome()
 
     def _run(self, operation: StepsOf, seconds: float) -> Any:
@@ -65,10 +69,12 @@ class Driver(BaseClient):
         except StopIteration as stop:
             return stop.value
 
-    def _step(self, call: Call | Pause, seconds: float) -> Any:
+    def _step(self, call: Call | Pause | Within, seconds: float) -> Any:
         if isinstance(call, Pause):
             self._pause(call)
             return None
+        if isinstance(call, Within):
+            call, seconds = call
         return self._result(call, seconds)
 
     def _pause(self, pause: Pause) -> None:
@@ -128,6 +134,19 @@ class Driver(BaseClient):
         finally:
             self._others.discard(connection)
             connection.close()
+
+    def _dial_another(self) -> BlockingConnection:
+        """Make a connection beside the client's own, which ends with the client."""
+        connection = self._dial(self._connect_timeout)
+        self._others.add(connection)
+        if self._is_closed:  # by another thread, meanwhile
+            self._hang_up(connection)
+        return connection
+
+    def _hang_up(self, connection: BlockingConnection) -> None:
+        """End such a connection."""
+        self._others.discard(connection)
+        connection.close()
 
     def _connect(self, seconds: float) -> BlockingConnection:
         if self._connection is not None:

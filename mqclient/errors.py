@@ -13,6 +13,7 @@
         QueueNotFound, QueueFull, ...
         UnknownServerError                 a code that this version does not know
     Drained                                no error: a job is to end, since its process is
+    JobCancelled                           no error: a job is to end, since nobody needs it
 
 A class is chosen by the code that the server sends, never by its text. The
 classes are written out, so that editors and type checkers see them; a test
@@ -118,6 +119,13 @@ class Drained(BaseException):
     It is raised in the job's block, so that the job can save what it has; the block's end
     hands the job back. Like KeyboardInterrupt it is no Exception: a job that catches what
     goes wrong in it does not catch this.
+    """
+
+
+class JobCancelled(BaseException):
+    """A job was cancelled while it ran, see `Job.raise_if_cancelled`.
+
+    The job's block lets it go no further. Like Drained it is no Exception.
     """
 
 

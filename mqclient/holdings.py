@@ -40,12 +40,13 @@ class Order(NamedTuple):
 class _Held:
     """One lease that is extended."""
 
-    __slots__ = ("due_at", "seconds", "unbegun")
+    __slots__ = ("cancelled", "due_at", "seconds", "unbegun")
 
     def __init__(self, seconds: float, now: float, unbegun: Collection[int]) -> None:
         self.seconds = seconds
         self.due_at = now + self.interval
         self.unbegun = set(unbegun)
+        self.cancelled: set[int] = set()
 
     @property
     def interval(self) -> float:
@@ -155,6 +156,15 @@ class Holdings:
         elif isinstance(error, ServerError):
             held.due_at = now + held.interval / _AGAIN
         return None  # without an answer it stays due: it is asked for over the next connection
+
+    def cancelled(self, lease: LeaseId, ids: Sequence[int]) -> list[int]:
+        """Take note of messages that were cancelled; return those that were not known."""
+        held = self._held.get(lease)
+        if held is None:
+            return []
+        fresh = [each for each in ids if each not in held.cancelled]
+        held.cancelled.update(fresh)
+        return fresh
 
     def returned(self, order: Order, error: MqError | None) -> None:
         """Take the answer to what was handed back; without one it is sent again."""

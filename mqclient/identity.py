@@ -14,11 +14,11 @@ import socket
 from dataclasses import dataclass
 from typing import Final
 
-from mqwire.limits import MAX_TEXT_CHARS
+from mqwire.limits import MAX_HOST_CHARS
 
 KEEPALIVE_SECONDS: Final = 15
 """What a client promises that can: it is heard from at least so often. The server cuts the
-connection after three times that."""
+connection after twice that."""
 
 
 @dataclass(frozen=True)
@@ -46,4 +46,4 @@ def new_instance() -> str:
 
 def host_name() -> str:
     """Return the name of this machine, as far as the protocol takes it."""
-    return socket.gethostname()[:MAX_TEXT_CHARS]
+    return socket.gethostname()[:MAX_HOST_CHARS]

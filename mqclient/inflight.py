@@ -37,6 +37,8 @@ from mqwire.frames import FrameReader, FrameWriter, prefix
 from mqwire.limits import HARD_MAX_FRAME_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mqclient.calls import Call
     from mqclient.kept import KeptMessages
     from mqwire.frames import Frame
@@ -114,6 +116,8 @@ class InFlight:
         """Whether the connection is of no use any more."""
         self.unsent: list[bytes] = []
         """Frames that `feed` and `drain` have made: the shell sends and clears them."""
+        self.take_events: Callable[[Frame], object] | None = None
+        """Takes the frames behind the reply to a WATCH; None where there is no watch."""
         self.is_draining = False
         """Whether no PULL of a consumer waits at the server any more."""
         self._why_lost = ""
@@ -184,14 +188,14 @@ class InFlight:
 
     def ping(self) -> bytes:
         """Return a PING whose reply nobody waits for; empty if the connection is lost."""
-        return self._say(calls.ping())
+        return self.say(calls.ping())
 
     def drain(self) -> None:
         """End the waits of consumers, now and from now on: WAKEs are put into `unsent`."""
         self.is_draining = True
         for request in list(self._requests.values()):
             if request.call.ends_on_drain and request.is_sent and not request.is_given_up:
-                self.unsent.append(self._say(calls.wake(request.id)))
+                self.unsent.append(self.say(calls.wake(request.id)))
 
     def waiting(self) -> Request | None:
         """Return any request in flight that somebody waits for."""
@@ -259,16 +263,18 @@ class InFlight:
             return b""
         if not request.call.is_leased:
             self._kept.expect(request.call.arguments[0])
-        return self._say(calls.wake(request.id))
+        return self.say(calls.wake(request.id))
 
-    def _say(self, call: Call) -> bytes:
+    def say(self, call: Call) -> bytes:
         """Return the frame of a call whose reply nobody waits for."""
         request, frame = self.begin(call, None)
         request.is_sent = request.is_given_up = True
         return frame
 
     def _take_unasked(self, frame: Frame, done: list[Request]) -> None:
-        if frame[:1] != (0,):
+        if self.take_events is not None and frame[1:2] == ("EVENT",):
+            self.take_events(frame)
+        elif frame[:1] != (0,):
             shown = repr(frame[:2])[:60]
             cause = ProtocolError(f"the server has answered what nobody asked: {shown}")
             done += self.lose("the server's stream is broken", cause)
@@ -288,7 +294,7 @@ class InFlight:
         except MqError:
             result = None  # a refusal: no messages were removed
         if isinstance(result, lease_calls.Leased):
-            self.unsent.append(self._say(lease_calls.nack(result.lease, hand_back=True)))
+            self.unsent.append(self.say(lease_calls.nack(result.lease, hand_back=True)))
             return
         messages = result[0] if type(result) is tuple else result
         if messages:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from mqclient import lease_calls
 from mqclient.base import check_lease, check_wait
 from mqclient.consuming import Consumer, consume_settings
-from mqclient.driver import Driver
 from mqclient.leases import Lease
+from mqclient.view_client import ViewClient
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mqclient.models import Holder
 
 
-class JobClient(Driver):
+class JobClient(ViewClient):
     """The methods of `Client` that have to do with jobs."""
 
     def lease(
@@ -123,9 +123,22 @@ class JobClient(Driver):
         self._is_draining = True
         _thread.start_new_thread(self._finish_drain, ())
 
-    def holders(self, pattern: str | None = None, *, timeout: float | None = None) -> list[Holder]:
-        """Return who holds leases now, of all queues or of those that fit a pattern."""
-        found: list[Holder] = self._result(lease_calls.holders(pattern), self._seconds(timeout))
+    def holders(
+        self,
+        pattern: str | None = None,
+        *,
+        count: int | None = None,
+        timeout: float | None = None,
+    ) -> list[Holder]:
+        """Return who holds leases now, of all queues or of those that fit a pattern.
+
+        Args:
+            pattern: of queues; None for all.
+            count: most leases, the oldest; None for what the server tells at a time.
+            timeout: seconds; None for the client's.
+        """
+        call = lease_calls.holders(pattern, count)
+        found: list[Holder] = self._result(call, self._seconds(timeout))
         return found
 
     def redrive(
@@ -134,6 +147,8 @@ class JobClient(Driver):
         *,
         ids: Collection[int] | None = None,
         count: int | None = None,
+        cause: str | None = None,
+        origin: str | None = None,
         timeout: float | None = None,
     ) -> int:
         """Let dead messages be tried again, with new budgets; return how many.
@@ -144,8 +159,11 @@ class JobClient(Driver):
             queue: where they are dead, or dead letters.
             ids: which; None for the oldest.
             count: most messages; None for what the server takes at a time.
+            cause: those alone whose last delivery ended so: `nack`, `reject`, `expired` (its
+                lease ran out) or `gone` (its worker was lost).
+            origin: dead letters alone that came from this queue.
             timeout: seconds; None for the client's.
         """
-        call = lease_calls.redrive(queue, ids=ids, count=count)
+        call = lease_calls.redrive(queue, ids=ids, count=count, cause=cause, origin=origin)
         moved: int = self._result(call, self._seconds(timeout))
         return moved

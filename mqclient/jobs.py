@@ -19,10 +19,19 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from mqclient import lease_calls, steps
-from mqclient.errors import Drained, InterfaceError, LeaseLost, MqError, NotLeased, ServerError
+from mqclient.codecs import encode_result
+from mqclient.errors import (
+    Drained,
+    InterfaceError,
+    JobCancelled,
+    LeaseLost,
+    MqError,
+    NotLeased,
+    ServerError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping
+    from collections.abc import Callable, Collection, Generator, Iterable, Mapping
     from types import TracebackType
 
     from typing_extensions import Self
@@ -68,6 +77,12 @@ class Batch:
         """Those that are said to begin later; a single one is at work from the start."""
         return [job.id for job in self.jobs] if len(self.jobs) > 1 else []
 
+    def cancel(self, ids: Collection[int]) -> None:
+        """Take the server's word that messages were cancelled, and tell their jobs."""
+        for job in self.jobs:
+            if job.id in ids:
+                job.tell_cancelled()
+
     def lose(self, error: LeaseLost) -> None:
         """Take the server's word that the lease is lost, and tell the jobs."""
         self.error = error
@@ -79,6 +94,7 @@ class BaseJob:
     """A message to be worked on; see `Job`."""
 
     lost: threading.Event | asyncio.Event
+    cancelled: threading.Event | asyncio.Event
 
     def __init__(
         self, client: BaseClient, message: Message, batch: Batch, *, raise_errors: bool
@@ -148,6 +164,19 @@ class BaseJob:
         """Whether the client drains: a job that can stop may hand itself back."""
         return self._client.is_draining
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody has cancelled the job: nobody needs its result any more."""
+        return self.cancelled.is_set()
+
+    def raise_if_cancelled(self) -> None:
+        """Raise JobCancelled if the job was cancelled; the end of its block lets it go then.
+
+        To be called now and then by a job that takes long.
+        """
+        if self.is_cancelled:
+            raise JobCancelled(f"the job {self.id} of {self.queue!r} was cancelled")
+
     def raise_if_lost(self) -> None:
         """Raise LeaseLost, or NotLeased, if the job is no longer this worker's.
 
@@ -162,17 +191,24 @@ class BaseJob:
         if self._state == OPEN:
             self.lost.set()
 
+    def tell_cancelled(self) -> None:
+        """Note that the server says that the job was cancelled."""
+        if self._state == OPEN:
+            self.cancelled.set()
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(id={self.id}, queue={self.queue!r}, {self._state})"
 
     # What is sent
 
-    def _done(self, push: Mapping[str, Iterable[Any]] | None) -> StepsOf:
+    def _done(self, push: Mapping[str, Iterable[Any]] | None, result: Any = None) -> StepsOf:
+        raw = None if result is None else encode_result(result)
         if push is None:
-            return self._settle(lease_calls.ack)
+            return self._settle(lambda lease, ids: lease_calls.ack(lease, ids, result=raw))
 
         def make(lease: LeaseId, ids: list[int] | None) -> Call:
-            return self._client._step_call(lease_calls.ack_part(lease, ids), push)  # noqa: SLF001  a part of the client
+            part = lease_calls.ack_part(lease, ids, raw)
+            return self._client._step_call(part, push)  # noqa: SLF001  a part of the client
 
         return self._settle(make)
 
@@ -246,7 +282,7 @@ class BaseJob:
         if trouble is not None:
             _logger.warning("%r ended with an error, and could not say so: %s", self, trouble)
         if not isinstance(error, Exception):
-            return self._is_drained
+            return self._is_drained or isinstance(error, JobCancelled)
         if self._raise_errors:
             return False
         _logger.error("%r failed", self, exc_info=error)
@@ -285,6 +321,10 @@ class Job(BaseJob):
     worker's: it was stopped for longer than its lease, or an operator has taken the job away.
     Whatever it does then, the job is somebody else's; its settlement is refused.
 
+    *A cancelled job.* `cancelled` is set within a third of the lease's time when somebody has
+    cancelled the job. One that looks can stop, by `raise_if_cancelled` or however it likes: it
+    is not tried again, whatever way it comes back. If it is done all the same, it is done.
+
     *A lost reply.* Settling goes on over lost connections and restarts of the server, for the
     lease's time at most. Where nobody can say in the end whether the job was settled, that is
     logged, or raised by `done` and its like with `in_doubt`; if it was not it is run again.
@@ -292,14 +332,16 @@ class Job(BaseJob):
 
     _client: Client
     lost: threading.Event
+    cancelled: threading.Event
 
     def __init__(
         self, client: BaseClient, message: Message, batch: Batch, *, raise_errors: bool
     ) -> None:
         super().__init__(client, message, batch, raise_errors=raise_errors)
         self.lost = threading.Event()
+        self.cancelled = threading.Event()
 
-    def done(self, push: Mapping[str, Iterable[Any]] | None = None) -> None:
+    def done(self, push: Mapping[str, Iterable[Any]] | None = None, *, result: Any = None) -> None:
         """Say that the job is done: it is gone from its queue.
 
             job.done(push={"results": [{"score": 0.97}]})
@@ -307,6 +349,8 @@ class Job(BaseJob):
         Args:
             push: what to push, by queue. Acknowledging and pushing are one step then: all of
                 it happens or nothing.
+            result: what came of it, for those who ask for its status: bytes, or what JSON can
+                hold; 64 KiB at most. A queue that keeps no results drops it.
 
         Raises:
             LeaseLost: the job is no longer this worker's; nothing was pushed.
@@ -314,7 +358,7 @@ class Job(BaseJob):
                 is still to be settled.
             ConnectionLost, RequestTimeout: with `in_doubt`, nobody can say.
         """
-        self._do(self._done(push))
+        self._do(self._done(push, result))
 
     def fail(self, reason: str | BaseException = "", *, delay: float | None = None) -> None:
         """Say that the job has failed: an attempt is spent, and another one follows.
@@ -372,17 +416,21 @@ class AsyncJob(BaseJob):
 
     _client: AsyncClient
     lost: asyncio.Event
+    cancelled: asyncio.Event
 
     def __init__(
         self, client: BaseClient, message: Message, batch: Batch, *, raise_errors: bool
     ) -> None:
         super().__init__(client, message, batch, raise_errors=raise_errors)
         self.lost = asyncio.Event()
+        self.cancelled = asyncio.Event()
         self._task: asyncio.Task[Any] | None = None
 
-    async def done(self, push: Mapping[str, Iterable[Any]] | None = None) -> None:
+    async def done(
+        self, push: Mapping[str, Iterable[Any]] | None = None, *, result: Any = None
+    ) -> None:
         """As `Job.done`."""
-        await self._do(self._done(push))
+        await self._do(self._done(push, result))
 
     async def fail(self, reason: str | BaseException = "", *, delay: float | None = None) -> None:
         """As `Job.fail`."""

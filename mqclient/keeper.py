@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     OnLost = Callable[[LeaseLost], None]
+    OnCancelled = Callable[[Sequence[int]], None]
 
 _logger = logging.getLogger("mqclient")
 _BOOT: Final = "import sys; sys.path += sys.argv[3:]; from mqclient.keeping import main; main()"
@@ -53,6 +54,7 @@ class _Held(NamedTuple):
 
     seconds: float
     on_lost: OnLost
+    on_cancelled: OnCancelled
     unbegun: set[int]
 
     @property
@@ -113,6 +115,7 @@ class Keeper:
         seconds: float,
         on_lost: OnLost,
         unbegun: Iterable[int] = (),
+        on_cancelled: OnCancelled = lambda _ids: None,
     ) -> None:
         """Extend a lease from now on.
 
@@ -123,9 +126,10 @@ class Keeper:
             on_lost: called, in a thread of the keeper's, if the server says that it is lost.
             unbegun: messages of it that wait for `begin`: if this process is killed before,
                 they have not lost their worker.
+            on_cancelled: called in the same way with messages of it that were cancelled.
         """
         with self._lock:
-            self._held[key, lease] = held = _Held(seconds, on_lost, set(unbegun))
+            self._held[key, lease] = held = _Held(seconds, on_lost, on_cancelled, set(unbegun))
             if self._socket is None:
                 self._start()
             else:
@@ -264,6 +268,12 @@ class Keeper:
             _logger.warning("keeper of leases: %s", details[0])
             return
         lease = LeaseId.from_array(details[0])
+        if what == "cancelled":
+            with self._lock:
+                told = self._held.get((key, lease))
+            if told is not None:
+                told.on_cancelled(details[1])
+            return
         with self._lock:
             held = self._held.pop((key, lease), None)
         if held is not None:

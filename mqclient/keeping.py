@@ -22,7 +22,8 @@ What is said on the socket pair: frames as in `mqwire.frames`, small arrays.
     to the keeper      link key target identity | drop key | end
                        hold key lease seconds [ids that are not begun] | begin key lease id
                        release key lease | hand_back key lease ids
-    from the keeper    lost key lease message details | trouble key text
+    from the keeper    lost key lease message details | cancelled key lease ids
+                       trouble key text
 """
 
 from __future__ import annotations
@@ -168,12 +169,15 @@ class Link(threading.Thread):
         asked_at = monotonic()
         requests = self._exchange([order.call for order in orders])
         for number, (order, request) in enumerate(zip(orders, requests, strict=True)):
-            error = _error_of(request)
+            ids, error = _answer_of(request)
             with self._news:
                 if number < returns:
                     self._holdings.returned(order, error)
                     continue
+                cancelled = self._holdings.cancelled(order.lease, ids) if ids else []
                 lost = self._holdings.extended(order.lease, error, asked_at)
+            if cancelled:
+                self._tell("cancelled", list(order.lease), cancelled)
             if lost is not None:
                 self._tell("lost", list(order.lease), lost.message, lost.details)
             elif isinstance(error, ServerError):
@@ -230,12 +234,11 @@ class Link(threading.Thread):
             self._connection = None
 
 
-def _error_of(request: Request) -> MqError | None:
+def _answer_of(request: Request) -> tuple[Any, MqError | None]:
     try:
-        request.outcome()
+        return request.outcome(), None
     except MqError as error:
-        return error
-    return None
+        return None, error
 
 
 class Parent:

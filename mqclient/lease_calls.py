@@ -49,9 +49,14 @@ def pull(
     return call
 
 
-def ack(lease: LeaseId, ids: Collection[int] | None = None, durability: str | None = None) -> Call:
-    """Say that messages are done. Result: how many."""
-    return _settlement(ack_part(lease, ids), durability)
+def ack(
+    lease: LeaseId,
+    ids: Collection[int] | None = None,
+    durability: str | None = None,
+    result: bytes | str | None = None,
+) -> Call:
+    """Say that messages are done, and what came of each. Result: how many."""
+    return _settlement(ack_part(lease, ids, result), durability)
 
 
 def nack(
@@ -97,8 +102,8 @@ def reject(
 
 
 def extend(lease: LeaseId, seconds: float) -> Call:
-    """Let a lease run for `seconds` from now on. Result: None."""
-    return Call("EXTEND", (tuple(lease), seconds), lambda _frame: None)
+    """Let a lease run for `seconds` from now on. Result: ids that were cancelled meanwhile."""
+    return Call("EXTEND", (tuple(lease), seconds), _cancelled)
 
 
 def step(
@@ -152,9 +157,14 @@ def holders(pattern: str | None, count: int | None = None) -> Call:
     return Call("HOLDERS", arguments, lambda frame: [Holder.from_map(each) for each in frame[2]])
 
 
-def ack_part(lease: LeaseId, ids: Collection[int] | None) -> Part:
+def ack_part(
+    lease: LeaseId, ids: Collection[int] | None, result: bytes | str | None = None
+) -> Part:
     """Return an ack as it stands in a STEP."""
-    return _part("ACK", lease, _options(ids))
+    options = _options(ids)
+    if result is not None:
+        options["result"] = result
+    return _part("ACK", lease, options)
 
 
 def push_part(queue: str, count: int, headers: Any) -> Part:
@@ -179,6 +189,12 @@ def runs_of(ids: Iterable[int]) -> list[int]:
         else:
             runs += (each, 1)
     return runs
+
+
+def _cancelled(frame: Frame) -> list[int]:
+    runs = frame[2] if len(frame) > 2 else ()
+    pairs = zip(runs[::2], runs[1::2], strict=True)
+    return [each for first, count in pairs for each in range(first, first + count)]
 
 
 def _options(ids: Collection[int] | None, reason: str = "") -> dict[str, Any]:

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from mqclient import lease_calls, steps
+from mqclient.codecs import encode_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -86,14 +87,22 @@ class Lease(BaseLease):
         self,
         ids: Collection[int] | None = None,
         *,
+        result: Any = None,
         durability: str | None = None,
         timeout: float | None = None,
     ) -> int:
         """Say that messages are done: they are gone for good.
 
+        Args:
+            ids: which; None for all.
+            result: what came of each, as with `Job.done`.
+            durability: what is reached when it returns; None for the queue's level.
+            timeout: seconds; None for the client's.
+
         Durability: when it returns, the level asked for, or the queue's, has been reached.
         """
-        return self._do(lease_calls.ack, ids, timeout, durability=durability)
+        raw = None if result is None else encode_result(result)
+        return self._do(lease_calls.ack, ids, timeout, durability=durability, result=raw)
 
     def nack(
         self,
@@ -127,10 +136,16 @@ class Lease(BaseLease):
         """Give messages back to their old place; no attempt is spent."""
         return self._do(lease_calls.nack, ids, timeout, hand_back=True)
 
-    def extend(self, seconds: float, *, timeout: float | None = None) -> None:
-        """Let the lease run for `seconds` from now on, be that longer or shorter."""
+    def extend(self, seconds: float, *, timeout: float | None = None) -> list[int]:
+        """Let the lease run for `seconds` from now on, be that longer or shorter.
+
+        Returns:
+            Ids of its messages that were cancelled: they are not to be worked on any more.
+        """
         client = self._client
-        client._result(lease_calls.extend(self.id, seconds), client._seconds(timeout))  # noqa: SLF001  a part of it
+        call = lease_calls.extend(self.id, seconds)
+        cancelled: list[int] = client._result(call, client._seconds(timeout))  # noqa: SLF001  a part of it
+        return cancelled
 
     def _do(
         self,
@@ -152,11 +167,13 @@ class AsyncLease(BaseLease):
         self,
         ids: Collection[int] | None = None,
         *,
+        result: Any = None,
         durability: str | None = None,
         timeout: float | None = None,
     ) -> int:
         """As `Lease.ack`."""
-        return await self._do(lease_calls.ack, ids, timeout, durability=durability)
+        raw = None if result is None else encode_result(result)
+        return await self._do(lease_calls.ack, ids, timeout, durability=durability, result=raw)
 
     async def nack(
         self,
@@ -185,10 +202,12 @@ class AsyncLease(BaseLease):
         """As `Lease.hand_back`."""
         return await self._do(lease_calls.nack, ids, timeout, hand_back=True)
 
-    async def extend(self, seconds: float, *, timeout: float | None = None) -> None:
+    async def extend(self, seconds: float, *, timeout: float | None = None) -> list[int]:
         """As `Lease.extend`."""
         client = self._client
-        await client._result(lease_calls.extend(self.id, seconds), client._seconds(timeout))  # noqa: SLF001  a part of it
+        call = lease_calls.extend(self.id, seconds)
+        cancelled: list[int] = await client._result(call, client._seconds(timeout))  # noqa: SLF001  a part of it
+        return cancelled
 
     async def _do(
         self,

@@ -99,8 +99,8 @@ class Holder:
         count: how many.
         holder: who holds it: user and instance.
         user: the user.
-        client: name and version of its client.
-        host: the machine that it said to be on.
+        client: name and version of its client; empty where it has not said.
+        host: the machine that it said to be on; empty where it has not said.
         peer: the address that it came from.
         leased_at: since when, in seconds since 1970-01-01 UTC.
         deadline_at: until when, unless it is extended.
@@ -126,7 +126,8 @@ class Holder:
         Raises:
             KeyError, TypeError, ValueError: the map is not such an entry.
         """
-        values = {name: entry[name] for name in cls.__dataclass_fields__}
+        said = {"client": "", "host": "", "peer": "", **entry}
+        values = {name: said[name] for name in cls.__dataclass_fields__}
         return cls(**{**values, "lease": LeaseId.from_array(entry["lease"])})
 
 
@@ -153,7 +154,13 @@ class QueueInfo:
         dead: messages that are past a budget and have stayed.
         acked: messages that were acknowledged since the queue was created.
         moved: messages that went to the dead-letter queue since then.
+        expired: messages that waited longer than they might since then, and were dropped.
+        cancelled: messages that were cancelled since then.
         is_paused: whether nothing is delivered.
+        oldest_delayed_age_seconds: how long the oldest delayed message has been so, or None.
+        oldest_leased_age_seconds: how long ago the oldest lease was given, or None.
+        oldest_dead_age_seconds: how long the message has been dead that has been so for
+            longest, or None.
         options: all that the queue was created with, by name.
     """
 
@@ -174,7 +181,12 @@ class QueueInfo:
     dead: int = 0
     acked: int = 0
     moved: int = 0
+    expired: int = 0
+    cancelled: int = 0
     is_paused: bool = False
+    oldest_delayed_age_seconds: float | None = None
+    oldest_leased_age_seconds: float | None = None
+    oldest_dead_age_seconds: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -203,7 +215,19 @@ class QueueInfo:
         )
 
 
-_NEWER_KEYS = ("delayed", "leased", "dead", "acked", "moved", "is_paused")
+_NEWER_KEYS = (
+    "delayed",
+    "leased",
+    "dead",
+    "acked",
+    "moved",
+    "expired",
+    "cancelled",
+    "is_paused",
+    "oldest_delayed_age_seconds",
+    "oldest_leased_age_seconds",
+    "oldest_dead_age_seconds",
+)
 
 
 @dataclass(frozen=True)

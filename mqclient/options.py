@@ -1,11 +1,12 @@
-"""What a queue may be created with beside its bounds, by name. Floor 1: data only.
+"""What queues may be created and messages pushed with, by name. Floor 1: data only.
 
-The names and their bounds are the protocol's (PROTOCOL.md, CREATE); the server judges the
-values. A name that is not known here is refused before anything is sent.
+The names and their bounds are the protocol's (PROTOCOL.md, CREATE and PUSH); the server judges
+the values. A name that is not known here is refused before anything is sent.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from mqclient.errors import InterfaceError
@@ -41,9 +42,35 @@ class QueueOptions(TypedDict, total=False):
     """How long the queue may go unused before it deletes itself."""
     dedupe_seconds: float
     """How long the key of a push is remembered."""
+    keep_results_seconds: float
+    """How long it is remembered what has become of messages that have left the queue, with
+    what their workers attached."""
 
 
-_KNOWN = frozenset(QueueOptions.__annotations__)
+class PushOptions(TypedDict, total=False):
+    """The options of `Client.push` and `push_many` beside headers and durability."""
+
+    priority: int
+    """From 0 to 255; higher ones are delivered first. 128 where nothing is said."""
+    delay: float
+    """Seconds for which the message is kept back."""
+    not_before: datetime | float
+    """Until when it is kept back: a time, or seconds since 1970-01-01 UTC. A time without a
+    zone is one of this machine's. It and `delay` exclude each other."""
+    ttl: float
+    """Seconds that it may wait, `delay` included, before it expires."""
+    max_attempts: int
+    """Failures after which it is dead, in place of its queue's bound."""
+    max_worker_losses: int
+    """Lost workers after which it is dead, in place of its queue's bound."""
+    key: str
+    """What this push is known by: while the queue remembers the key, a push that comes with it
+    again changes nothing, and its result is that of the first. Of 1 to 128 characters (118 with
+    `push_many`). Without one the client makes one up."""
+
+
+_OF_QUEUES = frozenset(QueueOptions.__annotations__)
+_OF_PUSHES = frozenset(PushOptions.__annotations__)
 
 
 def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,8 +79,25 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InterfaceError: there is no such option.
     """
+    return _checked(options, _OF_QUEUES, "a queue")
+
+
+def checked_push_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a push that are not None, as they are sent.
+
+    Raises:
+        InterfaceError: there is no such option.
+    """
+    checked = _checked(options, _OF_PUSHES, "a push")
+    moment = checked.get("not_before")
+    if isinstance(moment, datetime):
+        checked["not_before"] = moment.timestamp()
+    return checked
+
+
+def _checked(options: Mapping[str, Any], names: frozenset[str], what: str) -> dict[str, Any]:
     for name in options:
-        if name not in _KNOWN:
-            known = ", ".join(sorted(_KNOWN))
-            raise InterfaceError(f"a queue has no option {name!r}; it has {known}")
+        if name not in names:
+            known = ", ".join(sorted(names))
+            raise InterfaceError(f"{what} has no option {name!r}; it has {known}")
     return {name: value for name, value in options.items() if value is not None}

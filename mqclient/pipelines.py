@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mqclient.client import Client
     from mqclient.inflight import Request
     from mqclient.messages import Message
-    from mqclient.options import QueueOptions
+    from mqclient.options import PushOptions, QueueOptions
 
 
 class BasePipeline:
@@ -86,9 +86,11 @@ class BasePipeline:
         *,
         headers: Mapping[str, Any] | None = None,
         durability: str | None = None,
+        **more: Unpack[PushOptions],
     ) -> None:
-        """Add a push. Result: the id."""
-        call = self._client._push_call(queue, body, headers, durability)  # noqa: SLF001  a part of it
+        """Add a push, with a key if one is given. Result: the id."""
+        push_call = self._client._push_call  # noqa: SLF001  a part of it
+        call = push_call(queue, body, headers, durability, more, adds_key=False)
         self._add(call)
 
     def push_many(
@@ -98,6 +100,7 @@ class BasePipeline:
         *,
         headers: Mapping[str, Any] | Iterable[Mapping[str, Any] | None] | None = None,
         durability: str | None = None,
+        **more: Unpack[PushOptions],
     ) -> None:
         """Add a push of some messages. Result: list of ids.
 
@@ -109,7 +112,8 @@ class BasePipeline:
         if len(portions) != 1:
             raise InterfaceError("a push_many in a pipeline takes what fits into one frame")
         [one] = portions
-        call = steps.push(queue, one, durability)
+        said = self._client._more_of_frames(durability, more, adds_keys=False)  # noqa: SLF001  a part of it
+        call = steps.push(queue, one, said)
         self._add(calls.then(call, lambda first: list(range(first, first + one.count))))
 
     def pull(
@@ -157,15 +161,29 @@ class BasePipeline:
         """Add a purge. Result: how many messages went."""
         self._add(calls.purge(queue, state))
 
-    def holders(self, pattern: str | None = None) -> None:
+    def holders(self, pattern: str | None = None, *, count: int | None = None) -> None:
         """Add a look at who holds leases. Result: list of Holder."""
-        self._add(lease_calls.holders(pattern))
+        self._add(lease_calls.holders(pattern, count))
 
     def redrive(
-        self, queue: str, *, ids: Collection[int] | None = None, count: int | None = None
+        self,
+        queue: str,
+        *,
+        ids: Collection[int] | None = None,
+        count: int | None = None,
+        cause: str | None = None,
+        origin: str | None = None,
     ) -> None:
         """Add a redrive. Result: how many messages were moved."""
-        self._add(lease_calls.redrive(queue, ids=ids, count=count))
+        self._add(lease_calls.redrive(queue, ids=ids, count=count, cause=cause, origin=origin))
+
+    def pause(self, queue: str) -> None:
+        """Add a pause. Result: None."""
+        self._add(calls.pause(queue))
+
+    def resume(self, queue: str) -> None:
+        """Add the end of a pause. Result: None."""
+        self._add(calls.resume(queue))
 
     def stats(self) -> None:
         """Add a look at the server's figures. Result: dict."""

@@ -27,10 +27,15 @@ from mqclient.errors import (
     TooManyConnections,
     TransportError,
 )
-from mqwire.limits import FRAME_OVERHEAD_BYTES, MAX_HEADERS_BYTES, MAX_WAIT_SECONDS
+from mqwire.limits import (
+    DEFAULT_DEDUPE_SECONDS,
+    FRAME_OVERHEAD_BYTES,
+    MAX_HEADERS_BYTES,
+    MAX_WAIT_SECONDS,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
     from mqclient.calls import Call
     from mqclient.codecs import Encoder
@@ -38,7 +43,7 @@ if TYPE_CHECKING:
     from mqclient.messages import Message, Source
     from mqclient.models import Limits
 
-    StepsOf: TypeAlias = "Generator[Call | Pause, Any, Any]"
+    StepsOf: TypeAlias = "Generator[Call | Pause | Within, Any, Any]"
 
 _SHORTEST_WAIT_SECONDS: Final = 0.005
 """A wait that has less than this left is over."""
@@ -58,6 +63,18 @@ class Pause(NamedTuple):
 
     seconds: float
     ends_on_drain: bool = False
+
+
+class Within(NamedTuple):
+    """A call that has a time of its own.
+
+    Args:
+        call: the call.
+        seconds: how long it may take.
+    """
+
+    call: Call
+    seconds: float
 
 
 class Patience:
@@ -125,6 +142,44 @@ def settle(call: Call, count: int, ends_at: float) -> Generator[Call | Pause, An
         yield patience.pause(left)
 
 
+def push_again(call: Call, lost: ConnectionLost, sent_at: float, ends_at: float) -> StepsOf:
+    """Send a push with a key again, whose reply was lost; the server knows it by its key.
+
+    Not every queue remembers keys, and none for ever: so the queue is asked first, and where
+    it may have forgotten the key the push stays in doubt.
+
+    Args:
+        call: the push.
+        lost: how its reply was lost.
+        sent_at: when it was sent first, by the monotonic clock.
+        ends_at: when to stop trying.
+
+    Raises:
+        ConnectionLost: `lost`, since nothing could be found out.
+        ServerError: it was refused now, and so before: nothing was pushed.
+    """
+    call.is_keyed = False  # it is this that sends it again
+    patience = Patience()
+    while True:
+        try:
+            info = yield Within(calls.info(call.arguments[0]), _left(ends_at, lost))
+            remembered = info.options.get("dedupe_seconds", DEFAULT_DEDUPE_SECONDS)
+            # Until when it may arrive counts, not when it is sent.
+            until = min(ends_at, sent_at + remembered)
+            return (yield Within(call, _left(until, lost)))
+        except MqError as error:
+            if error is lost or not is_passing(error):
+                raise
+        yield patience.pause(_left(ends_at, lost))
+
+
+def _left(ends_at: float, lost: ConnectionLost) -> float:
+    left = ends_at - monotonic()
+    if left <= 0:
+        raise lost
+    return left
+
+
 def _is_over(error: MqError) -> bool:
     return isinstance(error, LeaseLost) and error.details.get("why") == "over"
 
@@ -141,7 +196,7 @@ def push_many(
     bodies: Iterable[Any],
     headers: Mapping[str, Any] | Iterable[Mapping[str, Any] | None] | None,
     on_progress: Callable[[int], object] | None,
-    durability: str | None,
+    more: MoreOfFrames,
 ) -> Generator[Call, int, list[int]]:
     """Push all bodies in as few frames as the limits allow, one after the other.
 
@@ -151,7 +206,7 @@ def push_many(
     ids: list[int] = []
     try:
         for portion in cut_portions(encoder, limits, bodies, headers):
-            first = yield push(queue, portion, durability)
+            first = yield push(queue, portion, more)
             ids.extend(range(first, first + portion.count))
             if on_progress is not None:
                 on_progress(len(ids))
@@ -161,9 +216,40 @@ def push_many(
     return ids
 
 
-def push(queue: str, one: Portion, durability: str | None) -> Call:
+class MoreOfFrames:
+    """What the frames of one `push_many` say beside their messages.
+
+    Args:
+        durability: what each of them waits for.
+        options: as they stand on the wire.
+        keys: a key for each frame; None for none.
+    """
+
+    def __init__(
+        self, durability: str | None, options: Mapping[str, Any], keys: Iterator[str] | None
+    ) -> None:
+        self.durability = durability
+        self._options = options
+        self._keys = keys
+
+    def next(self) -> Mapping[str, Any]:
+        """Return the options of the next frame."""
+        if self._keys is None:
+            return self._options
+        return {**self._options, "key": next(self._keys)}
+
+
+def push(queue: str, one: Portion, more: MoreOfFrames) -> Call:
     """Return the call that pushes a portion. Result: the first id."""
-    return calls.push(queue, one.count, one.pack, one.headers, one.largest_body_bytes, durability)
+    return calls.push(
+        queue,
+        one.count,
+        one.pack,
+        one.headers,
+        one.largest_body_bytes,
+        more.durability,
+        more.next(),
+    )
 
 
 def pull_many(

@@ -18,7 +18,7 @@ from mqclient.probing import ASK, LOST, Probe
 from mqclient.sockets import tune
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mqclient.calls import Call
     from mqclient.dialing import Attempt
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mqclient.inflight import Request
     from mqclient.kept import KeptMessages
     from mqclient.models import ServerInfo
+    from mqwire.frames import Frame
 
 _IDLE_SECONDS: Final = 1.0
 _HIGH_WATER_BYTES: Final = 1024 * 1024
@@ -84,6 +85,7 @@ class AsyncConnection(asyncio.Protocol):
         self._used_at = monotonic()
         self._probe = Probe(self._used_at)
         self._timer: asyncio.TimerHandle | None = None
+        self._on_end: Callable[[], object] | None = None
 
     @property
     def is_lost(self) -> bool:
@@ -135,6 +137,15 @@ class AsyncConnection(asyncio.Protocol):
         """End the waits of consumers."""
         self._in_flight.drain()
         self._say_all()
+
+    def subscribe(self, take: Callable[[Frame], object], on_end: Callable[[], object]) -> None:
+        """Have the frames behind the reply to a WATCH handed to `take`, and its end told."""
+        self._in_flight.take_events = take
+        self._on_end = on_end
+
+    def say(self, call: Call) -> None:
+        """Send a call whose reply nobody waits for."""
+        self._say(self._in_flight.say(call))
 
     async def wait_closed(self) -> None:
         """Wait until the transport is gone, after `close`."""
@@ -265,6 +276,8 @@ class AsyncConnection(asyncio.Protocol):
         self._end()
 
     def _end(self) -> None:
+        if self._on_end is not None:
+            self._on_end()
         if self._timer is not None:
             self._timer.cancel()
         transport = self._transport

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,16 +15,18 @@ from mqclient.ctl.progress import Bar
 from mqclient.ctl.pull import as_json
 from mqclient.ctl.session import (
     Session,
+    complete_queue,
     failure,
     global_options,
     pass_session,
     queue_argument,
 )
 from mqclient.ctl.values import id_ranges, number, per_second
+from mqwire import verbs
 from mqwire.limits import MAX_REQUEST_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from mqclient.client import Client
     from mqclient.ctl.letters import Letter
@@ -37,6 +39,9 @@ LARGEST_BATCH: Final = 1000
 
 _BATCHES_PER_SECOND: Final = 2
 """How often a redrive at a rate asks for some more."""
+
+CAUSES: Final = tuple(cause for cause in verbs.CAUSES if cause != "hand_back")
+"""How a message can have died that a redrive may name."""
 
 _COLUMNS: Final = (
     Column("id", is_number=True),
@@ -182,6 +187,19 @@ def _find(client: Client, queue: str, message_id: int) -> Letter:
 @click.option("-a", "--all", "everything", is_flag=True, help="All that are dead by now.")
 @click.option("--max", "most", metavar="COUNT", type=number(1), help="The oldest COUNT.")
 @click.option(
+    "--cause",
+    metavar="WORD",
+    type=click.Choice(CAUSES),
+    help="Those alone that died so: nack (failed), reject, expired (the lease ran out), gone (the "
+    "worker was lost) or ttl (waited too long).",
+)
+@click.option(
+    "--origin",
+    metavar="QUEUE",
+    shell_complete=complete_queue,
+    help="Dead letters of this queue alone.",
+)
+@click.option(
     "--rate",
     metavar="COUNT",
     type=per_second,
@@ -191,7 +209,7 @@ def _find(client: Client, queue: str, message_id: int) -> Letter:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @global_options
 @pass_session
-def redrive(
+def redrive(  # noqa: PLR0913  a command's options are its arguments
     session: Session,
     /,
     queue: str,
@@ -199,6 +217,8 @@ def redrive(
     ids: list[int] | None,
     everything: bool,
     most: int | None,
+    cause: str | None,
+    origin: str | None,
     rate: float | None,
     yes: bool,
 ) -> None:
@@ -210,16 +230,18 @@ def redrive(
     """
     if (ids is not None) + everything + (most is not None) != 1:
         raise click.UsageError("say which: --ids IDS, --max COUNT or --all")
+    named = {"cause": cause, "origin": origin}
+    which: Any = {name: value for name, value in named.items() if value is not None}
     with session.client() as client:
         if ids is None:
             there = _most_dead(client, queue)
             most = there if most is None else min(most, there)
             if most and not yes and output.person_is_there():
                 output.confirm(f"Redrive the dead messages of {queue}, {most} at most?")
-        run = Redrive(client, queue, rate)
+        run = Redrive(client, queue, rate, which)
         with Bar(len(ids) if ids is not None else most) as bar:
             run.carry_out(ids, most or 0, bar)
-        advice = "" if run.moved else _elsewhere(client, queue, "redrive")
+        advice = "" if run.moved else _not_redriven(client, queue, which)
     if session.is_json:
         output.write_json({"queue": queue, "moved": run.moved})
     if not run.moved:
@@ -227,7 +249,15 @@ def redrive(
         raise click.exceptions.Exit(exits.EMPTY)
     output.note(f"{output.count_of(run.moved)} of {queue} will be tried again")
     if ids is not None and run.moved < len(ids):
-        output.warn(f"{len(ids) - run.moved} of the {len(ids)} ids are of no dead message")
+        such = " of that kind" if which else ""
+        output.warn(f"{len(ids) - run.moved} of the {len(ids)} ids are of no dead message{such}")
+
+
+def _not_redriven(client: Client, queue: str, which: Mapping[str, str]) -> str:
+    if which:
+        said = " and ".join(f"--{name} {value}" for name, value in which.items())
+        return f"no dead message of {queue} fits {said}"
+    return _elsewhere(client, queue, "redrive")
 
 
 def _most_dead(client: Client, queue: str) -> int:
@@ -249,14 +279,18 @@ class Redrive:
         client: a connected client.
         queue: where the dead messages are.
         rate: messages a second, or None for no bound.
+        which: `cause` and `origin` of those that are meant; empty for all.
     """
 
-    def __init__(self, client: Client, queue: str, rate: float | None) -> None:
+    def __init__(
+        self, client: Client, queue: str, rate: float | None, which: Mapping[str, Any]
+    ) -> None:
         self.moved = 0
         """Messages that the server has redriven."""
         self._client = client
         self._queue = queue
         self._rate = rate
+        self._which = which
         self._started_at = time.monotonic()
 
     def carry_out(self, ids: list[int] | None, most: int, bar: Bar) -> None:
@@ -283,7 +317,7 @@ class Redrive:
         while self.moved < most:
             self._wait_for_turn(self.moved)
             asked = min(self._batch(), most - self.moved)
-            moved = self._client.redrive(self._queue, count=asked)
+            moved = self._client.redrive(self._queue, count=asked, **self._which)
             if not moved:
                 return
             self.moved += moved
@@ -293,7 +327,8 @@ class Redrive:
         size = self._batch()
         for start in range(0, len(ids), size):
             self._wait_for_turn(start)
-            self.moved += self._client.redrive(self._queue, ids=ids[start : start + size])
+            some = ids[start : start + size]
+            self.moved += self._client.redrive(self._queue, ids=some, **self._which)
             yield min(start + size, len(ids))
 
     def _batch(self) -> int:

@@ -69,7 +69,8 @@ def show_info(session: Session, queue: str) -> None:
     """Show all about QUEUE: how many messages are in which state, counters and options.
 
     Counters are since the queue was created. `oldest` is how long the oldest ready message
-    has been there. A person is told, too, what to look at next.
+    has been there, `oldest_delayed`, `oldest_leased` and `oldest_dead` how long one has been
+    delayed, under a lease or dead. A person is told, too, what to look at next.
     """
     with session.client() as client:
         found = client.info(queue)
@@ -90,11 +91,16 @@ def _fields(info: QueueInfo) -> dict[str, str]:
         "dead": str(info.dead),
         "size": _size(info.bytes),
         "oldest": _age(info.oldest_age_seconds),
+        "oldest_delayed": _age(info.oldest_delayed_age_seconds),
+        "oldest_leased": _age(info.oldest_leased_age_seconds),
+        "oldest_dead": _age(info.oldest_dead_age_seconds),
         "pushed": str(info.pushed),
         "pulled": str(info.pulled),
         "acked": str(info.acked),
         "purged": str(info.purged),
         "moved": str(info.moved),
+        "expired": str(info.expired),
+        "cancelled": str(info.cancelled),
         "waiting": str(info.waiting),
         "paused": "yes" if info.is_paused else "no",
         "max_messages": str(info.max_messages),
@@ -111,6 +117,8 @@ def _fields(info: QueueInfo) -> dict[str, str]:
 def _advice(info: QueueInfo) -> list[str]:
     """Say what an operator would look at next."""
     lines = []
+    if info.is_paused:
+        lines.append(f"nothing is delivered: mqctl resume {info.queue}")
     if info.leased:
         lines.append(f"who works on what: mqctl holders {info.queue}")
     if info.dead:

@@ -23,12 +23,19 @@ from mqclient.ctl.session import (
     pass_session,
     queue_argument,
 )
-from mqclient.ctl.values import header
+from mqclient.ctl.values import clock_time, header, number, seconds_up_to
+from mqwire.limits import (
+    DEFAULT_PRIORITY,
+    MAX_DELAY_SECONDS,
+    MAX_PRIORITY,
+    MIN_TTL_SECONDS,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from mqclient.client import Client
+    from mqclient.options import PushOptions
 
 SHOW_AFTER_MESSAGES: Final = 1000
 SHOWN_CHARS: Final = 60
@@ -60,6 +67,7 @@ class Pusher:
         queue: where to.
         headers: the same for all messages.
         durability: what each frame waits for, or None for the queue's level.
+        more: other options of a push, the same for all messages.
         progress: told after each frame.
     """
 
@@ -69,6 +77,7 @@ class Pusher:
         queue: str,
         headers: Mapping[str, str],
         durability: str | None,
+        more: PushOptions,
         progress: Progress,
     ) -> None:
         self.count = 0
@@ -79,6 +88,7 @@ class Pusher:
         self._queue = queue
         self._headers = dict(headers) or None
         self._durability = durability
+        self._more = more
         self._under_way = 0
         self._progress = progress
         self._read_bytes = 0
@@ -106,6 +116,7 @@ class Pusher:
                 headers=self._headers,
                 on_progress=on_progress,
                 durability=self._durability,
+                **self._more,
             )
         except MqError as error:
             raise failure(error, self.so_far()) from error
@@ -128,6 +139,48 @@ class Pusher:
             doubt = f"{self._under_way} {verb} on the way and may have been"
         done = self.so_far() or "no message is known to have been pushed"
         return Failure(_joined("interrupted", done, doubt), exits.INTERRUPTED)
+
+
+_ORDER_OPTIONS: Final = (
+    click.option(
+        "--priority",
+        metavar="NUMBER",
+        type=number(0, MAX_PRIORITY),
+        help=f"From 0 to {MAX_PRIORITY}; higher ones are delivered first. [default: "
+        f"{DEFAULT_PRIORITY}]",
+    ),
+    click.option(
+        "--delay",
+        metavar="SECONDS",
+        type=seconds_up_to(MAX_DELAY_SECONDS),
+        help="Deliver them in so long, and not before.",
+    ),
+    click.option(
+        "--not-before",
+        metavar="TIME",
+        type=clock_time,
+        help="Deliver them then, and not before: 2030-01-31T12:00 (local time, unless it names a "
+        "zone) or seconds since 1970.",
+    ),
+    click.option(
+        "--ttl",
+        metavar="SECONDS",
+        type=seconds_up_to(MAX_DELAY_SECONDS, MIN_TTL_SECONDS),
+        help="Let them expire when they have waited for so long. [default: the queue's]",
+    ),
+    click.option(
+        "--key",
+        metavar="TEXT",
+        help="What this push is known by: the same messages pushed again with the same key are "
+        "not there twice, as long as the queue remembers it.",
+    ),
+)
+
+
+def _order_options(function: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_ORDER_OPTIONS):
+        function = option(function)
+    return function
 
 
 @click.command(short_help="Push messages.")
@@ -156,6 +209,7 @@ class Pusher:
     "Wait until the messages are so safe: synced on the disk, written in the kernel, accepted "
     "in memory. [default: the queue's]"
 )
+@_order_options
 @global_options
 @pass_session
 def push(  # noqa: PLR0913  a command's options are its arguments
@@ -170,6 +224,7 @@ def push(  # noqa: PLR0913  a command's options are its arguments
     whole: bool,
     headers: tuple[tuple[str, str], ...],
     durability: str | None,
+    **more: Any,
 ) -> None:
     """Push messages to QUEUE: each BODY, or each line of a file or of standard input.
 
@@ -178,21 +233,25 @@ def push(  # noqa: PLR0913  a command's options are its arguments
     or --raw is given. A body that starts with - comes after a lone --.
 
     Lines are pushed as they arrive, in frames of many. A push that breaks off, or is ended
-    by Ctrl-C, says how many messages came through before; each frame is all or nothing.
+    by Ctrl-C, says how many messages came through before; each frame is all or nothing. With
+    --key the input is read to its end first, so that the same input makes the same frames.
     """
+    if more["delay"] is not None and more["not_before"] is not None:
+        raise click.UsageError("--delay and --not-before exclude each other")
     if text and raw:
         raise click.UsageError("--text and --raw exclude each other")
     if body and (file is not None or whole):
         raise click.UsageError("bodies come from arguments or from an input, not from both")
     style = Style.RAW if raw else Style.TEXT if text else Style.JSON
     stream = None if body else _input(file)
+    said: Any = {name: value for name, value in more.items() if value is not None}
     with session.client() as client, _progress(len(body), stream) as progress:
-        pusher = Pusher(client, queue, dict(headers), durability, progress)
+        pusher = Pusher(client, queue, dict(headers), durability, said, progress)
         try:
             if stream is None:
                 pusher.push([_encode_argument(text_of, style) for text_of in body])
             else:
-                _push_stream(pusher, stream, style, is_whole=whole)
+                _push_stream(pusher, stream, style, is_whole=whole, is_keyed="key" in said)
         except KeyboardInterrupt:
             raise pusher.interrupted() from None
     _report(session, queue, pusher)
@@ -211,31 +270,38 @@ def _encode_argument(text: str, style: Style) -> Any:
     return body
 
 
-def _push_stream(pusher: Pusher, stream: BinaryIO, style: Style, *, is_whole: bool) -> None:
+def _push_stream(
+    pusher: Pusher, stream: BinaryIO, style: Style, *, is_whole: bool, is_keyed: bool
+) -> None:
     if is_whole:
         data = bodies.read_whole(stream)
         pusher.push([bodies.to_body(data, style)], len(data))
         return
     line_count = 0
+    kept: list[Any] = []
     for lines in bodies.read_lines(stream):
         try:
             batch = list(_encode_lines(lines, line_count, style))
         except Failure as error:
             raise Failure(_joined(error.message, pusher.so_far()), error.code) from error
         line_count += len(lines)
-        if batch:
+        if is_keyed:
+            kept += batch
+        elif batch:
             pusher.push(batch, sum(map(len, lines)) + len(lines))
+    if kept:
+        pusher.push(kept)
 
 
 def _encode_lines(lines: list[bytes], line_count: int, style: Style) -> Iterator[Any]:
-    for number, line in enumerate(lines, line_count + 1):
+    for line_number, line in enumerate(lines, line_count + 1):
         data = line if style is Style.RAW else line.removesuffix(b"\r")
         if style is Style.JSON and not data.strip():
             continue
         try:
             yield bodies.to_body(data, style)
         except Failure as error:
-            raise Failure(f"line {number}: {error.message}", error.code) from error
+            raise Failure(f"line {line_number}: {error.message}", error.code) from error
 
 
 def _joined(*parts: str) -> str:

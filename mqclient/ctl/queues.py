@@ -1,4 +1,4 @@
-"""Commands that make and empty whole queues: create, delete, purge. Floor 4."""
+"""Commands about whole queues: create, delete, purge, pause, resume. Floor 4."""
 
 from __future__ import annotations
 
@@ -118,8 +118,19 @@ _ORDER_OPTIONS: Final = (
 )
 
 
+_RESULT_OPTIONS: Final = (
+    click.option(
+        "--keep-results-seconds",
+        metavar="SECONDS",
+        type=seconds_up_to(MAX_DELAY_SECONDS, 1),
+        help="How long it is remembered what has become of messages, and what their workers say "
+        "came of them: see mqctl status. [default: not at all]",
+    ),
+)
+
+
 def _life_options(function: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed((*_RETRY_OPTIONS, *_ORDER_OPTIONS)):
+    for option in reversed((*_RETRY_OPTIONS, *_ORDER_OPTIONS, *_RESULT_OPTIONS)):
         function = option(function)
     return function
 
@@ -171,7 +182,8 @@ def create(
     orphans = [name for name in given if name.startswith("backoff_")]
     if orphans and "backoff" not in given:
         option = orphans[0].replace("_", "-")
-        raise click.UsageError(f"--{option} goes with --backoff {' or '.join(BACKOFFS)}")
+        growing = " or ".join(word for word in BACKOFFS if word != "none")
+        raise click.UsageError(f"--{option} goes with --backoff {growing}")
     if "on_expiry" in given and "ttl_seconds" not in given:
         raise click.UsageError("--on-expiry goes with --ttl-seconds")
     with session.client() as client:
@@ -214,6 +226,36 @@ def purge(session: Session, queue: str, *, yes: bool) -> None:
     Asks first where there is somebody to ask.
     """
     _remove(session, queue, "purge", is_sure=yes)
+
+
+@click.command(short_help="Stop the delivery of a queue's messages.")
+@queue_argument
+@global_options
+@pass_session
+def pause(session: Session, queue: str) -> None:
+    """Deliver no messages of QUEUE until `mqctl resume`: workers wait as if it were empty.
+
+    Pushes go on, and so does the work on what is under leases. A pause survives a restart
+    of the server.
+    """
+    with session.client() as client:
+        client.pause(queue)
+    if session.is_json:
+        output.write_json({"queue": queue, "is_paused": True})
+    output.note(f"{queue} is paused; mqctl resume {queue} ends that")
+
+
+@click.command(short_help="Deliver the messages of a paused queue again.")
+@queue_argument
+@global_options
+@pass_session
+def resume(session: Session, queue: str) -> None:
+    """Deliver the messages of QUEUE again. One that is not paused stays as it is."""
+    with session.client() as client:
+        client.resume(queue)
+    if session.is_json:
+        output.write_json({"queue": queue, "is_paused": False})
+    output.note(f"{queue} is not paused")
 
 
 def _remove(session: Session, queue: str, action: str, *, is_sure: bool) -> None:

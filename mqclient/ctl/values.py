@@ -20,6 +20,7 @@ from mqwire.limits import (
     MAX_QUEUE_BYTES,
     MAX_QUEUE_MESSAGES,
     MAX_REQUEST_ID,
+    MAX_TIME_SECONDS,
 )
 
 if TYPE_CHECKING:
@@ -160,18 +161,37 @@ def header(value: str) -> tuple[str, str]:
     return key, text
 
 
-def moment(value: str) -> int:
-    """Return nanoseconds since 1970-01-01 UTC out of ISO 8601 (local time) or an age."""
-    age = _is_duration(value)
-    if age is not None:
-        return time.time_ns() - int(float(age[1]) * _UNIT_SECONDS[age[2]] * 1e9)
+def clock_time(value: str) -> float:
+    """Return seconds since 1970-01-01 UTC, given as such or in ISO 8601 (local time)."""
+    try:
+        result = float(value)
+    except ValueError:
+        result = _iso_seconds(value)
+    if not 0 <= result <= MAX_TIME_SECONDS:
+        raise click.BadParameter(
+            f"'{value}' is neither a time (2030-01-31T12:00) nor seconds since 1970"
+        )
+    return result
+
+
+def _iso_seconds(value: str) -> float:
+    """Return seconds since 1970-01-01 UTC out of ISO 8601, or nan if it is none."""
     from datetime import datetime
 
     # Python 3.10 takes no Z, and a fraction of three or six digits alone.
     text = _digits_after_point.sub(lambda found: f".{found[1]:0<6.6}", value.replace("Z", "+00:00"))
     try:
-        return int(datetime.fromisoformat(text).timestamp() * 1e9)
-    except (ValueError, OverflowError, OSError) as error:
-        raise click.BadParameter(
-            f"'{value}' is neither a time (2030-01-31T12:00) nor an age (10m)"
-        ) from error
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return math.nan
+
+
+def moment(value: str) -> int:
+    """Return nanoseconds since 1970-01-01 UTC out of ISO 8601 (local time) or an age."""
+    age = _is_duration(value)
+    if age is not None:
+        return time.time_ns() - int(float(age[1]) * _UNIT_SECONDS[age[2]] * 1e9)
+    result = _iso_seconds(value)
+    if math.isnan(result):
+        raise click.BadParameter(f"'{value}' is neither a time (2030-01-31T12:00) nor an age (10m)")
+    return int(result * 1e9)

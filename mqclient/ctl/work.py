@@ -126,8 +126,8 @@ def work(
     end well then is handed back, and spends no attempt.
 
     With --json a line for each message: id, queue, result (done, failed, rejected, handed
-    back, lost, in doubt), exit_code, seconds, reason; what commands write goes to standard
-    error then. The exit code is 0 when all is done, 7 if a command failed, 5 if no message
+    back, lost, cancelled, in doubt), exit_code, seconds, reason; what commands write goes to
+    standard error then. The exit code is 0 when all is done, 7 if a command failed, 5 if no message
     came.
     """
     _check(command)

@@ -105,7 +105,7 @@ class Outcome(NamedTuple):
     Args:
         id: the message's number.
         result: `done`, `failed`, `rejected`, `handed back`, `lost` (somebody else has it by
-            now) or `in doubt` (the server could not be reached).
+            now), `cancelled` or `in doubt` (the server could not be reached).
         exit_code: the command's, negative for the signal that ended it; None if it did not
             start.
         seconds: how long it took.
@@ -368,9 +368,9 @@ class Worker:
         ) from error
 
     def _see_through(self, run: Run, job: Job) -> None:
-        """Wait until the command has ended, and end it if the job is somebody else's."""
+        """Wait until it has ended, and end it if the job is somebody else's or nobody's."""
         while not run.wait(_LOOK_SECONDS):
-            if job.is_lost:
+            if job.is_lost or job.is_cancelled:
                 run.send(signal.SIGTERM)
                 if not run.wait(KILL_AFTER_SECONDS):
                     run.send(signal.SIGKILL)
@@ -378,7 +378,9 @@ class Worker:
                 run.sweep()
                 return
 
-    def _settle(self, run: Run, job: Job, kept: IO[bytes] | None) -> tuple[str, str]:
+    def _settle(  # noqa: PLR0911  each says what became of the job
+        self, run: Run, job: Job, kept: IO[bytes] | None
+    ) -> tuple[str, str]:
         """Settle a job by how its command ended; return what became of it, and why."""
         reason = "" if run.exit_code == 0 else run.reason()
         try:
@@ -386,8 +388,10 @@ class Worker:
                 job.raise_if_lost()
             if run.exit_code == 0:
                 return self._finish(job, kept)
-            if self._was_stopped(run):
+            if job.is_cancelled or self._was_stopped(run):
                 job.hand_back()
+                if job.is_cancelled:
+                    return "cancelled", "it was cancelled, and is not tried again"
                 return "handed back", "the worker was told to end"
             if run.exit_code in self._plan.reject_codes:
                 job.reject(reason)

@@ -341,7 +341,7 @@ def test_push_many_that_fails_tells_what_was_pushed(make_client):
                 peer.ok(frame, 10 * len(server.frames("PUSH")), "accepted")
 
         server.answers["PUSH"] = push
-        client = make_client(server.url)
+        client = make_client(server.url, keys=False)
         with pytest.raises(mqclient.QueueFull) as caught:
             client.push_many("q", range(9))
         assert caught.value.pushed == [10, 11, 20, 21]
@@ -522,7 +522,7 @@ def test_other_requests_that_time_out_are_in_doubt_and_their_replies_dropped(
     ids=["push", "push_many", "pull", "create", "delete", "purge"],
 )
 def test_what_changes_something_is_in_doubt_and_not_repeated(server: FakeServer, make_client, use):
-    client = make_client(server.url)
+    client = make_client(server.url, keys=False)
     for verb in ("PUSH", "PULL", "CREATE", "DELETE", "PURGE"):
         server.answers[verb] = lambda peer, _frame: peer.close()
     with pytest.raises(mqclient.ConnectionLost, match="may or may not") as caught:
@@ -561,7 +561,7 @@ def test_what_only_looks_is_tried_once_more(server: FakeServer, make_client, ver
 
 
 def test_a_goodbye_is_the_cause(server: FakeServer, make_client):
-    client = make_client(server.url)
+    client = make_client(server.url, keys=False)
     server.answers["PUSH"] = lambda peer, _frame: peer.break_off("SHUTTING_DOWN")
     with pytest.raises(mqclient.ConnectionLost) as caught:
         client.push("q", 1)
@@ -577,7 +577,7 @@ def test_a_broken_stream_is_the_requests_own_error(server: FakeServer, make_clie
 
 
 def test_a_reply_that_nobody_asked_for_ends_the_connection(server: FakeServer, make_client):
-    client = make_client(server.url)
+    client = make_client(server.url, keys=False)
     server.answers["PUSH"] = lambda peer, _frame: peer.send((99, "OK", 1))
     with pytest.raises(mqclient.ConnectionLost) as caught:
         client.push("q", 1)

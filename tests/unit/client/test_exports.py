@@ -7,7 +7,7 @@ import pytest
 import mqclient
 from mqclient.pipelines import BasePipeline
 
-NO_COROUTINES = {"pipeline", "consume", "drain"}
+NO_COROUTINES = {"pipeline", "consume", "drain", "watch"}
 
 
 def methods_of(kind):
@@ -58,6 +58,12 @@ def test_the_methods_are_those_that_were_agreed():
                 "drain",
                 "holders",
                 "redrive",
+                "pause",
+                "resume",
+                "status",
+                "wait",
+                "cancel",
+                "watch",
             ]
         )
         == METHODS
@@ -76,7 +82,7 @@ def test_both_clients_have_the_same_signatures(name: str):
     assert asynchronous.__doc__.startswith("As `Client.")
 
 
-@pytest.mark.parametrize("kind", ["Lease", "Job", "Consumer"])
+@pytest.mark.parametrize("kind", ["Lease", "Job", "Consumer", "Watch"])
 def test_what_clients_give_out_has_the_same_methods(kind: str):
     blocking, asynchronous = getattr(mqclient, kind), getattr(mqclient, f"Async{kind}")
     own = [name for name in methods_of(blocking) if name in vars(blocking) and name != "interrupt"]
@@ -109,6 +115,10 @@ def test_a_pipelines_methods_take_what_the_clients_do():
         "lease",
         "consume",
         "drain",
+        "status",
+        "wait",
+        "cancel",
+        "watch",
     }
     assert set(METHODS) - set(names) == left_out_names
     for name in names:

@@ -6,7 +6,7 @@ import socket
 
 from mqclient.identity import KEEPALIVE_SECONDS, host_name, new_instance
 from mqclient.probing import QUIET_SECONDS
-from mqwire.limits import MAX_INSTANCE_CHARS, MAX_TEXT_CHARS
+from mqwire.limits import MAX_HOST_CHARS, MAX_INSTANCE_CHARS
 
 
 def test_an_instance_is_random_and_fits():
@@ -20,7 +20,7 @@ def test_an_instance_is_random_and_fits():
 def test_a_hosts_name_fits(monkeypatch):
     assert host_name() == socket.gethostname()
     monkeypatch.setattr(socket, "gethostname", lambda: "x" * 1000)
-    assert host_name() == "x" * MAX_TEXT_CHARS
+    assert host_name() == "x" * MAX_HOST_CHARS
 
 
 def test_what_is_promised_is_kept_by_the_probes():

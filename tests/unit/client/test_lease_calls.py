@@ -41,6 +41,10 @@ ONE = LeaseId(3, 17)
         (lease_calls.reject(ONE, reason="bad"), ((3, 17), {"reason": "bad"})),
         (lease_calls.redrive("dead"), ("dead",)),
         (lease_calls.redrive("dead", ids=[1, 2], count=9), ("dead", {"max": 9, "ids": [1, 2]})),
+        (
+            lease_calls.redrive("dead", cause="nack", origin="jobs"),
+            ("dead", {"cause": "nack", "origin": "jobs"}),
+        ),
         (lease_calls.holders(None), ()),
         (lease_calls.holders("j*", 5), ("j*", {"max": 5})),
     ],
@@ -127,6 +131,10 @@ def test_holders_are_read():
     call = lease_calls.holders(None)
     [holder] = read_reply(call, (1, "OK", ({**entry, "more": 1},)))
     assert (holder.lease, holder.host, holder.is_connected) == (ONE, "node7", True)
-    del entry["host"]
+    for name in ("client", "host", "peer"):
+        del entry[name]  # a holder without a connection, or that has not said
+    [holder] = read_reply(call, (1, "OK", (entry,)))
+    assert (holder.client, holder.host, holder.peer) == ("", "", "")
+    del entry["user"]
     with pytest.raises(ProtocolError):
         read_reply(call, (1, "OK", (entry,)))

@@ -34,7 +34,7 @@ def names(directory: Path) -> list[str]:
 def test_the_level_goes_with_the_request(server: FakeServer, make_client, level):
     FakeQueues(server)
     server.answers["CREATE"] = lambda peer, frame: peer.ok(frame, INFO)
-    client = make_client(server.url)
+    client = make_client(server.url, keys=False)
     option = {"durability": level}
     client.create("q", max_messages=1, durability=level, if_missing=True)
     assert client.push("q", b"x", durability=level) == 1
@@ -52,7 +52,7 @@ def test_the_level_goes_with_the_request(server: FakeServer, make_client, level)
 
 def test_nothing_is_sent_where_nothing_was_said(server: FakeServer, make_client):
     FakeQueues(server)
-    client = make_client(server.url)
+    client = make_client(server.url, keys=False)
     client.push("q", 1)
     client.push_many("q", [1])
     client.pull("q")

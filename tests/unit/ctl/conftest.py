@@ -52,6 +52,7 @@ class FakeJob:
         self.id, self.queue, self.headers = of.id, of.queue, of.headers
         self.deliveries, self.attempts = 1, 0
         self.is_lost = False
+        self.is_cancelled = False
         self._client = client
 
     def raise_if_lost(self):
@@ -108,6 +109,8 @@ class JobsClient(FakeClient):
     """What the infos of queues tell otherwise."""
     held: list[Any] = field(default_factory=list)
     settlements: list[tuple[Any, ...]] = field(default_factory=list)
+    said: list[dict[str, Any]] = field(default_factory=list)
+    """What each push has said beside its messages."""
     refusal: Exception | None = None
     """What every settlement is answered with."""
     jobs: list[FakeJob] = field(default_factory=list)
@@ -144,8 +147,8 @@ class JobsClient(FakeClient):
         self._called("purge", queue, state)
         return len(self.dead.pop(queue, ()))
 
-    def redrive(self, queue, *, ids=None, count=None):
-        self._called("redrive", queue, ids, count)
+    def redrive(self, queue, *, ids=None, count=None, **which):
+        self._called("redrive", queue, ids, count, *([which] if which else []))
         there = self.dead.get(queue, [])
         moved = [each for each in there if ids is None or each.id in ids][:count]
         self.dead[queue] = [each for each in there if each not in moved]
@@ -154,6 +157,20 @@ class JobsClient(FakeClient):
     def holders(self, pattern=None):
         self._called("holders", pattern)
         return self.held
+
+    def push_many(self, queue, bodies, *, headers=None, on_progress=None, durability=None, **more):
+        self.said.append(more)
+        return super().push_many(
+            queue, bodies, headers=headers, on_progress=on_progress, durability=durability
+        )
+
+    def pause(self, queue):
+        self._called("pause", queue)
+        self._queue(queue)
+
+    def resume(self, queue):
+        self._called("resume", queue)
+        self._queue(queue)
 
     def consume(self, queue, *, lease, wait, handle_signals):
         assert not handle_signals

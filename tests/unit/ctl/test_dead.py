@@ -350,3 +350,19 @@ def test_letters_are_purged_elsewhere(letterbox, terminal):
         "removes them\n"
     )
     assert "see mqctl dead list jobs.dead" in letterbox("dead", "purge", "jobs").stderr
+
+
+def test_redrive_of_some_kind(jobs):
+    result = jobs("dead", "redrive", "jobs", "--all", "--cause", "nack", "--origin", "there")
+    assert result.exit_code == 0, result.stderr
+    assert redrives(jobs) == [(None, 2, {"cause": "nack", "origin": "there"})]
+    assert jobs("dead", "redrive", "jobs", "--ids", "9", "--cause", "ttl").exit_code == exits.EMPTY
+    assert redrives(jobs)[1] == ([9], None, {"cause": "ttl"})
+    assert jobs("dead", "redrive", "jobs", "--all", "--cause", "hand_back").exit_code == exits.USAGE
+
+
+def test_a_redrive_that_fits_nothing_says_so(jobs, terminal):
+    jobs.client.before["redrive"] = lambda *_: jobs.client.dead.clear()
+    result = jobs("dead", "redrive", "jobs", "--all", "--cause", "gone", "--yes")
+    assert result.exit_code == exits.EMPTY
+    assert "no dead message of jobs fits --cause gone" in result.stderr

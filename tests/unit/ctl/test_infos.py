@@ -121,3 +121,23 @@ def test_a_person_is_told_what_to_look_at_next(ctl, terminal):
         "why 1 message died: mqctl dead list jobs",
         "why 6 messages went to jobs.dead: mqctl dead list jobs.dead",
     ]
+
+
+def test_info_has_ages_of_each_state(ctl, terminal):
+    ctl.with_queue("1")
+    ctl.client.more["jobs"] = {
+        "oldest_delayed_age_seconds": 75.5,
+        "oldest_dead_age_seconds": 3700.0,
+        "expired": 7,
+        "cancelled": 8,
+        "is_paused": True,
+    }
+    result = ctl("info", "jobs")
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert [lines[f"oldest_{state}"].strip() for state in ("delayed", "leased", "dead")] == [
+        "1 min 15 s",
+        "-",
+        "1 h 1 min",
+    ]
+    assert (lines["expired"].strip(), lines["cancelled"].strip()) == ("7", "8")
+    assert "nothing is delivered: mqctl resume jobs" in result.stderr

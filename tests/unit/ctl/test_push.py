@@ -320,3 +320,48 @@ def test_rich_is_not_imported_for_a_short_push(jobs):
     sys.modules.pop("rich.progress", None)
     jobs("push", "jobs", "x")
     assert "rich.progress" not in sys.modules
+
+
+# Order, time and keys
+
+
+def test_options_of_order_and_time_reach_the_client(jobs):
+    result = jobs("push", "jobs", "1", "--priority", "200", "--delay", "60.5", "--ttl", "7200")
+    assert result.exit_code == 0, result.stderr
+    assert jobs("push", "jobs", "1", "--not-before", "1900000000.5", "--key", "k").exit_code == 0
+    assert jobs("push", "jobs", "1", "--not-before", "2030-01-31T12:00Z").exit_code == 0
+    assert jobs("push", "jobs", "1").exit_code == 0
+    assert jobs.client.said == [
+        {"priority": 200, "delay": 60.5, "ttl": 7200.0},
+        {"not_before": 1900000000.5, "key": "k"},
+        {"not_before": 1896091200.0},
+        {},
+    ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--priority", "256"),
+        ("--priority", "-1"),
+        ("--delay", "-1"),
+        ("--ttl", "0"),
+        ("--not-before", "soon"),
+        ("--not-before", "nan"),
+        ("--not-before", "-5"),
+        ("--not-before", "1e11"),
+        ("--delay", "1", "--not-before", "1"),
+    ],
+)
+def test_times_that_are_none(jobs, options):
+    assert jobs("push", "jobs", "1", *options).exit_code == exits.USAGE
+    assert jobs.raws() == []
+
+
+def test_with_a_key_an_input_is_one_push(jobs, monkeypatch):
+    monkeypatch.setattr("mqclient.ctl.bodies.read_lines", lambda _: iter([[b"1"], [], [b"2", b""]]))
+    assert jobs("push", "jobs", "--key", "k", stdin="x").exit_code == 0
+    assert jobs.client.said == [{"key": "k"}]
+    assert jobs.raws() == ["1", "2"]
+    assert jobs("push", "jobs", stdin="x").exit_code == 0
+    assert jobs.client.said[1:] == [{}, {}]

@@ -151,3 +151,18 @@ def test_a_person_is_told_what_is_at_stake(ctl, person):
     ctl.client.more["jobs"] = {"delayed": 3, "leased": 4, "dead": 5}
     assert "Delete jobs with 14 messages (4 leased, 5 dead)?" in ctl("delete", "jobs").stderr
     assert "Purge jobs with 5 messages?" in ctl("purge", "jobs").stderr
+
+
+def test_pause_and_resume(ctl, terminal):
+    ctl.with_queue("1")
+    result = ctl("pause", "jobs")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "jobs is paused; mqctl resume jobs ends that\n"
+    assert json.loads(ctl("resume", "jobs", "--json").stdout) == {
+        "queue": "jobs",
+        "is_paused": False,
+    }
+    assert json.loads(ctl("pause", "jobs", "--json").stdout)["is_paused"] is True
+    assert ctl("pause", "nope").exit_code == exits.REFUSED
+    called = [call for call in ctl.client.calls if call[0] in ("pause", "resume")]
+    assert called[:2] == [("pause", "jobs"), ("resume", "jobs")]

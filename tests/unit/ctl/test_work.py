@@ -540,3 +540,19 @@ def test_nothing_was_begun_when_it_was_told_to_end(ctl):
 def test_this_program_is_what_runs(job):
     assert work.DEFAULT_DRAIN_SECONDS + working.KILL_AFTER_SECONDS < 30
     assert run(job, sys.executable, "-c", "pass").exit_code == 0
+
+
+def test_the_command_of_a_cancelled_job_is_ended(ctl, make_message, monkeypatch):
+    monkeypatch.setattr(working, "_LOOK_SECONDS", 0.01)
+    with_jobs(ctl, make_message, "1")
+    see_through = working.Worker._see_through
+
+    def cancel(self, started, job):
+        job.is_cancelled = True
+        see_through(self, started, job)
+
+    monkeypatch.setattr(working.Worker, "_see_through", cancel)
+    result = run(ctl, "sleep", "60", options=["--json", "--wait", "0"])
+    assert result.exit_code == exits.OK
+    assert json.loads(result.stdout)["result"] == "cancelled"
+    assert ctl.client.settlements == [(1, "hand_back")]

@@ -53,7 +53,7 @@ EXPECTED = {
             DURABILITY,
             ("dead_letter", Kind.NAME),
             *BUDGETS,
-            ("backoff", Kind.WORD, 0, 256, ("fixed", "linear", "exponential")),
+            ("backoff", Kind.WORD, 0, 256, ("none", "fixed", "linear", "exponential")),
             ("backoff_seconds", Kind.SECONDS, 0, YEAR),
             ("backoff_cap_seconds", Kind.SECONDS, 0, YEAR),
             ("backoff_jitter", Kind.NUMBER, 0, 1),

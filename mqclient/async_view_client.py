@@ -1,0 +1,73 @@
+"""What the asyncio client offers to those who follow messages. Floor 1.
+
+A part of `mqclient.async_client`; what its methods do is said in `mqclient.view_client`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mqclient import calls, tracking
+from mqclient.async_driver import AsyncDriver
+from mqclient.base import check_wait
+from mqclient.watching import DEFAULT_CREDIT, AsyncWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from mqclient.view_models import Cancellation, Status
+
+
+class AsyncViewClient(AsyncDriver):
+    """The methods of `AsyncClient` that look at single messages, cancel them, and watch."""
+
+    async def status(
+        self, queue: str, ids: int | Collection[int], *, timeout: float | None = None
+    ) -> list[Status]:
+        """As `Client.status`."""
+        seconds = self._seconds(timeout)
+        calls.check_queue(queue)
+        found: list[Status] = await self._run(tracking.status(queue, tracking.ids_of(ids)), seconds)
+        return found
+
+    async def wait(
+        self, queue: str, ids: int | Collection[int], *, timeout: float | None = None
+    ) -> list[Status]:
+        """As `Client.wait`."""
+        self._seconds(None)
+        calls.check_queue(queue)
+        operation = tracking.wait(
+            queue,
+            tracking.ids_of(ids),
+            tracking.seconds_of(timeout),
+            was_connected=self._was_connected,
+        )
+        found: list[Status] = await self._run(operation, self._timeout)
+        return found
+
+    async def cancel(
+        self,
+        queue: str,
+        ids: int | Collection[int],
+        *,
+        durability: str | None = None,
+        timeout: float | None = None,
+    ) -> Cancellation:
+        """As `Client.cancel`."""
+        seconds = self._seconds(timeout)
+        calls.check_queue(queue)
+        operation = tracking.cancel(queue, tracking.ids_of(ids), durability)
+        done: Cancellation = await self._run(operation, seconds)
+        return done
+
+    def watch(
+        self,
+        pattern: str | None = None,
+        *,
+        events: Sequence[str] | None = None,
+        credit: int = DEFAULT_CREDIT,
+        wait: float | None = None,
+    ) -> AsyncWatch:
+        """As `Client.watch`, with `async for` and `async with`."""
+        seconds = None if wait is None else check_wait(wait)
+        return AsyncWatch(self, pattern, events, credit, seconds)

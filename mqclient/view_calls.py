@@ -1,0 +1,64 @@
+"""Calls that look at single messages or cancel them: what is sent, what is read. Floor 1: pure.
+
+As `mqclient.calls`, for STATUS, CANCEL, WATCH and CREDIT.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from mqclient.calls import Call, check_level
+from mqclient.lease_calls import runs_of
+from mqclient.view_models import Cancellation, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from mqwire.frames import Frame
+
+MOST_IDS: Final = 1024
+"""Messages that one CANCEL may name, and one STATUS that waits."""
+
+
+def status(queue: str, ids: Collection[int], wait: float = 0.0) -> Call:
+    """Look where messages are. Result: list of Status, by id; not of all where they are many."""
+    arguments: tuple[Any, ...] = (queue, runs_of(ids))
+    if wait:
+        arguments = (*arguments, {"wait": wait})
+    return Call("STATUS", arguments, _statuses, wait)
+
+
+def cancel(queue: str, ids: Collection[int], durability: str | None = None) -> Call:
+    """Cancel messages. Result: Cancellation."""
+    arguments: tuple[Any, ...] = (queue, runs_of(ids))
+    if durability is not None:
+        arguments = (*arguments, {"durability": check_level(durability)})
+    return Call("CANCEL", arguments, _cancellation)
+
+
+def watch(pattern: str | None, events: Sequence[str] | None, credit: int) -> Call:
+    """Begin to be told what happens. Result: None; the events come behind the reply."""
+    options: dict[str, Any] = {"credit": credit}
+    if events is not None:
+        options["events"] = list(events)
+    return Call("WATCH", (options,) if pattern is None else (pattern, options), _nothing)
+
+
+def credit(request_id: int, events: int) -> Call:
+    """Let a watch tell so many events more. Result: None."""
+    return Call("CREDIT", (request_id, events), _nothing)
+
+
+def _statuses(frame: Frame) -> list[Status]:
+    return [Status.from_map(entry) for entry in frame[2]]
+
+
+def _cancellation(frame: Frame) -> Cancellation:
+    removed, marked = frame[2], frame[3]
+    if type(removed) is not int or type(marked) is not int:
+        raise TypeError(f"two numbers were expected, not {removed!r} and {marked!r}")
+    return Cancellation(removed, marked)
+
+
+def _nothing(_frame: Frame) -> None:
+    return None
