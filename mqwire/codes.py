@@ -52,7 +52,7 @@ class Code(Enum):
     BAD_HEADERS = Meaning("the headers are not small maps of text to scalars", 400)
     BODY_TOO_LARGE = Meaning("a body is larger than a body may be", 413)
     TOO_MANY_MESSAGES = Meaning("the frame holds or asks for more messages than it may", 413)
-    TOO_MANY_WAITS = Meaning("the connection has as many waiting PULLs as it may", 429, False, True)
+    TOO_MANY_WAITS = Meaning("the connection waits or watches as often as it may", 429, False, True)
     ID_IN_USE = Meaning("a request with this id is still waiting", 409)
     UNSUPPORTED_VERSION = Meaning("the server does not speak this protocol version", 400)
     NOT_AUTHENTICATED = Meaning("the connection has not authenticated", 401)

@@ -110,6 +110,12 @@ MAX_KEPT_RESULT_BYTES: Final = 64 * MIB
 MAX_WAITED_MESSAGES: Final = 1024
 """Messages that one STATUS may wait for: a waiting id takes some 150 bytes."""
 
+MAX_CREDIT: Final = 65_536
+"""Events that a WATCH may be ahead of its client."""
+
+MAX_WATCHES_PER_CONNECTION: Final = 16
+"""Each of them is a step for each event."""
+
 MAX_CANCELLED_MESSAGES: Final = 1024
 """Messages that one CANCEL may name: looking for them in a million packs takes some 30 ms."""
 

@@ -244,6 +244,13 @@ def _check_word(verb: str, field: Field, value: str, words: tuple[str, ...] = ()
     )
 
 
+def _check_words(verb: str, field: Field, value: tuple[Any, ...]) -> None:
+    for word in value:
+        if type(word) is not str:
+            raise _wrong_form(verb, field)
+        _check_word(verb, field, word)
+
+
 _CHECKS: dict[Kind, Callable[[str, Field, Any], object]] = {
     Kind.COUNT: _check_number,
     Kind.SECONDS: _check_number,
@@ -254,6 +261,7 @@ _CHECKS: dict[Kind, Callable[[str, Field, Any], object]] = {
     Kind.LEVEL: _check_level,
     Kind.RESULT: _check_size,
     Kind.WORD: _check_word,
+    Kind.WORDS: _check_words,
     Kind.LEASE: _check_lease,
     Kind.PARTS: _check_entries,
     Kind.RUNS: _check_runs,

@@ -28,6 +28,7 @@ class Kind(Enum):
     RUNS = ("runs of ids (an array of unsigned integers: first, count, ...)", (tuple,))
     FLAG = ("a boolean", (bool,))
     LEVEL = ("a durability level (a string)", (str,))
+    WORDS = ("an array of words (strings)", (tuple,))
     RESULT = ("a result (binary or a string)", (bytes, str))
     PACK = ("a pack (binary)", (bytes,))
     MAP = ("a map", (dict,))
@@ -51,7 +52,7 @@ class Field:
             bytes (RESULT), inclusive.
         high: the greatest value, length or size, inclusive.
         is_required: whether the request is refused without it; options never are.
-        words: what a WORD may be.
+        words: what a WORD, or each of WORDS, may be.
     """
 
     name: str
@@ -104,6 +105,29 @@ CAUSES = ("nack", "reject", "hand_back", "expired", "gone", "ttl")
 
 PURGEABLE = ("waiting", "dead")
 """What PURGE removes: what is ready or delayed; or what is dead."""
+
+EVENTS = (
+    "created",
+    "deleted",
+    "paused",
+    "resumed",
+    "purged",
+    "pushed",
+    "pulled",
+    "leased",
+    "acked",
+    "nacked",
+    "rejected",
+    "handed_back",
+    "lost",
+    "ready",
+    "expired",
+    "dead",
+    "redriven",
+    "cancelling",
+    "cancelled",
+)
+"""What WATCH tells of."""
 
 STATES = ("ready", "delayed", "leased", "dead")
 """Where a message can be while its queue holds it."""
@@ -281,6 +305,28 @@ _ALL = (
         "tell where messages are, now or once they have come to an end",
         (_QUEUE, _IDS),
         _options(Field("wait", Kind.SECONDS, 0, limits.MAX_WAIT_SECONDS)),
+    ),
+    Verb(
+        "WATCH",
+        "tell what happens from now on, as frames of this request's id",
+        (Field("pattern", Kind.PATTERN, is_required=False),),
+        _options(
+            Field("events", Kind.WORDS, words=EVENTS),
+            Field("credit", Kind.COUNT, 1, limits.MAX_CREDIT),
+        ),
+    ),
+    Verb(
+        "CREDIT",
+        "let one of this connection's watches send more events",
+        (
+            Field("request", Kind.COUNT, 1, limits.MAX_REQUEST_ID),
+            Field("events", Kind.COUNT, 1, limits.MAX_CREDIT),
+        ),
+    ),
+    Verb(
+        "UNWATCH",
+        "end one of this connection's watches",
+        (Field("request", Kind.COUNT, 1, limits.MAX_REQUEST_ID),),
     ),
     Verb(
         "CANCEL",

@@ -207,6 +207,36 @@ class JobEngine(Protocol):
         """
 
 
+class Event(NamedTuple):
+    """One thing that has happened."""
+
+    kind: str
+    """One of `mqwire.verbs.EVENTS`."""
+    name: str
+    """The queue's."""
+    ids: tuple[int, ...]
+    """Of the messages that it has happened to, as runs; empty where it is about none."""
+    more: dict[str, Any]
+    """What else there is to say; small."""
+    at_ms: int
+    """When."""
+    level: Level
+    """What it is to reach before it is told."""
+
+
+class Listener(Protocol):
+    """One who wants to know what happens."""
+
+    def wants(self, name: str) -> bool:
+        """Tell whether events of a queue are of interest; the same for as long as it listens."""
+
+    def note(self, event: Event) -> None:
+        """Take an event of a queue that is of interest. The state may be as it was before it."""
+
+    def tell(self) -> None:
+        """The turn is about to end: pass on what was noted."""
+
+
 class ViewEngine(Protocol):
     """The part of an engine that tells where messages are. QUEUE_NOT_FOUND refuses a name."""
 
@@ -216,6 +246,12 @@ class ViewEngine(Protocol):
 
     def tell(self) -> None:
         """Tell those who wait what the turn has changed; it is not ended yet."""
+
+    def listen(self, listener: Listener) -> None:
+        """Let somebody listen to what happens from now on."""
+
+    def stop_listening(self, listener: Listener) -> None:
+        """Let somebody listen no longer."""
 
     def status(self, name: str, ids: tuple[int, ...]) -> tuple[Results, Level]:
         """Tell where messages are: of the first ones, where not all have room in a reply."""

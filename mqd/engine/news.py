@@ -7,10 +7,11 @@ they change is still there to be asked, and told at the end of the turn.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core import job_records, order_records, records, step_records, view_records
 from mqd.core.messages import Message, ids_of
+from mqd.engine.base import Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mqd.core.messages import Runs
     from mqd.core.queue import Queue
     from mqd.core.records import Record
+    from mqd.engine.base import Listener
     from mqd.engine.commits import Commits
 
 MAX_TOLD_REASON_CHARS: Final = 256
@@ -35,33 +37,6 @@ _KINDS_BY_CAUSE: Final = {
 }
 
 
-class Event(NamedTuple):
-    """One thing that has happened."""
-
-    kind: str
-    """One of `mqwire.verbs.EVENTS`."""
-    queue: Queue | None
-    """Where; None before it is there."""
-    name: str
-    """The queue's."""
-    ids: Runs
-    """Of the messages that it has happened to; empty where that is said by `more`, or by none."""
-    more: dict[str, Any]
-
-
-class Listener(Protocol):
-    """One who wants to know."""
-
-    def wants(self, name: str) -> bool:
-        """Tell whether events of a queue are of interest; always the same for a name."""
-
-    def note(self, event: Event) -> None:
-        """Take an event of a queue that is of interest; the state is as it was before it."""
-
-    def tell(self) -> None:
-        """The turn is about to end: pass on what was noted."""
-
-
 class News:
     """Notes events and hands them to those who listen.
 
@@ -71,6 +46,8 @@ class News:
     """
 
     def __init__(self, broker: Broker, commits: Commits) -> None:
+        self.now_ms = 0
+        """The present turn's time."""
         self._broker = broker
         self._commits = commits
         self._listeners: dict[Listener, None] = {}
@@ -81,6 +58,8 @@ class News:
             records.PUSH: self._pushed,
             order_records.PUSH_WITH: self._pushed,
             order_records.EXPIRE: self._expired,
+            order_records.PAUSE: self._paused,
+            order_records.RESUME: self._resumed,
             step_records.KEYED_PUSH: lambda *fields: self.before(fields[-1]),
             step_records.STEP: self._stepped,
             step_records.KEYED_STEP: self._stepped,
@@ -144,14 +123,15 @@ class News:
     def _note(
         self, kind: str, queue: Queue, ids: Runs = (), more: dict[str, Any] | None = None
     ) -> None:
-        event = Event(kind, queue, queue.name, ids, {} if more is None else more)
+        level = self._commits.level_for(queue, None)
+        event = Event(kind, queue.name, ids, {} if more is None else more, self.now_ms, level)
         for listener in self._wanting(queue.name):
             listener.note(event)
 
     # What records say
 
     def _created(self, _uid: int, name: str, _options: dict[str, Any], _now_ms: int) -> None:
-        event = Event("created", None, name, (), {})
+        event = Event("created", name, (), {}, self.now_ms, self._commits.level)
         for listener in self._wanting(name):
             listener.note(event)
 
@@ -230,6 +210,12 @@ class News:
             self._ended(queue, parts, {})
         else:
             self._note("expired", queue, _ids_behind(queue, numbers))
+
+    def _paused(self, uid: int) -> None:
+        self._note("paused", self._broker.queue_of(uid))
+
+    def _resumed(self, uid: int) -> None:
+        self._note("resumed", self._broker.queue_of(uid))
 
     def _stepped(self, *fields: Any) -> None:
         for record in fields[-1]:

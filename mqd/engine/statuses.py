@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from mqd.core.queue import Queue
     from mqd.core.results import Outcome
     from mqd.core.status import Status
-    from mqd.engine.base import OnEnd, Results
+    from mqd.engine.base import Event, OnEnd, Results
     from mqd.engine.commits import Commits
-    from mqd.engine.news import Event, News
+    from mqd.engine.news import News
     from mqwire.errors import CodedError
 
 MAX_STATUSES: Final = 2048

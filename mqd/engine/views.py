@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mqd.core.broker import Broker
     from mqd.core.messages import Runs
     from mqd.core.queue import Queue
-    from mqd.engine.base import OnEnd, Results
+    from mqd.engine.base import Listener, OnEnd, Results
     from mqd.engine.commits import Commits
     from mqd.engine.statuses import StatusWait
     from mqwire.levels import Level
@@ -41,7 +41,7 @@ class LocalViews:
 
     @now_ms.setter
     def now_ms(self, now_ms: int) -> None:
-        self._statuses.now_ms = now_ms
+        self._statuses.now_ms = self._news.now_ms = now_ms
 
     @property
     def has_listeners(self) -> bool:
@@ -51,6 +51,14 @@ class LocalViews:
     def tell(self) -> None:
         """Tell those who want to know what the turn has changed."""
         self._news.tell()
+
+    def listen(self, listener: Listener) -> None:
+        """Let somebody listen to what happens from now on."""
+        self._news.add(listener)
+
+    def stop_listening(self, listener: Listener) -> None:
+        """Let somebody listen no longer."""
+        self._news.remove(listener)
 
     def status(self, name: str, ids: Runs) -> tuple[Results, Level]:
         """Tell where messages are."""

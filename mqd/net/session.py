@@ -23,6 +23,7 @@ from mqd.net.holder import Holder, Keepalive
 from mqd.net.outbox import Outbox
 from mqd.net.pending import Pending
 from mqd.net.verbs import HANDLERS_BY_ROLE, refuse
+from mqd.net.watches import Watches
 from mqwire.codes import Code
 from mqwire.errors import CodedError, StreamError
 from mqwire.framelog_bodies import without_bodies
@@ -93,6 +94,7 @@ class Session(asyncio.Protocol):
             self._wait_over,
             self._task_over,
         )
+        self.watches = Watches(server.engine.views)
         self._backlog: list[Frame] = []
         self._auth_task: asyncio.Task[User] | None = None
         self._auth_options: dict[str, Any] = {}
@@ -159,6 +161,7 @@ class Session(asyncio.Protocol):
         self._backlog.clear()
         self.outbox.clear()
         self.pending.close()
+        self.watches.end_all()
         if self.backup is not None:
             self.backup.close()
         self._server.unregister(self)
@@ -200,6 +203,19 @@ class Session(asyncio.Protocol):
     def use_up_share(self) -> None:
         """Let others have their turn after this request, which is a costly one."""
         self._is_share_used = True
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether so much waits to be sent, or to be read, that nothing should be added."""
+        is_full = self.outbox.size_bytes > self._server.limits.max_unsent_bytes
+        return self._is_unread or is_full
+
+    def send_events(
+        self, request_id: int, events: list[tuple[Any, ...]], missed: int, level: Level
+    ) -> None:
+        """Send events of a watch, once they have reached a level."""
+        self.rest_on(level)
+        self._reply((request_id, "EVENT", events, missed))
 
     # What the server calls
 
@@ -249,6 +265,7 @@ class Session(asyncio.Protocol):
         self._is_closing = True
         self._backlog.clear()
         self.pending.forget_all()  # nothing may be delivered to it any more
+        self.watches.end_all()
         self._server.end_turn()
         self._watch_reader(CLOSE_SECONDS)
 
@@ -400,6 +417,7 @@ class Session(asyncio.Protocol):
 
     def _adopt(self, user: User) -> None:
         self.pending.wake_all()  # what it waits for it asked as somebody else
+        self.watches.end_all()
         self.role, self.user = user.role, user.name
         self._handlers = HANDLERS_BY_ROLE[user.role]
         self._reader.max_frame_bytes = self._server.limits.max_frame_bytes

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mqd.net.session import Session
     from mqwire.frames import Frame
 
+_CREDIT = 1000
+"""Of a WATCH that does not say."""
+
 
 def status(session: Session, request_id: int, frame: Frame) -> Reply | None:
     """Tell where messages are, or wait until they have come to an end."""
@@ -44,6 +47,26 @@ def cancel(session: Session, request_id: int, frame: Frame) -> Reply:
     return (request_id, "OK", *counts, WORDS[level])
 
 
+def watch(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Begin to tell what happens."""
+    (pattern,), options = check_request(frame)
+    kinds, credit = options.get("events", ()), options.get("credit", _CREDIT)
+    session.watches.begin(session, request_id, pattern or "*", kinds, credit)
+    return (request_id, "OK", credit)
+
+
+def credit(session: Session, request_id: int, frame: Frame) -> Reply:
+    """Let a watch send more events."""
+    (watch_id, events), _ = check_request(frame)
+    return (request_id, "OK", session.watches.add_credit(watch_id, events))
+
+
+def unwatch(session: Session, request_id: int, frame: Frame) -> Reply:
+    """End a watch."""
+    (watch_id,), _ = check_request(frame)
+    return (request_id, "OK", session.watches.end(watch_id))
+
+
 def _check_count(verb: str, ids: tuple[int, ...], most: int) -> None:
     count = sum(ids[1::2])
     if count > most:
@@ -56,5 +79,8 @@ def _check_count(verb: str, ids: tuple[int, ...], most: int) -> None:
 
 VIEW_HANDLERS: dict[str, Handler] = {
     "CANCEL": cancel,
+    "CREDIT": credit,
     "STATUS": status,
+    "UNWATCH": unwatch,
+    "WATCH": watch,
 }

@@ -107,7 +107,7 @@ def test_a_pack_is_written_byte_for_byte():
 @pytest.mark.parametrize("entry", REPLIES)
 def test_a_refusal_is_a_registered_code(entry):
     request_id, word, *rest = restored(entry["decoded"])
-    assert word in ("OK", "ERR")
+    assert word in ("OK", "ERR", "EVENT")
     if word == "ERR":
         code, message, details = rest
         assert Code[code].is_fatal is (request_id == 0)

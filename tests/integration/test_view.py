@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from mqwire.levels import Level
 from mqwire.packs import join_bodies
 from support.gated_server import gated_server
 from support.raw import Raw
@@ -247,3 +248,118 @@ def test_cancelled_messages_stay_away_after_a_restart():
         with running_server(directory=first.directory) as second, Raw(second) as raw:
             assert raw.ok("INFO", "jobs")[0]["cancelled"] == 3
             assert raw.pull("jobs", 9) == [b"\xa1a", b"\xa1d", b"\xa1f"]
+
+
+def kinds(frame):
+    return [(event[0], event[2]) for event in frame[2]]
+
+
+def test_a_watch_tells_what_happens(server, raw, queue):
+    with Raw(server, "user") as watcher:
+        watcher.send(("WATCH", 7, f"{queue}*", {"credit": 50}))
+        assert watcher.read() == (7, "OK", 50)
+        raw.ok("CREATE", queue)
+        raw.push(queue, "a", "b")
+        lease = leased(raw, queue)
+        raw.ok("ACK", lease)
+        raw.pull(queue)
+        raw.ok("DELETE", queue)
+        heard = []
+        while len(heard) < 6:
+            request_id, word, events, missed = watcher.read()
+            assert (request_id, word, missed) == (7, "EVENT", 0)
+            heard += events
+        assert [(event[0], event[2]) for event in heard] == [
+            ("created", ()),
+            ("pushed", (1, 2)),
+            ("leased", (1, 1)),
+            ("acked", (1, 1)),
+            ("pulled", (2, 1)),
+            ("deleted", ()),
+        ]
+        assert {event[1] for event in heard} == {queue}
+        assert heard[2][4]["lease"] == lease
+        assert heard[0][3] <= heard[-1][3]
+        assert watcher.ok("UNWATCH", 7) == (True,)
+        assert watcher.ok("UNWATCH", 7) == (False,)
+        raw.ok("CREATE", queue)
+        assert watcher.ok("CREDIT", 7, 5) == (False,)
+
+
+def test_one_connection_may_watch_what_it_does(raw, jobs):
+    raw.send(("WATCH", 7, jobs, {"events": ("pushed",)}), ("PUSH", 8, jobs, 1, A))
+    assert raw.read() == (7, "OK", 1000)
+    assert raw.read()[:3] == (8, "OK", 1)
+    assert kinds(raw.read()) == [("pushed", (1, 1))]
+    assert raw.ok("UNWATCH", 7) == (True,)
+
+
+def test_without_credit_events_are_counted(raw, jobs):
+    raw.send(("WATCH", 7, jobs, {"credit": 1}))
+    assert raw.read() == (7, "OK", 1)
+    for _ in range(3):
+        raw.push(jobs, "a")
+    assert kinds(raw.read()) == [("pushed", (1, 1))]
+    assert raw.ok("CREDIT", 7, 2) == (True,)
+    assert raw.read() == (7, "EVENT", (), 2)
+    raw.push(jobs, "a")
+    assert kinds(raw.read()) == [("pushed", (4, 1))]
+    assert raw.ok("UNWATCH", 7) == (True,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("WATCH", "a b"), "BAD_NAME"),
+        (("WATCH", "*", {"credit": 0}), "OUT_OF_RANGE"),
+        (("WATCH", "*", {"credit": 65_537}), "OUT_OF_RANGE"),
+        (("WATCH", "*", {"events": ("pushed", "eaten")}), "OUT_OF_RANGE"),
+        (("WATCH", "*", {"events": (5,)}), "WRONG_TYPE"),
+        (("WATCH", "*", {"events": "pushed"}), "WRONG_TYPE"),
+        (("CREDIT", 7), "WRONG_ARITY"),
+        (("CREDIT", 7, 65_537), "OUT_OF_RANGE"),
+        (("UNWATCH", "x"), "WRONG_TYPE"),
+    ],
+)
+def test_bad_watches_are_refused(raw, arguments, code):
+    assert raw.error(*arguments)[0] == code
+
+
+def test_a_watch_ends_with_who_has_begun_it(server, raw, jobs):
+    with Raw(server) as watcher:
+        watcher.send(("WATCH", 7, jobs))
+        assert watcher.read()[:2] == (7, "OK")
+        watcher.ok("AUTH", {"user": "user", "password": "correct horse"})
+        raw.push(jobs, "a")
+        assert watcher.ok("UNWATCH", 7) == (False,)
+
+
+async def test_a_watcher_that_reads_nothing_costs_no_memory_and_no_waiting(tmp_path):
+    async with gated_server(tmp_path, level=Level.WRITTEN) as gated:
+        admin, watcher = await gated.connect(), await gated.connect("user")
+        await admin.call("CREATE", "jobs")
+        watcher.send("WATCH", "*", {"credit": 65_536})
+        assert (await watcher.read())[1] == "OK"
+        (session,) = [each for each in gated.server._sessions if each.role.word == "user"]
+        session.pause_writing()
+        for _ in range(200):
+            assert (await admin.call("PUSH", "jobs", 1, A))[1] == "OK"
+        assert session.outbox.size_bytes == 0
+        session.resume_writing()
+        assert (await watcher.read())[1:] == ("EVENT", (), 200)
+        assert (await admin.call("PUSH", "jobs", 1, A))[1] == "OK"
+        assert kinds(await watcher.read()) == [("pushed", (201, 1))]
+
+
+async def test_an_event_is_told_when_its_record_is_synced(tmp_path):
+    async with gated_server(tmp_path) as gated:
+        admin, watcher = await gated.connect(), await gated.connect("user")
+        await admin.call("CREATE", "jobs")
+        watcher.send("WATCH", "*")
+        assert (await watcher.read())[1] == "OK"
+        gated.files.sync_gate.clear()
+        pushed = admin.send("PUSH", "jobs", 1, A, {"durability": "accepted"})
+        assert (await admin.read())[:2] == (pushed, "OK")
+        assert await watcher.hears_nothing()
+        gated.files.sync_gate.set()
+        assert kinds(await watcher.read()) == [("pushed", (1, 1))]

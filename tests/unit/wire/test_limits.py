@@ -35,7 +35,7 @@ def test_every_name_ends_in_its_unit(name):
         "PRIORITY",
         "PARTS",
     }
-    special = {"AUTH", "FRAME", "CONNECTION"}  # "... before AUTH", "... per frame"
+    special = {"AUTH", "FRAME", "CONNECTION", "CREDIT"}  # "... before AUTH", "... per frame"
     assert name.rsplit("_", 1)[-1] in units | special
 
 

@@ -56,6 +56,8 @@ LEVEL_FIELDS = [field for field in FIELDS if field.id.endswith(".durability")]
 
 
 def fitting_value(field):
+    if field.kind is Kind.WORDS:
+        return field.words[:2]
     return field.words[0] if field.kind is Kind.WORD else FITTING[field.kind]
 
 
@@ -415,6 +417,22 @@ class TestLeases:
             "expected": "a lease (an array of two unsigned integers)",
             "got": "another array",
         }
+
+
+class TestListsOfWords:
+    @pytest.mark.parametrize("events", [(), ("acked",), ("acked", "dead"), ("dead", "dead")])
+    def test_any_of_the_words(self, events):
+        assert check_request(("WATCH", 1, "*", {"events": events}))[1] == {"events": events}
+
+    def test_another_word_is_told_with_those_that_there_are(self):
+        error = refusal(("WATCH", 1, {"events": ("acked", "eaten")}), Code.OUT_OF_RANGE)
+        assert (error.details["field"], error.details["got"]) == ("events", "eaten")
+        assert "acked" in error.details["expected"]
+
+    @pytest.mark.parametrize("event", [None, 1, b"acked", ("acked",)])
+    def test_what_is_no_word_is_of_the_wrong_type(self, event):
+        error = refusal(("WATCH", 1, {"events": ("acked", event)}), Code.WRONG_TYPE)
+        assert error.details["got"] == "another array"
 
 
 class TestResults:

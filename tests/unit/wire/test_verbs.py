@@ -33,6 +33,28 @@ PUSHED = [
     *BUDGETS,
 ]
 
+EVENTS = (
+    "created",
+    "deleted",
+    "paused",
+    "resumed",
+    "purged",
+    "pushed",
+    "pulled",
+    "leased",
+    "acked",
+    "nacked",
+    "rejected",
+    "handed_back",
+    "lost",
+    "ready",
+    "expired",
+    "dead",
+    "redriven",
+    "cancelling",
+    "cancelled",
+)
+
 # verb: (arguments, options); (name, kind[, low, high[, words]]); "?" marks what may be left out.
 EXPECTED = {
     "AUTH": (
@@ -111,6 +133,15 @@ EXPECTED = {
     ),
     "STATUS": ([NAME, IDS], [("wait", Kind.SECONDS, 0, 3600)]),
     "CANCEL": ([NAME, IDS], [DURABILITY]),
+    "WATCH": (
+        [("pattern?", Kind.PATTERN)],
+        [("events", Kind.WORDS, 0, 256, EVENTS), ("credit", Kind.COUNT, 1, 65_536)],
+    ),
+    "CREDIT": (
+        [("request", Kind.COUNT, 1, 2**53 - 1), ("events", Kind.COUNT, 1, 65_536)],
+        [],
+    ),
+    "UNWATCH": ([("request", Kind.COUNT, 1, 2**53 - 1)], []),
     "PURGE": ([NAME], [("state", Kind.WORD, 0, 256, ("waiting", "dead"))]),
     "PAUSE": ([NAME], []),
     "RESUME": ([NAME], []),
@@ -142,6 +173,7 @@ TYPES = {
     Kind.LEVEL: (str,),
     Kind.PACK: (bytes,),
     Kind.RESULT: (bytes, str),
+    Kind.WORDS: (tuple,),
     Kind.MAP: (dict,),
     Kind.HEADERS: (dict, tuple),
 }
@@ -185,7 +217,7 @@ def test_a_verb_is_sound(verb):
     fields = [*verb.arguments, *verb.options.values()]
     assert len({field.name for field in fields}) == len(fields)
     assert all(field.low <= field.high for field in fields)
-    assert all(bool(field.words) is (field.kind is Kind.WORD) for field in fields)
+    assert all(bool(field.words) is (field.kind in (Kind.WORD, Kind.WORDS)) for field in fields)
 
 
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name)
