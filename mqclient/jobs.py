@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, Any, Final
 from mqclient import lease_calls, steps
 from mqclient.codecs import encode_result
 from mqclient.errors import (
+    AccessDenied,
     Drained,
     InterfaceError,
     JobCancelled,
     LeaseLost,
     MqError,
     NotLeased,
+    QueueNotFound,
     ServerError,
 )
 
@@ -271,7 +273,7 @@ class BaseJob:
             try:
                 if error is None:
                     yield from self._done(None)
-                elif isinstance(error, Exception):
+                elif isinstance(error, Exception) and not _is_of_setup(error):
                     yield from self._fail(error, None)
                 else:
                     yield from self._hand_back()
@@ -283,7 +285,7 @@ class BaseJob:
             _logger.warning("%r ended with an error, and could not say so: %s", self, trouble)
         if not isinstance(error, Exception):
             return self._is_drained or isinstance(error, JobCancelled)
-        if self._raise_errors:
+        if self._raise_errors or _is_of_setup(error):
             return False
         _logger.error("%r failed", self, exc_info=error)
         return True
@@ -297,6 +299,16 @@ class BaseJob:
             raise trouble
         _logger.warning("%r is done, but may be run once more: %s", self, trouble)
         return False
+
+
+def _is_of_setup(error: BaseException) -> bool:
+    """Tell whether an error is none of the job's: any other job would meet it as well.
+
+    The library was misused, the server lacks a queue or a right, or it has no room just now.
+    """
+    if isinstance(error, ServerError):
+        return error.is_retryable or isinstance(error, QueueNotFound | AccessDenied)
+    return isinstance(error, InterfaceError)
 
 
 class Job(BaseJob):

@@ -9,29 +9,13 @@ import click
 from mqclient.ctl import output
 from mqclient.ctl.session import Session, global_options, pass_session
 from mqclient.ctl.values import number, seconds
+from mqwire.verbs import EVENTS
 
 if TYPE_CHECKING:
     from mqclient.view_models import Event
 
-KINDS: Final = (
-    "created",
-    "deleted",
-    "purged",
-    "pushed",
-    "pulled",
-    "leased",
-    "acked",
-    "nacked",
-    "rejected",
-    "handed_back",
-    "lost",
-    "ready",
-    "dead",
-    "redriven",
-    "cancelling",
-    "cancelled",
-)
-"""What may happen, as far as this program knows the words."""
+KINDS: Final = EVENTS
+"""What may happen."""
 
 _TOLD: Final = ("holder", "cause", "moved_to", "state")
 _MOST_RUNS: Final = 8

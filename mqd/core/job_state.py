@@ -188,6 +188,7 @@ class JobState:
         parts: tuple[tuple[int, Runs, int], ...],
     ) -> int:
         lease, queue = self.book.by_seq[seq], self._by_uid[uid]
+        queue.used_ms = max(queue.used_ms, now_ms)
         entry = Entry(lease.owner, lease.leased_ms, now_ms, cause, reason)
         before = lease.count
         for place, ids, rest in parts:

@@ -215,7 +215,7 @@ def _messages_of(part: Part) -> Iterator[Message]:
 class LeaseBook:
     """All leases of a broker: by number, by owner and by deadline."""
 
-    __slots__ = ("_by_owner", "by_seq", "last_seq", "times")
+    __slots__ = ("_by_owner", "_owners", "by_seq", "last_seq", "times")
 
     def __init__(self) -> None:
         self.by_seq: dict[int, Lease] = {}
@@ -224,6 +224,7 @@ class LeaseBook:
         self.times: Timetable[int] = Timetable()
         """The numbers by deadline."""
         self._by_owner: dict[str, dict[int, None]] = {}
+        self._owners: dict[str, Owner] = {}  # what is known of those whose leases were read
 
     def open(self, lease: Lease) -> None:
         """Take in a lease."""
@@ -249,6 +250,7 @@ class LeaseBook:
         del held[seq]
         if not held:
             del self._by_owner[who]
+            self._owners.pop(who, None)
 
     def extend(self, lease: Lease, deadline_ms: int) -> None:
         """Give a lease another deadline."""
@@ -263,9 +265,9 @@ class LeaseBook:
 
     def share_owner(self, lease: Lease) -> None:
         """Let a lease that was read share what is known of its owner with an earlier one."""
-        first = self.by_seq[next(iter(self._by_owner[lease.who]))]
-        if first.owner == lease.owner:
-            lease.owner = first.owner
+        known = self._owners.setdefault(lease.who, lease.owner)
+        if known == lease.owner:
+            lease.owner = known
 
     def of_owner(self, who: str, most: int) -> list[Lease]:
         """Return leases that somebody holds, `most` of them at most."""

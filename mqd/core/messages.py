@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 MAX_HISTORY: Final = 16
 """Entries of a message's history; past that the oldest go."""
 
+GIST_CHARS: Final = 256
+"""Characters of a reason that are kept when another entry has come: a history is bounded, and
+each message has a copy of it in a snapshot."""
+
 Owner: TypeAlias = "str | dict[str, Any]"
 """Who holds a lease. A text is all that there is to know; of a map its entry `instance` is
 who it is, and the rest describes. Whoever makes it keeps it small."""
@@ -114,8 +118,12 @@ class Message:
         return self.history[-1].ended_ms if self.history else self.pushed_ms
 
     def note(self, entry: Entry) -> None:
-        """Add an entry to its history."""
-        self.history = (*self.history, entry)[-MAX_HISTORY:]
+        """Add an entry to its history; of the reasons before it the beginnings are kept."""
+        earlier = self.history
+        if earlier and len(earlier[-1].reason) > GIST_CHARS:
+            last = earlier[-1]
+            earlier = (*earlier[:-1], last._replace(reason=last.reason[:GIST_CHARS]))
+        self.history = (*earlier, entry)[-MAX_HISTORY:]
 
     def export(self) -> Record:
         """Return what `restored` takes."""

@@ -31,7 +31,9 @@ class Commits:
     """
 
     def __init__(self, broker: Broker, storage: Storage, level: Level) -> None:
-        self.level = min(level, storage.highest_level)
+        self.highest = storage.highest_level
+        """The highest level that can be promised."""
+        self.level = min(level, self.highest)
         self.append = storage.append
         self._apply = broker.apply
         self._storage = storage

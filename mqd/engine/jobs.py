@@ -151,6 +151,7 @@ class LocalJobs:
     def extend(self, claim: Claim, lease_ms: int) -> Level:
         """Let a lease end so long from now."""
         queue = self._jobs.lease_of(claim).queue
+        queue.used_ms = self.now_ms
         self._commits.check_room(queue.name, RECORD_BYTES, is_freeing=True)
         self._commits.commit(self._jobs.plan_extend(claim, self.now_ms + lease_ms))
         return level_of_lease(self._commits.level_for(queue, None), None)
@@ -164,6 +165,7 @@ class LocalJobs:
     ) -> tuple[int, Level]:
         """Let dead messages be tried again; returns how many."""
         queue = self._broker.queue(name)
+        queue.used_ms = self.now_ms
         chosen = runs_of(sorted(set(ids_of(ids))))
         planned, count = self._jobs.plan_redrive(
             queue, self.now_ms, most, chosen, Wanted(cause, origin)
@@ -177,6 +179,7 @@ class LocalJobs:
     def purge_dead(self, name: str) -> tuple[int, Level]:
         """Remove the dead messages of a queue; returns how many."""
         queue = self._broker.queue(name)
+        queue.used_ms = self.now_ms
         self._commits.check_room(name, RECORD_BYTES, is_freeing=True)
         removed = self._commits.commit(self._jobs.plan_purge_dead(queue))
         return removed, self._commits.level_for(queue, None)

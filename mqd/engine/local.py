@@ -172,7 +172,7 @@ class LocalEngine:
             commits.check_room(name, RECORD_BYTES * len(planned))
             for record in planned:
                 commits.commit(record)
-        queue = broker.queue(name)
+        queue = self._used(name)
         return self._info(queue), commits.level_for(queue, None)
 
     def delete(self, name: str) -> tuple[int, Level]:
@@ -237,6 +237,7 @@ class LocalEngine:
         broker, commits = self.broker, self._commits
         queue = broker.queue(part.queue)
         level = commits.level_for(queue, level)
+        queue.used_ms = self._now_ms
         record, first_id = steps.plan_push(broker, part, self._now_ms)
         if record is not None:
             if self._storage.is_full:
@@ -254,8 +255,12 @@ class LocalEngine:
         """Settle leases and push messages, all or nothing."""
         commits = self._commits
         planned = steps.plan_step(self.broker, parts, key, self._now_ms, self._chance)
-        queues = [] if planned.is_repeat else steps.queues_of(self.broker, parts)
-        reached = max((commits.level_for(queue, level) for queue in queues), default=commits.level)
+        if planned.is_repeat:  # its leases are over: which levels they had is not known
+            reached = commits.highest if level is None else level
+            commits.check_level(reached)
+            return StepDone(planned.results, planned.repeats, is_repeat=True), reached
+        queues = steps.queues_of(self.broker, parts)
+        reached = max(commits.level_for(queue, level) for queue in queues)
         if planned.record is not None:
             pushed = sum(part.count for part in parts if isinstance(part, Append))
             size_bytes = RECORD_BYTES * len(parts) + sum(map(steps.size_bytes, parts))
@@ -264,7 +269,7 @@ class LocalEngine:
             self.pushed += pushed
             if planned.queues:
                 self._pushed_level = max(self._pushed_level, reached)
-            for queue in {*queues, *planned.queues}:
+            for queue in dict.fromkeys((*queues, *planned.queues)):
                 queue.used_ms = self._now_ms
                 if queue.waiters:
                     self._deliveries.serve(queue, self._now_ms)

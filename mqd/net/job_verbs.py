@@ -132,6 +132,7 @@ def _give_back(
     options: Mapping[str, Any],
     how: GiveBack,
 ) -> Reply:
+    session.use_up_share()  # each of its messages may need a step of its own
     level = LEVELS.get(options.get("durability", ""))
     count, level = session.engine.jobs.give_back(claim_of(session, lease, options), how, level)
     session.rest_on(level)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from mqd.net.session import Session
     from mqwire.frames import Frame
 
+_PARTS_PER_TURN = 8
+"""A step of more parts is the last of its connection's turn."""
+
 _PUSH = VERBS["PUSH"]
 _PLAIN_OPTIONS = frozenset({"headers", "durability"})
 _TIMELESS_OPTIONS = _PLAIN_OPTIONS | {"key", "priority"}
@@ -124,6 +127,8 @@ def _check_bodies(pack: bytes, limit: int) -> None:
 def step(session: Session, request_id: int, frame: Frame) -> Reply:
     """Settle leases and push messages, all or none."""
     (raw_parts, pack), options = check_request(frame)
+    if len(raw_parts) > _PARTS_PER_TURN:
+        session.use_up_share()
     parts = _parts(session, raw_parts, pack or b"")
     key = options.get("key")
     if key is not None:

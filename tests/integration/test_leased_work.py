@@ -427,6 +427,27 @@ def test_a_job_is_done_and_its_results_are_pushed_in_one_step(make_client, serve
     assert bodies == [{"of": 1}, b"raw", 3]
 
 
+@pytest.mark.parametrize(
+    ("results", "error"),
+    [("full", mqclient.QueueFull), ("nowhere", mqclient.QueueNotFound)],
+)
+def test_what_any_job_would_meet_ends_the_loop_and_costs_no_attempt(
+    server: RunningServer, queue: str, results: str, error: type[Exception]
+):
+    with mqclient.Client(server.url) as client:
+        client.create(queue, max_attempts=1)
+        client.create(f"{queue}-full", max_messages=1)
+        client.push(f"{queue}-full", "there is no room")
+        client.push_many(queue, [1, 2, 3])
+        with pytest.raises(error):
+            for job in client.consume(queue, wait=0):
+                with job:
+                    job.done(push={f"{queue}-{results}": [job.body]})
+        info = client.info(queue)
+        assert (info.ready, info.dead, info.acked) == (3, 0, 0)
+        assert client.pull(queue).attempts == 0
+
+
 def test_a_step_with_a_lease_that_is_lost_pushes_nothing(make_client, server, queue: str):
     client = make_client(server.url)
     client.create(queue)

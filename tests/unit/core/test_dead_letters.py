@@ -5,7 +5,7 @@ import pytest
 from mqd.core.broker import Broker
 from mqd.core.dead_letters import Wanted
 from mqd.core.fifo import ANY_SIZE
-from mqd.core.messages import MAX_HISTORY
+from mqd.core.messages import GIST_CHARS, MAX_HISTORY
 from mqwire.codes import Code
 from mqwire.limits import MAX_REASON_CHARS
 from mqwire.packs import join_bodies
@@ -94,7 +94,10 @@ def test_histories_are_bounded_in_number_and_in_size():
     history = desk.broker.queue("jobs").held.ready[1].history
     assert len(history) == MAX_HISTORY
     assert history[0].reason.strip() == "1"
-    assert {len(entry.reason) for entry in history} == {MAX_REASON_CHARS}
+    assert [len(entry.reason) for entry in history] == [
+        *[GIST_CHARS] * (MAX_HISTORY - 1),
+        MAX_REASON_CHARS,
+    ]
 
 
 @pytest.mark.parametrize(

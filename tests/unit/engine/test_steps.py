@@ -149,3 +149,10 @@ def test_a_pause_holds_those_who_wait_and_an_end_of_it_serves_them(bench):
     assert ended == []
     assert bench.engine.resume("jobs") is Level.WRITTEN
     assert ended == [(1, 1)]
+
+
+def test_a_repeat_of_a_step_reaches_what_was_asked_or_all_that_can_be(bench):
+    parts = [append("jobs", "r")]
+    assert bench.engine.step(parts, "k", None)[1] is Level.WRITTEN
+    assert bench.engine.step(parts, "k", None)[1] is Level.SYNCED
+    assert bench.engine.step(parts, "k", Level.WRITTEN)[1] is Level.WRITTEN

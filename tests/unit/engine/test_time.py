@@ -6,6 +6,7 @@ import pytest
 
 from mqd.core.broker import Bounds, Broker
 from mqd.engine.base import Append, PushOptions, Terms
+from mqd.engine.jobs import SLICE
 from mqd.engine.local import LocalEngine, Settings
 from mqd.engine.storage import MemoryOnly
 from mqwire.codes import Code
@@ -21,7 +22,7 @@ class Shop:
     def __init__(self):
         self.clock = Clock()
         settings = Settings(1 << 20, Level.ACCEPTED, grace_ms=1000, epoch=1)
-        broker = Broker(Bounds(100, 1 << 30, 9))
+        broker = Broker(Bounds(9000, 1 << 30, 9))
         self.engine = LocalEngine(broker, MemoryOnly(1), self.clock.now_ms, settings)
 
     def create(self, name, **options):
@@ -112,7 +113,7 @@ def test_what_is_use(shop, use):
 def test_a_restart_is_use():
     shop = Shop()
     shop.create("jobs", expires_seconds=10)
-    again = Broker(Bounds(100, 1 << 30, 9))
+    again = Broker(Bounds(9000, 1 << 30, 9))
     again.apply_all(shop.engine.broker.export())
     shop.clock.ms += 3_600_000
     settings = Settings(1 << 20, Level.ACCEPTED, grace_ms=1000, epoch=2)
@@ -121,3 +122,39 @@ def test_a_restart_is_use():
     assert shop.names() == ["jobs"]
     shop.go_on(1)
     assert shop.names() == []
+
+
+def test_a_lease_that_runs_out_is_use_of_its_queue(shop):
+    shop.create("jobs", expires_seconds=10)
+    shop.push("jobs", "a")
+    shop.engine.jobs.lease("jobs", 1, Terms(60_000, {"instance": "ada/1"}), None)
+    shop.go_on(60)
+    assert counts(shop) == {"ready": 1}, "a worker that has died takes no queue along"
+    shop.go_on(9)
+    assert shop.names() == ["jobs"]
+    shop.go_on(1)
+    assert shop.names() == []
+
+
+def test_finding_that_it_is_there_and_repeats_are_use(shop):
+    shop.create("jobs", expires_seconds=10)
+    shop.push("jobs", "a", key="k")
+    shop.go_on(9)
+    assert shop.push("jobs", "a", key="k") == 1
+    shop.go_on(9)
+    shop.engine.create("jobs", {}, if_missing=True)
+    shop.go_on(9)
+    assert shop.names() == ["jobs"]
+
+
+def test_many_leases_of_one_moment_run_out_in_slices(shop):
+    shop.create("jobs")
+    shop.push("jobs", *"a" * 2000)
+    for _ in range(2000):
+        shop.engine.jobs.lease("jobs", 1, Terms(5000, {"instance": "ada/1"}), None)
+    shop.clock.ms += 5000
+    shop.engine.begin_turn()
+    shop.engine.expire()
+    assert shop.engine.info("jobs")["ready"] == SLICE
+    shop.go_on(0)
+    assert shop.engine.info("jobs")["ready"] == 2000
