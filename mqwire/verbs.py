@@ -288,7 +288,7 @@ _ALL = (
     ),
     Verb(
         "WAKE",
-        "end one of this connection's waiting PULLs now",
+        "end one of this connection's waiting requests now",
         (Field("request", Kind.COUNT, 1, limits.MAX_REQUEST_ID),),
     ),
     Verb(

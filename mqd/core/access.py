@@ -54,7 +54,7 @@ _ROLES_BY_VERB: Final[dict[str, frozenset[Role]]] = {
     "STATS": _EVERYONE,
     "PUSH": _WORKERS,
     "PULL": _WORKERS,
-    "WAKE": _WORKERS,
+    "WAKE": _EVERYONE,
     "ACK": _WORKERS,
     "NACK": _WORKERS,
     "EXTEND": _WORKERS,

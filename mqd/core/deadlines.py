@@ -23,6 +23,13 @@ Item = TypeVar("Item")
 _SWEEP_LEAST: Final = 64
 
 
+def earlier(one_ms: int | None, other_ms: int | None) -> int | None:
+    """Return the earlier of two times, where None is never."""
+    if one_ms is None:
+        return other_ms
+    return one_ms if other_ms is None or one_ms < other_ms else other_ms
+
+
 class Deadline(Generic[Item]):
     """One entry: when it is due and what for. Made by `Deadlines.add`."""
 

@@ -68,21 +68,13 @@ def _ready(queue: Queue, skip: int) -> Iterator[Seen]:
     things = iter(()) if queue.held is None else queue.held.in_order()
     rank, thing = next(things, _NOTHING)
     for first_id, count, pack, runs, _ in queue.fifo.export():
-        end, pieces = first_id + count, None
-        at = first_id
-        while at < end:
-            while thing is not None and rank < at:
-                yield from _seen_of(thing, skip)
-                skip = max(0, skip - _count(thing))
-                rank, thing = next(things, _NOTHING)
-            stop = end if thing is None else min(end, rank)
-            passed = min(skip, stop - at)
-            skip -= passed
-            at += passed
-            if at < stop:
-                pieces = pieces or split_pack(pack)
-                yield from _fresh(first_id, pieces, runs, (at, stop))
-                at = stop
+        while thing is not None and rank < first_id:  # nothing else has a place inside a pack
+            yield from _seen_of(thing, skip)
+            skip = max(0, skip - _count(thing))
+            rank, thing = next(things, _NOTHING)
+        if skip < count:
+            yield from islice(_fresh(first_id, pack, runs), skip, None)
+        skip = max(0, skip - count)
     while thing is not None:
         yield from _seen_of(thing, skip)
         skip = max(0, skip - _count(thing))
@@ -92,15 +84,13 @@ def _ready(queue: Queue, skip: int) -> Iterator[Seen]:
 _NOTHING: Final = (0, None)
 
 
-def _fresh(
-    first_id: int, pieces: list[bytes], runs: tuple[HeaderRun, ...], ids: tuple[int, int]
-) -> Iterator[Seen]:
-    """Yield messages of a pack; `ids` are the first and the one after the last."""
+def _fresh(first_id: int, pack: bytes, runs: tuple[HeaderRun, ...]) -> Iterator[Seen]:
+    """Yield the messages of a pack."""
     headers: dict[int, dict[str, Any]] = {}
     for offset, count, values, _ in runs:
-        headers.update(dict.fromkeys(range(first_id + offset, first_id + offset + count), values))
-    for message_id in range(*ids):
-        yield Seen(message_id, pieces[message_id - first_id], headers.get(message_id), None)
+        headers.update(dict.fromkeys(range(offset, offset + count), values))
+    for offset, piece in enumerate(split_pack(pack)):
+        yield Seen(first_id + offset, piece, headers.get(offset), None)
 
 
 def _delayed(queue: Queue, skip: int) -> Iterator[Seen]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core import job_records, order_records, records
 from mqd.core.dead_letters import Wanted
+from mqd.core.deadlines import earlier
 from mqd.core.messages import ids_of, runs_of
 from mqd.engine.base import NO_MESSAGES
 from mqd.engine.commits import LEASE_RECORD_BYTES, RECORD_BYTES
@@ -227,12 +228,8 @@ class LocalJobs:
 
     def next_deadline_ms(self) -> int | None:
         """When `expire` has something to do; None for never."""
-        known_ms = (
-            self._jobs.next_deadline_ms(),
-            self._presence.next_ms(),
-            self._broker.view.next_ms(),
-        )
-        due_ms = min((each for each in known_ms if each is not None), default=None)
+        due_ms = earlier(self._jobs.next_deadline_ms(), self._presence.next_ms())
+        due_ms = earlier(due_ms, self._broker.view.next_ms())
         return None if due_ms is None else max(due_ms, self._not_before_ms)
 
     def expire(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from random import random
 from typing import TYPE_CHECKING, Any
 
+from mqd.core.deadlines import earlier
 from mqd.engine import steps
 from mqd.engine.base import (
     NO_MESSAGES,
@@ -344,8 +345,8 @@ class LocalEngine:
 
     def next_deadline_ms(self) -> int | None:
         """When `expire` has to be called next, on the engine's clock; None for never."""
-        known_ms = (self._waits.next_ms(), self.jobs.next_deadline_ms(), self.views.next_ms())
-        return min((each for each in known_ms if each is not None), default=None)
+        due_ms = earlier(self._waits.next_ms(), self.jobs.next_deadline_ms())
+        return earlier(due_ms, self.views.next_ms())
 
     def expire(self) -> None:
         """Carry out what time has brought by the present turn's clock, or a slice of it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core import job_records, order_records, records, step_records, view_records
+from mqd.core.leases import identity_of
 from mqd.core.messages import Message, ids_of
 from mqd.engine.base import Event
 
@@ -109,8 +110,11 @@ class News:
         if not self._wanting(queue.name):
             return
         _, _, epoch, seq, _, deadline_ms, owner, _, ids = record
-        holder = owner if isinstance(owner, str) else owner["instance"]
-        more = {"lease": (epoch, seq), "holder": holder, "deadline_at": deadline_ms / 1000}
+        more = {
+            "lease": (epoch, seq),
+            "holder": identity_of(owner),
+            "deadline_at": deadline_ms / 1000,
+        }
         self._note("leased", queue, ids, more)
 
     def _wanting(self, name: str) -> list[Listener]:

@@ -165,9 +165,7 @@ class Statuses:
 
     def note(self, event: Event) -> None:
         """Take note of messages that may come to an end."""
-        watched = self._watched.get(event.name)
-        if watched is None:
-            return
+        watched = self._watched[event.name]
         if event.kind in _ENDS:
             awaited = watched.waits_by_id
             if sum(event.ids[1::2]) > len(awaited):
@@ -229,8 +227,8 @@ class Statuses:
         watched, wait.watched = wait.watched, None
         assert watched is not None, "a wait ends once"
         del watched.waits[wait]
-        if wait.deadline is not None:
-            self._deadlines.remove(wait.deadline)
+        assert wait.deadline is not None, "as above"
+        self._deadlines.remove(wait.deadline)
         for message_id in wait.left:
             others = watched.waits_by_id[message_id]
             others.remove(wait)
@@ -273,8 +271,9 @@ def _add_message(entry: dict[str, Any], message: Message, status: Status) -> Non
     entry.update((name, getattr(message, name)) for name in _COUNTS)
     if status.moved_to is not None:
         entry["moved_to"] = {"queue": status.moved_to, "id": message.message_id}
-        if message.origin is not None:
-            entry["attempts"], entry["losses"] = message.origin.attempts, message.origin.losses
+        origin = message.origin
+        assert origin is not None, "that is how it was found"
+        entry["attempts"], entry["losses"] = origin.attempts, origin.losses
     if status.state == DEAD and message.history:
         last = message.history[-1]
         entry.update(cause=last.cause, error=last.reason, ended_at=last.ended_ms / 1000)

@@ -173,10 +173,8 @@ def test_every_verb_for_every_role(server, raw, jobs, role):
         "DELETE": (jobs + "-more",),
         "PING": (),
     }
-    looks = {"LIST", "INFO", "PEEK", "PING"}
-    allowed = {"admin": set(requests), "agent": looks | {"PUSH", "PULL", "WAKE"}, "user": looks}[
-        role
-    ]
+    looks = {"LIST", "INFO", "PEEK", "PING", "WAKE"}
+    allowed = {"admin": set(requests), "agent": looks | {"PUSH", "PULL"}, "user": looks}[role]
     with Raw(server, role) as connection:
         for verb, arguments in requests.items():
             reply = connection.call(verb, *arguments)

@@ -151,6 +151,16 @@ def test_a_client_that_leaves_is_forgotten(server, raw, jobs):
     assert states(raw, jobs, 1, 1) == ["gone"]
 
 
+def test_a_wait_is_ended_by_wake(server, raw, jobs):
+    raw.push(jobs, "a")
+    with Raw(server, "user") as watcher:
+        watcher.send(("STATUS", 7, jobs, (1, 1), {"wait": 60}), ("WAKE", 8, 7))
+        request_id, word, found = watcher.read()
+        assert (request_id, word, found[0]["state"]) == (7, "OK", "ready")
+        assert watcher.read() == (8, "OK", True)
+        assert watcher.ok("WAKE", 7) == (False,)
+
+
 def test_ids_of_requests_that_wait_are_in_use(raw, jobs):
     raw.push(jobs, "a")
     raw.send(("STATUS", 7, jobs, (1, 1), {"wait": 60}), ("STATUS", 7, jobs, (1, 1), {"wait": 60}))
@@ -349,6 +359,20 @@ async def test_a_watcher_that_reads_nothing_costs_no_memory_and_no_waiting(tmp_p
         assert (await watcher.read())[1:] == ("EVENT", (), 200)
         assert (await admin.call("PUSH", "jobs", 1, A))[1] == "OK"
         assert kinds(await watcher.read()) == [("pushed", (201, 1))]
+
+
+async def test_a_status_is_told_when_it_is_synced(tmp_path):
+    async with gated_server(tmp_path) as gated:
+        admin, watcher = await gated.connect(), await gated.connect("user")
+        await admin.call("CREATE", "jobs", {"keep_results_seconds": 60})
+        await admin.call("PUSH", "jobs", 1, A)
+        lease = (await admin.call("PULL", "jobs", 1, {"lease": 60}))[5]
+        gated.files.sync_gate.clear()
+        assert (await admin.call("ACK", lease, {"durability": "accepted"}))[1] == "OK"
+        asked = watcher.send("STATUS", "jobs", (1, 1))
+        assert await watcher.hears_nothing()
+        gated.files.sync_gate.set()
+        assert (await watcher.read())[0] == asked
 
 
 async def test_an_event_is_told_when_its_record_is_synced(tmp_path):

@@ -124,6 +124,17 @@ def test_removing_frees_what_a_pack_has_taken_when_all_of_it_is_gone():
     assert (row.fifo.first_id, len(row.fifo._packs), row.fifo._holes) == (9, 1, [])
 
 
+def test_an_export_around_holes_keeps_the_headers_of_each():
+    fifo = Fifo()
+    fifo.append(join_bodies("abcde"), 5, ((0, 1, {"h": 1}, 7), (3, 2, {"h": 4}, 7)), 0)
+    fifo.remove([3, 4])
+    assert list(fifo.export()) == [
+        (1, 2, join_bodies("ab"), ((0, 1, {"h": 1}, 7),), 0),
+        (5, 1, join_bodies("e"), ((0, 1, {"h": 4}, 7),), 0),
+    ]
+    assert fifo.size_bytes == 3 * 2 + 2 * 7
+
+
 def test_a_begun_pack_can_have_holes():
     row = Row()
     row.push(6, with_headers=True)

@@ -223,7 +223,8 @@ class World:
             self.states.update(dict.fromkeys(range(first, first + count), "ready"))
 
     def has_room(self):
-        return len([s for s in self.states.values() if s in ("ready", "delayed", "leased")]) < 50
+        here = ("ready", "delayed", "leased", "dead")
+        return sum(1 for state in self.states.values() if state in here) < 50
 
     def push_with(self):
         count, ttl_ms = self.chooser.randint(1, 4), self.chooser.choice([0, 0, 9])

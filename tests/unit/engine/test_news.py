@@ -7,6 +7,7 @@ import pytest
 from mqd.core.broker import Bounds, Broker
 from mqd.engine.base import Append, GiveBack, PushOptions, Settle, Terms
 from mqd.engine.local import LocalEngine, Settings
+from mqd.engine.owners import described
 from mqd.engine.storage import MemoryOnly
 from mqwire.levels import Level
 from mqwire.limits import MAX_FRAME_BYTES
@@ -209,6 +210,35 @@ def test_only_queues_of_interest_are_told_of(stage):
     stage.ear.heard()
     stage.push("a", name="sweep.a")
     assert (other.heard(), stage.ear.heard()) == ([("pushed", "sweep.a", (2, 1))], [])
+
+
+def test_what_happens_elsewhere_is_not_noted(stage):
+    other = Ear("more")
+    stage.engine.views.stop_listening(stage.ear)
+    stage.engine.views.listen(other)
+    stage.push(*"abcd")
+    stage.engine.pull("jobs", 1, None)
+    name = stage.lease(2)
+    stage.engine.jobs.ack((*name, (2, 1), "w1"), None)
+    stage.engine.jobs.give_back((*name, (), "w1"), GiveBack("nack"), None)
+    stage.engine.jobs.extend((*stage.lease(), (), "w1"), 9000)
+    assert other.heard() == []
+
+
+def test_an_owner_may_be_a_text():
+    assert described("w1") == {"holder": "w1"}
+    assert described(W1) == {"holder": "w1", "host": "n1"}
+
+
+def test_who_begins_later_hears_from_then_on(stage):
+    stage.push("a")
+    other = Ear("jobs")
+    stage.engine.views.listen(other)
+    stage.push("b")
+    assert other.heard() == [("pushed", "jobs", (2, 1))]
+    stage.engine.views.stop_listening(other)
+    stage.push("c")
+    assert other.heard() == []
 
 
 def test_nothing_is_noted_for_nobody(stage):

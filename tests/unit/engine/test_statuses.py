@@ -270,6 +270,29 @@ def test_purging_ends_waits(bench, state):
     assert bench.ended == [["gone", "gone"]]
 
 
+def test_purging_leaves_what_is_leased(bench):
+    bench.push("a", "b", "c")
+    name = bench.lease()
+    bench.wait(1, 2)
+    bench.wait(2, 1)
+    bench.engine.purge("jobs")
+    bench.end_turn()
+    assert bench.ended == [["gone"]]
+    bench.ack(name)
+    assert bench.ended[1:] == [["done", "gone"]]
+
+
+def test_more_messages_may_end_than_are_waited_for(bench):
+    bench.push(*"abcdef")
+    bench.wait(3, 1, 6, 1)
+    bench.engine.pull("jobs", 5, None)
+    bench.end_turn()
+    assert bench.ended == []
+    bench.engine.pull("jobs", 1, None)
+    bench.end_turn()
+    assert bench.ended == [["gone", "gone"]]
+
+
 def test_deleting_the_queue_refuses_waits(bench):
     bench.push("a")
     bench.wait(1, 1)
