@@ -136,6 +136,12 @@ class Kept:
             )
         self.add((message_id, 1), outcome)
 
+    def add_done(self, message: Message, at_ms: int, result: Result) -> None:
+        """Remember that a message with an object is done."""
+        counts = (message.deliveries, message.attempts, message.losses)
+        outcome = Outcome(DONE, at_ms, *counts, "", result, None)
+        self.add((message.message_id, 1), outcome)
+
     def add_expired(self, thing: Message | Parcel, at_ms: int) -> None:
         """Remember that a message, or those of a parcel, had waited too long and were dropped."""
         if isinstance(thing, Message):

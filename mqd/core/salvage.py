@@ -35,7 +35,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from mqd.core import job_records, order_records, records, step_records
+from mqd.core import job_records, order_records, records, step_records, view_records
 from mqd.core.broker import Bounds, Broker
 from mqd.core.salvage_jobs import NO_DOUBT, NO_QUEUE, JobRules
 from mqd.core.salvage_parcels import flaw_of
@@ -81,6 +81,11 @@ SHAPES: Final[dict[int, tuple[Any, ...]]] = {
     order_records.RESUME: (int, int),
     order_records.TURN: (int, int, int),
     order_records.EXPIRE: (int, int, tuple, tuple, int),
+    view_records.DONE: (int, int, int, int, tuple, int, (bytes, str, type(None))),
+    view_records.RESULTS: (int, int, tuple),
+    view_records.CANCEL: (int, int, tuple, int),
+    view_records.MARK: (int, int, int, tuple),
+    view_records.CANCELLED: (int, int, int),
 }
 """What the elements of each kind of record are that has a rule of its own here."""
 
@@ -92,9 +97,11 @@ NO_BOUNDS: Final = Bounds(0, 0, 0)
 _JOB_KINDS: Final = frozenset(range(job_records.LEASE, job_records.SEQUENCE + 1))
 _PARCEL_KINDS: Final = frozenset({order_records.PUSH_WITH, order_records.PARCEL})
 _ORDER_KINDS: Final = _PARCEL_KINDS | {order_records.TURN, order_records.EXPIRE}
-_LIFE_KINDS: Final = (_JOB_KINDS | _ORDER_KINDS | {order_records.PAUSE, order_records.RESUME}) - {
-    order_records.PUSH_WITH
-}
+_VIEW_KINDS: Final = frozenset(range(view_records.DONE, view_records.CANCELLED + 1))
+_LIFE_KINDS: Final = (
+    _JOB_KINDS | _ORDER_KINDS | _VIEW_KINDS | {order_records.PAUSE, order_records.RESUME}
+) - {order_records.PUSH_WITH}
+_ACKS: Final = frozenset({job_records.ACK, view_records.DONE})
 _REMOVALS: Final = frozenset({records.PULL, records.PURGE, job_records.PURGE_DEAD})
 _WITHOUT_UID: Final = frozenset(
     {job_records.SEQUENCE, step_records.STEP, step_records.KEYED_STEP, step_records.KEYS}
@@ -244,13 +251,13 @@ class Salvager:
             return "its fields are not those of its kind"
         if kind not in _WITHOUT_UID:
             self._last_uid = max(self._last_uid, record[1])
-        self._is_out_of_order |= kind in _JOB_KINDS or kind in _ORDER_KINDS
+        self._is_out_of_order |= kind in _JOB_KINDS or kind in _ORDER_KINDS or kind in _VIEW_KINDS
         why = ""
         if kind in _REMOVALS:
             why = self._why_kept()
         elif kind == records.DELETE:
             why = self._why_not_deleted(record[1])
-        elif kind == job_records.ACK or (kind == order_records.EXPIRE and not record[3]):
+        elif kind in _ACKS or (kind == order_records.EXPIRE and not record[3]):
             why = self.why_all_is_kept
         return why or None
 
@@ -460,7 +467,7 @@ class Salvager:
         if ids is not None:
             queue.pulled += ids.unseen_pulls
         there = queue.fifo.count + queue.outside
-        gone = queue.pulled + queue.acked + queue.moved + queue.expired
+        gone = queue.pulled + queue.acked + queue.moved + queue.expired + queue.cancelled
         queue.purged = max(0, given - there - gone)
         queue.pushed = gone + queue.purged + there
 

@@ -20,6 +20,8 @@ taken from wherever it was thought to be and put where the record says. The rule
 - What has waited too long is dropped where that is said of a message, or of a parcel that
   has come since the last hole. Of a parcel from before it, messages may have been elsewhere
   then: all of it stays, and goes when the server starts if its time is over.
+- A cancelled message goes, unless nothing is removed at all; one whose lease is lost is not
+  marked any more.
 - Counts of deliveries, attempts and losses are those of the records that were found.
 """
 
@@ -29,7 +31,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core import job_records as records
-from mqd.core import order_records
+from mqd.core import order_records, view_records
+from mqd.core.cancelling import keep_cancelled
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.leases import Lease
 from mqd.core.messages import Entry, Message, Origin, Runs, ids_of, restored, totals, unpacked
@@ -54,7 +57,8 @@ MAYBE_OLD: Final = (
     "it is about messages that were pushed together before a gap, in which some may have gone "
     "elsewhere, so that they were not removed: they go when their time is over"
 )
-NO_DOUBT: Final = frozenset({NO_QUEUE, NO_LEASE, DOUBTFUL, MAYBE_OLD})
+NO_RESULTS: Final = "its queue is not known to keep results"
+NO_DOUBT: Final = frozenset({NO_QUEUE, NO_LEASE, DOUBTFUL, MAYBE_OLD, NO_RESULTS})
 """Refusals after which nothing is less certain than before."""
 
 _BEGINNINGS: Final = frozenset({records.KEEP, records.LEASED, order_records.PARCEL})
@@ -106,6 +110,11 @@ class JobRules:
             order_records.RESUME: self._plain,
             order_records.TURN: self._plain,
             order_records.EXPIRE: self._expire,
+            view_records.DONE: self._ack,
+            view_records.CANCEL: self._cancel,
+            view_records.MARK: self._mark,
+            view_records.RESULTS: self._results,
+            view_records.CANCELLED: self._plain,
         }
 
     def note_gap(self) -> None:
@@ -189,7 +198,7 @@ class JobRules:
             self._index(lease)
 
     def _ack(self, queue: Queue, record: Record) -> str | None:
-        _, _, epoch, seq, ids = record
+        _, _, epoch, seq, ids, *more = record
         if not ids:
             lease = self._find(epoch, seq)
             if lease is None:
@@ -203,6 +212,36 @@ class JobRules:
             if message is not None:
                 queue.leave(1, message.size_bytes)
                 queue.acked += 1
+                if more and queue.kept is not None:
+                    queue.kept.add_done(message, *more)
+        return None
+
+    def _cancel(self, queue: Queue, record: Record) -> None:
+        for message_id in ids_of(record[2]):
+            message = self._take_out(queue, message_id)
+            if message is not None:
+                self._end_cancelled(queue, message, record[3])
+        self._note_time(record[3])
+
+    def _end_cancelled(self, queue: Queue, message: Message, now_ms: int) -> None:
+        if self.keeps_all:
+            _put(queue, message, records.READY_HERE, 0)
+            return
+        queue.leave(1, message.size_bytes)
+        queue.cancelled += 1
+        keep_cancelled(queue, message, now_ms)
+
+    def _mark(self, queue: Queue, record: Record) -> str | None:
+        lease = self._book.by_seq.get(record[2])
+        if lease is None or lease.queue is not queue:
+            return NO_LEASE
+        lease.cancelled = {*(lease.cancelled or ()), *ids_of(record[3])} & set(ids_of(lease.ids()))
+        return None
+
+    def _results(self, queue: Queue, record: Record) -> str | None:
+        if queue.kept is None:
+            return NO_RESULTS
+        self._broker.apply(record)
         return None
 
     def _hand_back(self, queue: Queue, ids: Runs) -> None:
@@ -236,6 +275,8 @@ class JobRules:
                 message.note(entry)
                 if place == records.MOVED:
                     self._move(queue, message, rest, now_ms)
+                elif place == records.CANCELLED:
+                    self._end_cancelled(queue, message, now_ms)
                 elif place in order_records.OLD:
                     self._end(queue, message, (place, rest), now_ms)
                 else:

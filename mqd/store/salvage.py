@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from mqd.core import job_records, order_records, step_records
+from mqd.core import job_records, order_records, step_records, view_records
 from mqd.core import records as kinds
 from mqd.core.broker import Broker
 from mqd.core.salvage import Salvager
@@ -78,6 +78,11 @@ _KIND_NAMES: Final = {
     order_records.RESUME: "RESUME",
     order_records.TURN: "TURN",
     order_records.EXPIRE: "EXPIRE",
+    view_records.DONE: "DONE",
+    view_records.RESULTS: "RESULTS",
+    view_records.CANCEL: "CANCEL",
+    view_records.MARK: "MARK",
+    view_records.CANCELLED: "CANCELLED",
 }
 _OF_BODIES: Final = frozenset({"PUSH", "PUSH_WITH", "PARCEL"})
 

@@ -4,6 +4,7 @@ import pytest
 
 from mqd.core import job_records, records, step_records
 from mqd.core.broker import Bounds, Broker
+from mqd.core.cancelling import plan_cancel
 from mqd.core.salvage import NO_BOUNDS, Salvager
 from mqd.core.salvage_jobs import DOUBTFUL, NO_LEASE, NO_QUEUE
 from mqd.core.steps import Ack, Push
@@ -41,7 +42,7 @@ class Life(Desk):
         for queue in self.broker.queues():
             info = queue.info(0)
             states = ("ready", "delayed", "leased", "dead")
-            ways = ("pulled", "acked", "purged", "moved", "expired")
+            ways = ("pulled", "acked", "purged", "moved", "expired", "cancelled")
             assert info["pushed"] == sum(info[state] for state in states + ways)
         return self
 
@@ -474,3 +475,90 @@ def test_keys_of_a_snapshot_are_kept_where_nothing_is_missing_before_them(life, 
     refused = [reason for reason in life.reasons if reason]
     assert len(refused) == (2 if has_gap else 0)
     assert life.texts() == ["a", "b"]
+
+
+# Results and cancellations
+
+
+@pytest.fixture
+def keeper():
+    return Life(keep_results_seconds=10)
+
+
+def cancel(life, *ids):
+    runs = tuple(each for number in ids for each in (number, 1))
+    for record in plan_cancel(life.broker.queue("jobs"), runs, 5).records:
+        life.do(record)
+
+
+def test_what_is_done_by_name_keeps_its_result_behind_a_gap(keeper):
+    keeper.push(*"abc")
+    keeper.lease(3)
+    keeper.hole()
+    keeper.push("d")
+    keeper.hole()
+    keeper.do(keeper.jobs.plan_ack((7, 1, (2, 1), None), 5, "r"))
+    keeper.do(keeper.jobs.plan_ack((7, 1, (), None), 6, "s"))
+    keeper.salvage()
+    assert keeper.reasons[-2:] == [None, DOUBTFUL]
+    kept = keeper.broker.queue("jobs").kept
+    assert kept.get(2, 5).result == "r"
+    assert kept.get(1, 5) is None
+    assert keeper.texts() == ["a", "c"]
+    assert keeper.info()["acked"] == 1
+
+
+def test_results_of_a_snapshot_are_kept_where_their_queue_is_known(keeper):
+    keeper.push(*"ab")
+    keeper.lease(2)
+    keeper.do(keeper.jobs.plan_ack((7, 1, (1, 1), None), 5, "r"))
+    exported = list(keeper.broker.export())
+    keeper.salvage([exported[0], None, None, *exported[1:]])
+    assert keeper.broker.queue("jobs").kept.get(1, 5).result == "r"
+    lost = Life(keep_results_seconds=10)
+    lost.salvage([None, None, *exported[1:]])
+    assert "its queue is not known" in [each for each in lost.reasons if each]
+
+
+def test_what_was_cancelled_stays_away(life):
+    life.push(*"abcdef")
+    life.push_with("g", "h", priority=200)
+    life.lease(3)
+    life.hole()
+    life.push("x")
+    life.hole()
+    cancel(life, 1, 4, 7)
+    life.nack(1, 7, 1)
+    life.salvage()
+    assert life.reasons == [None] * 7
+    assert life.info()["cancelled"] == 2
+    life.hand_back(1)
+    assert life.info()["cancelled"] == 3
+    assert life.texts() == ["h", "b", "c", "e", "f"]
+
+
+def test_a_mark_without_its_lease_is_refused(life):
+    life.push(*"ab")
+    life.hole()
+    life.lease(1)
+    life.hole()
+    cancel(life, 1)
+    life.salvage()
+    assert life.reasons[-1] == NO_LEASE
+    assert life.texts() == ["a", "b"]
+
+
+def test_where_all_is_kept_so_is_what_was_cancelled(life):
+    life.push(*"abc")
+    life.lease(1)
+    cancel(life, 1, 2)
+    life.nack(1)
+    history, life.history = life.history, []
+    life.salvager = Salvager(Broker(Bounds(100, 1000, 10)))
+    life.salvager.why_all_is_kept = "who knows"
+    for record in history:
+        life.salvager.apply(record)
+    life.salvager.finish()
+    other = Broker(NO_BOUNDS)
+    other.apply_all(life.salvager.export())
+    assert other.queue("jobs").ready == 3
