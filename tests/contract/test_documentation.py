@@ -416,6 +416,13 @@ def test_a_script_is_one(script):
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
+@pytest.mark.parametrize(
+    "part", [body for use, body in FENCED.findall(TEXT) if use == "python part"]
+)
+def test_a_part_of_a_program_is_python(part):
+    compile(part, "DOCUMENTATION.md", "exec")
+
+
 def test_every_block_is_of_a_kind_that_is_looked_at():
-    kinds = {"bash", "console", "console server", "python", "yaml", "text"}
+    kinds = {"bash", "console", "console server", "python", "python part", "yaml", "text"}
     assert {use for use, _ in FENCED.findall(TEXT)} == kinds
