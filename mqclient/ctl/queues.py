@@ -51,14 +51,14 @@ _RETRY_OPTIONS: Final = (
         metavar="COUNT",
         type=number(1, MAX_ATTEMPTS),
         help="Lost workers (killed, cut off, out of time) after which a message is dead. "
-        "[default: no bound]",
+        "[default: the server's, 5 unless configured]",
     ),
     click.option(
         "--backoff",
         metavar="WORD",
         type=click.Choice(BACKOFFS),
-        help="How the delay before another attempt grows: fixed, linear or exponential. "
-        "[default: no delay]",
+        help="How the delay before another attempt grows: none, fixed, linear or exponential. "
+        "[default: the server's, exponential unless configured]",
     ),
     click.option(
         "--backoff-seconds",
