@@ -58,12 +58,12 @@ def on_loop(consumer: AsyncConsumer) -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     with suppress(NotImplementedError, RuntimeError, ValueError):
-        watched = _loops.setdefault(loop, WeakSet())
-        if not watched:
+        if loop not in _loops:  # else it is taken, though all consumers since may be gone
             if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
                 return
             loop.add_signal_handler(signal.SIGTERM, _take_on_loop, loop)
-        watched.add(consumer)
+            _loops[loop] = WeakSet()
+        _loops[loop].add(consumer)
 
 
 def leave_loop(consumer: AsyncConsumer) -> None:
@@ -81,6 +81,7 @@ def leave_loop(consumer: AsyncConsumer) -> None:
 def _take_on_loop(loop: asyncio.AbstractEventLoop) -> None:
     consumers = [each for each in _loops.get(loop, ()) if not each.is_over]
     if not consumers:
+        _loops.pop(loop, None)
         loop.remove_signal_handler(signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
     for consumer in consumers:

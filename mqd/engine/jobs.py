@@ -106,7 +106,8 @@ class LocalJobs:
         reached = level_of_lease(self._commits.level_for(queue, level), level)
         if not queue.available:
             return NO_MESSAGES, Level.ACCEPTED
-        self._commits.check_room(name, LEASE_RECORD_BYTES, is_freeing=True)
+        outside = min(most, queue.ready - queue.fifo.count)  # each may be a run of its own
+        self._commits.check_room(name, LEASE_RECORD_BYTES + 20 * outside, is_freeing=True)
         found = self._deliveries.lease(queue, most, self._room_bytes, terms, self.now_ms)
         return found, reached
 
@@ -118,7 +119,9 @@ class LocalJobs:
         queue = lease.queue
         queue.used_ms = self.now_ms
         level = commits.level_for(queue, level)
-        size_bytes = RECORD_BYTES if result is None else RECORD_BYTES + len(result)
+        size_bytes = RECORD_BYTES + _size_of_ids(lease, claim[2])
+        if result is not None:
+            size_bytes += 4 * len(result)
         commits.check_room(queue.name, size_bytes, is_freeing=True)
         before = queue.leased
         if commits.observer is None:
@@ -132,10 +135,12 @@ class LocalJobs:
 
     def give_back(self, claim: Claim, how: GiveBack, level: Level | None) -> tuple[int, Level]:
         """Let leased messages go on otherwise than by being done; returns how many."""
-        queue = self._jobs.lease_of(claim).queue
+        lease = self._jobs.lease_of(claim)
+        queue = lease.queue
         queue.used_ms = self.now_ms
         level = self._commits.level_for(queue, level)
-        self._commits.check_room(queue.name, RECORD_BYTES + 4 * len(how.reason), is_freeing=True)
+        size_bytes = RECORD_BYTES + 4 * len(how.reason) + _size_of_ids(lease, claim[2])
+        self._commits.check_room(queue.name, size_bytes, is_freeing=True)
         return self._move(self._plan(claim, how), level), level
 
     def _plan(self, claim: Claim, how: GiveBack) -> Record:
@@ -284,3 +289,8 @@ _PARTS_AT: Final = {job_records.RETURN: 7, order_records.EXPIRE: 3}
 """Where the records have their parts that may carry messages to another queue."""
 
 _MOVED: Final = frozenset({job_records.MOVED, order_records.OLD_MOVED})
+
+
+def _size_of_ids(lease: Lease, ids: Runs) -> int:
+    """Tell about how large the ids of a settlement make its record, in bytes."""
+    return 10 * len(ids) if ids else 20 * len(lease.loose or ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import threading
@@ -228,3 +229,20 @@ def test_the_asyncio_loop_gives_the_signal_back(server: FakeServer, leases: Fake
                 assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
     asyncio.run(run())
+
+
+def test_a_loop_after_one_that_was_broken_off_takes_the_signal(server, leases: FakeLeases):
+    async def run():
+        async with mqclient.AsyncClient(server.url) as client:
+            async for job in client.consume("q"):
+                async with job:
+                    break
+            gc.collect()  # nobody has closed the first consumer
+            async for job in client.consume("q"):
+                async with job:
+                    terminate()
+                    await asyncio.sleep(PATIENCE_SECONDS)
+
+    asyncio.run(run())
+    assert leases.done == [1]
+    assert leases.returned == [2]
