@@ -7,17 +7,24 @@ holder of its own, and nobody can come back as it.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
+
+from mqd.engine.base import GiveBack
+from mqwire.errors import CodedError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from mqd.engine.base import JobEngine
 
 _CHECKS_PER_PERIOD: Final = 2
 _SILENT_CHECKS: Final = 4
 """So many checks without a byte, which is twice what the client promised, and it is gone."""
+
+
+_UNDELIVERED: Final = GiveBack("hand_back", "the connection was lost before its messages had left")
 
 
 class Holder:
@@ -63,8 +70,16 @@ class Holder:
             self._arrive()
         return self._owner
 
-    def leave(self) -> None:
-        """Go; the engine's turn has begun."""
+    def leave(self, undelivered: Sequence[tuple[int, int]] = ()) -> None:
+        """Go; the engine's turn has begun.
+
+        Args:
+            undelivered: leases whose messages have not left the server. Others of the same
+                instance may be there, and do not know of them: they are handed back.
+        """
+        for lease in undelivered:
+            with suppress(CodedError):  # it is settled, or of a holder that this was before
+                self._jobs.give_back((*lease, (), self.who), _UNDELIVERED, None)
         if self._has_arrived:
             self._has_arrived = False
             self._jobs.leave(self.who, has_grace=self._has_instance)

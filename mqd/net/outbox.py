@@ -31,6 +31,7 @@ class Outbox:
     __slots__ = (
         "_engine",
         "_waiting",
+        "leases",
         "level",
         "logged_as",
         "parts",
@@ -41,6 +42,8 @@ class Outbox:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._waiting: deque[tuple[Needs, bytes, bytes]] = deque()
+        self.leases: list[tuple[int, int]] = []
+        """Those whose messages are in what has not left, and maybe some that are not any more."""
         self.parts: list[bytes] = []
         """The frames of this turn's replies, prefix and body in turn."""
         self.level = Level.ACCEPTED

@@ -167,7 +167,7 @@ class Session(asyncio.Protocol):
         self._server.unregister(self)
         if self.holder is not None:
             self.engine.begin_turn()
-            self.holder.leave()
+            self.holder.leave(self.outbox.leases)
             self._server.end_turn_soon()
 
     def _forget_timers(self) -> None:
@@ -233,6 +233,8 @@ class Session(asyncio.Protocol):
                 self._tap.sent(logged)
                 self._look_at_log(self._tap.log)
             self._transport.write(data)
+            if outbox.leases and outbox.is_empty:
+                outbox.leases.clear()
         if not outbox.is_empty:
             self._server.waiting.add(self)
         elif self._is_closing:
@@ -368,6 +370,8 @@ class Session(asyncio.Protocol):
             return
         if outcome is not NO_MESSAGES:
             self.outbox.shows_messages = True
+            if len(outcome) > 3:
+                self.outbox.leases.append(outcome[3])
         self.rest_on(level)
         self._reply((request_id, "OK", *outcome))
 

@@ -152,6 +152,8 @@ def pull(session: Session, request_id: int, frame: Frame) -> Reply | None:
     else:
         outbox = session.outbox
         outbox.shows_messages = True
+        if terms is not None:
+            outbox.leases.append(results[3])
         if reached > outbox.level:  # noqa: PLR1730  as above
             outbox.level = reached
     return (request_id, "OK", *results)

@@ -284,3 +284,38 @@ async def test_a_bug_in_one_connection_holds_up_no_other(gated, monkeypatch):
     assert (await other.read())[1] == "OK"
     with pytest.raises((EOFError, ConnectionResetError)):
         await one.read()
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_messages_that_have_not_left_when_their_connection_breaks_are_handed_back(
+    gated, waits
+):
+    one, other = await gated.connect(), await gated.connect()
+    for each in (one, other):  # two connections of one worker: it is not gone with the first
+        await each.call("AUTH", {"user": "agent", "password": ""}, {"instance": "w"})
+    push = ("PUSH", "jobs", 1, A, {"durability": "accepted"})
+    if not waits:
+        await other.call(*push)
+    gated.files.sync_gate.clear()
+    one.send("PULL", "jobs", 1, {"lease": 60, "durability": "synced", "wait": 60})
+    assert await one.hears_nothing()
+    if waits:
+        await other.call(*push)
+    one.writer.close()
+    await one.writer.wait_closed()
+    gated.files.sync_gate.set()
+    reply = await other.call("PULL", "jobs", 1, {"lease": 60, "wait": PATIENCE_SECONDS})
+    assert reply[2] == (1, 1)
+    assert reply[4] == {"deliveries": (2,)}, "neither an attempt nor a worker loss"
+    assert (await other.call("ACK", reply[5]))[1] == "OK"
+
+
+async def test_a_delivery_that_has_left_is_the_workers(gated):
+    one, other = await gated.connect(), await gated.connect()
+    for each in (one, other):
+        await each.call("AUTH", {"user": "agent", "password": ""}, {"instance": "w"})
+    await other.call("PUSH", "jobs", 1, A)
+    reply = await one.call("PULL", "jobs", 1, {"lease": 60})
+    one.writer.close()
+    await one.writer.wait_closed()
+    assert (await other.call("ACK", reply[5]))[1] == "OK"
