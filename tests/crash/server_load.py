@@ -188,7 +188,9 @@ class Worker(threading.Thread):
 
     def run(self) -> None:
         try:
-            with Client(self._url, connect_timeout=2.0, timeout=20.0, name=self.name) as client:
+            with Client(
+                self._url, connect_timeout=2.0, timeout=20.0, name=self.name, keys=False
+            ) as client:
                 while True:
                     self._work(client)
         except MqError:
