@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from mqd.core.errors import queue_full
 from mqd.core.fifo import Batch, Fifo
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from mqd.core.leases import Lease
     from mqd.core.messages import Message
     from mqd.core.parcels import PushExtras, Terms
-
-ON_EXPIRY: Final = ("drop", "dead_letter")
-"""The words of the option `on_expiry`; the first where nothing is said."""
 
 
 class Waiter:
@@ -48,7 +45,8 @@ class Queue:
         name: what clients call it.
         options: as they are on record: `max_messages`, `max_bytes`, and `durability` (a
             level's word) where the queue has a level of its own; `dead_letter`, the name of
-            another queue; `max_leased`; `ttl_seconds` and `on_expiry` (a word of `ON_EXPIRY`);
+            another queue; `max_leased`; `ttl_seconds` and `on_expiry` (a word of
+            `mqwire.verbs.EXPIRED_FATES`, the first where nothing is said);
             `expires_seconds`; `keep_results_seconds`; and those of `mqd.core.retries.Retries`.
         created_ms: when it was created.
     """
