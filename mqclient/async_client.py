@@ -15,7 +15,8 @@ from mqclient.backups import Backup
 from mqclient.base import check_lease, check_wait
 from mqclient.consuming import AsyncConsumer, consume_settings
 from mqclient.errors import ConnectionLost, RequestTimeout
-from mqclient.leases import AsyncLease
+from mqclient.lease_calls import Leased
+from mqclient.leases import AsyncLease, lease_id
 from mqclient.pipelines import AsyncPipeline
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from mqclient.backups import Destination
     from mqclient.consuming import ConsumeOptions
     from mqclient.messages import Message
-    from mqclient.models import Holder, QueueInfo, SnapshotInfo
+    from mqclient.models import Holder, LeaseId, QueueInfo, SnapshotInfo
     from mqclient.options import PushOptions, QueueOptions
 
 
@@ -222,6 +223,10 @@ class AsyncClient(AsyncViewClient):
         call = self._lease_call(queue, count, check_lease(seconds), check_wait(wait), into)
         leased = await self._result(call, self._seconds(timeout))
         return None if leased is None else AsyncLease(self, leased)
+
+    def lease_named(self, lease: LeaseId | str) -> AsyncLease:
+        """As `Client.lease_named`."""
+        return AsyncLease(self, Leased(lease_id(lease), []))
 
     def consume(
         self,

@@ -24,7 +24,12 @@ from mqclient.steps import MoreOfFrames, check_count
 from mqclient.typed import restorer
 from mqclient.url import find_target
 from mqwire import __version__
-from mqwire.limits import MAX_LEASE_SECONDS, MAX_WAIT_SECONDS, MIN_LEASE_SECONDS
+from mqwire.limits import (
+    MAX_INSTANCE_CHARS,
+    MAX_LEASE_SECONDS,
+    MAX_WAIT_SECONDS,
+    MIN_LEASE_SECONDS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,7 +55,7 @@ _clients: WeakSet[BaseClient] = WeakSet()
 class BaseClient:
     """Settings and checks; see `Client` for what the arguments mean."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what users say, by name
         self,
         url: str | None = None,
         *,
@@ -60,6 +65,7 @@ class BaseClient:
         name: str | None = None,
         address_file: str | os.PathLike[str] | None = None,
         keys: bool = True,
+        detached: str | None = None,
     ) -> None:
         self._target = find_target(url, address_file)
         self._encoder = Encoder(codec)
@@ -71,6 +77,9 @@ class BaseClient:
         self._name = f"mqclient/{__version__} {name}" if name else f"mqclient/{__version__}"
         self._consumers: WeakSet[BaseConsumer[Any]] = WeakSet()
         self._adds_keys = keys
+        if detached is not None and not 0 < len(detached) <= MAX_INSTANCE_CHARS:
+            raise ConfigurationError(f"detached must have 1 to {MAX_INSTANCE_CHARS} characters")
+        self._detached = detached
         self._is_closed = False
         self._is_draining = False
         self._was_connected = False
@@ -93,7 +102,8 @@ class BaseClient:
     def instance(self) -> str:
         """What the server knows this worker by: leases are those of a user and an instance.
 
-        It stays the same when the client connects again; a forked child has another one.
+        It stays the same when the client connects again; a forked child has another one. That
+        of a detached client is what it was given.
         """
         return self._instance
 
@@ -110,7 +120,8 @@ class BaseClient:
         """Begin without a connection, without locks that a fork may have left held."""
         self._kept = KeptMessages()
         self._keys = Keys()
-        self._instance = new_instance()
+        self._key = new_instance()  # of this client alone, also where others share the instance
+        self._instance = self._detached or self._key
         self._keeper: Keeper | None = None
 
     def _after_fork(self) -> None:
@@ -121,7 +132,8 @@ class BaseClient:
         self._reset()
 
     def _identity(self, keepalive: int = 0) -> Identity:
-        return Identity(self._name, self._instance, host_name(), keepalive)
+        is_detached = self._detached is not None
+        return Identity(self._name, self._instance, host_name(), keepalive, is_detached)
 
     def drain(self) -> None:
         """Begin no more jobs; see `Client.drain`."""
@@ -142,30 +154,30 @@ class BaseClient:
     ) -> None:
         """Have a lease extended from now on, by a keeper that is started if there is none."""
         self._keeper = own = keeper_of_this_process()
-        own.join(self._instance, self._target.fields(), asdict(self._identity(KEEPALIVE_SECONDS)))
-        own.hold(self._instance, lease, seconds, on_lost, unbegun, on_cancelled)
+        own.join(self._key, self._target.fields(), asdict(self._identity(KEEPALIVE_SECONDS)))
+        own.hold(self._key, lease, seconds, on_lost, unbegun, on_cancelled)
 
     def _begin_work(self, lease: LeaseId, message_id: int) -> None:
         """Have it known that a message is at work from now on."""
         if self._keeper is not None:
-            self._keeper.begin(self._instance, lease, message_id)
+            self._keeper.begin(self._key, lease, message_id)
 
     def _release(self, lease: LeaseId) -> None:
         """Have a lease extended no more: it is settled or lost."""
         if self._keeper is not None:
-            self._keeper.release(self._instance, lease)
+            self._keeper.release(self._key, lease)
 
     def _hand_back(self, lease: LeaseId, ids: Sequence[int] | None) -> None:
         """Have messages handed back that are under a lease; None for all; without waiting."""
         if self._keeper is not None:
-            self._keeper.hand_back(self._instance, lease, ids)
+            self._keeper.hand_back(self._key, lease, ids)
 
     def _leave_keeper(self) -> None:
         """Hand back what is still held, and need no keeper any more."""
         for consumer in list(self._consumers):
             consumer.abandon()
         if self._keeper is not None:
-            self._keeper.leave(self._instance)
+            self._keeper.leave(self._key)
 
     def _seconds(self, timeout: float | None) -> float:
         if self._is_closed:

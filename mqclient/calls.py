@@ -123,6 +123,8 @@ def auth(credentials: Credentials, identity: Identity) -> Call:
         options["host"] = identity.host
     if identity.keepalive:
         options["keepalive"] = identity.keepalive
+    if identity.detached:
+        options["detached"] = True
     return Call("AUTH", (dict(credentials.fields), options), _server_info)
 
 

@@ -49,6 +49,9 @@ class Client(JobClient):
         name: what the server's logs call this client.
         address_file: an address file to use instead of a URL.
         keys: whether pushes get a key that are not given one.
+        detached: for a gateway, which holds leases for workers that it cannot watch: the name
+            of a holder whose leases end at their time alone, be it connected or not. Clients of
+            one user with one name are one holder, this process after a restart too.
 
     Raises:
         ConfigurationError: one of these makes no sense.

@@ -31,12 +31,14 @@ class Identity:
         host: name of its machine.
         keepalive: seconds after which the server may take silence for death; 0 promises
             nothing.
+        detached: whether its leases end at their time alone, be it connected or not.
     """
 
     client: str
     instance: str = ""
     host: str = ""
     keepalive: int = 0
+    detached: bool = False
 
 
 def new_instance() -> str:

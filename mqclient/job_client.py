@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from mqclient import lease_calls
 from mqclient.base import check_lease, check_wait
 from mqclient.consuming import Consumer, consume_settings
-from mqclient.leases import Lease
+from mqclient.lease_calls import Leased
+from mqclient.leases import Lease, lease_id
 from mqclient.view_client import ViewClient
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from mqclient.consuming import ConsumeOptions
-    from mqclient.models import Holder
+    from mqclient.models import Holder, LeaseId
 
 
 class JobClient(ViewClient):
@@ -58,6 +59,21 @@ class JobClient(ViewClient):
         call = self._lease_call(queue, count, check_lease(seconds), check_wait(wait), into)
         leased = self._result(call, self._seconds(timeout))
         return None if leased is None else Lease(self, leased)
+
+    def lease_named(self, lease: LeaseId | str) -> Lease:
+        """Return a lease that was taken before, to settle or extend it; asks nothing.
+
+        It is for a `detached` client, whose holder is the same after the process has ended,
+        and which is told by somebody else which lease is meant. Its messages are not there
+        again; a settlement whose reply was lost may return 0.
+
+        Args:
+            lease: its id, or the text of it.
+
+        Raises:
+            InterfaceError: the text is no id of a lease.
+        """
+        return Lease(self, Leased(lease_id(lease), []))
 
     def consume(
         self,

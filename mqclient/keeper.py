@@ -85,7 +85,7 @@ class Keeper:
         """Let a client use the keeper, which starts with the first lease that it holds.
 
         Args:
-            key: the client's instance.
+            key: the client's own; no other client has it.
             target: where its server is and how to get in.
             identity: what AUTH says beside that.
         """
@@ -120,7 +120,7 @@ class Keeper:
         """Extend a lease from now on.
 
         Args:
-            key: the client's instance.
+            key: the client's own; no other client has it.
             lease: its id.
             seconds: its time.
             on_lost: called, in a thread of the keeper's, if the server says that it is lost.

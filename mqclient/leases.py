@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from mqclient import lease_calls, steps
 from mqclient.codecs import encode_result
+from mqclient.errors import InterfaceError
+from mqclient.models import LeaseId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -21,8 +23,21 @@ if TYPE_CHECKING:
     from mqclient.client import Client
     from mqclient.lease_calls import Leased
     from mqclient.messages import Message
-    from mqclient.models import LeaseId
     from mqclient.steps import StepsOf
+
+
+def lease_id(named: LeaseId | str) -> LeaseId:
+    """Return the id of a lease that somebody has named.
+
+    Raises:
+        InterfaceError: it is no id, and no text of one.
+    """
+    if isinstance(named, LeaseId):
+        return named
+    try:
+        return LeaseId.from_text(named)
+    except ValueError as error:
+        raise InterfaceError(str(error)) from error
 
 
 class BaseLease:
@@ -32,7 +47,7 @@ class BaseLease:
         self.id: LeaseId = leased.lease
         """Its id; `str` of it is what `mqctl` shows."""
         self.messages: list[Message] = leased.messages
-        """What it was given; settled ones stay in the list."""
+        """What it was given; settled ones stay in the list. Empty where it is only named."""
         self._client = client
 
     def __iter__(self) -> Iterator[Message]:
@@ -42,6 +57,8 @@ class BaseLease:
         return len(self.messages)
 
     def __repr__(self) -> str:
+        if not self.messages:
+            return f"{type(self).__name__}({self.id})"
         queue = self.messages[0].queue
         return f"{type(self).__name__}({self.id}, {len(self.messages)} of queue {queue!r})"
 

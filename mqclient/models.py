@@ -32,6 +32,18 @@ class LeaseId(NamedTuple):
             raise TypeError(f"a lease is two integers, not {pair!r}")
         return cls(epoch, seq)
 
+    @classmethod
+    def from_text(cls, text: str) -> LeaseId:
+        """Read what `str` of an id gives.
+
+        Raises:
+            ValueError: it is no such text.
+        """
+        epoch, dash, seq = text.partition("-")
+        if not dash or not all(part.isascii() and part.isdecimal() for part in (epoch, seq)):
+            raise ValueError(f"a lease is written as two numbers with a dash, not {text[:64]!r}")
+        return cls(int(epoch), int(seq))
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -105,6 +117,7 @@ class Holder:
         leased_at: since when, in seconds since 1970-01-01 UTC.
         deadline_at: until when, unless it is extended.
         is_connected: whether the server has a connection of the holder.
+        is_detached: whether its leases end at their time alone, be it connected or not.
     """
 
     lease: LeaseId
@@ -118,6 +131,7 @@ class Holder:
     leased_at: float
     deadline_at: float
     is_connected: bool
+    is_detached: bool = False
 
     @classmethod
     def from_map(cls, entry: Mapping[str, Any]) -> Holder:
@@ -126,7 +140,7 @@ class Holder:
         Raises:
             KeyError, TypeError, ValueError: the map is not such an entry.
         """
-        said = {"client": "", "host": "", "peer": "", **entry}
+        said = {"client": "", "host": "", "peer": "", "is_detached": False, **entry}
         values = {name: said[name] for name in cls.__dataclass_fields__}
         return cls(**{**values, "lease": LeaseId.from_array(entry["lease"])})
 

@@ -186,6 +186,7 @@ _ALL = (
             Field("instance", Kind.TEXT, 1, limits.MAX_INSTANCE_CHARS),
             Field("host", Kind.TEXT, 0, limits.MAX_HOST_CHARS),
             Field("keepalive", Kind.SECONDS, 1, limits.MAX_KEEPALIVE_SECONDS),
+            Field("detached", Kind.FLAG),
         ),
     ),
     Verb(

@@ -45,11 +45,12 @@ def holders(session: Session, pattern: str | None) -> None:
 
     A lease is one worker's right to some messages until a moment that it puts off as long
     as it lives. A worker without a connection is away: unless it comes back, its messages
-    are handed back when the server's grace is over, long before the lease would end.
+    are handed back when the server's grace is over, long before the lease would end. One that
+    is detached works through a gateway, and its lease goes on to its end.
 
     In a pipe: a line for each lease, the oldest first: queue, messages, worker, host, peer,
-    connected or away, since and until (in seconds since 1970), lease. A narrow terminal
-    does without some of them.
+    connected, away or detached, since and until (in seconds since 1970), lease. A narrow
+    terminal does without some of them.
     """
     with session.client() as client:
         found = client.holders(pattern)
@@ -76,7 +77,7 @@ def _row(holder: Holder, now: float) -> list[str]:
         holder.holder,
         holder.host or "-",
         holder.peer or "-",
-        "connected" if holder.is_connected else "away",
+        "detached" if holder.is_detached else "connected" if holder.is_connected else "away",
         since,
         until,
         str(holder.lease),

@@ -43,6 +43,11 @@ def identity_of(owner: Owner) -> str:
     return identity
 
 
+def is_detached(owner: Owner) -> bool:
+    """Tell whether an owner keeps its leases to their time, be it connected or not."""
+    return type(owner) is dict and owner.get("is_detached") is True
+
+
 class Lease:
     """Messages under one lease.
 

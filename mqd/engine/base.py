@@ -200,10 +200,11 @@ class JobEngine(Protocol):
     def arrive(self, who: str) -> None:
         """Note that a holder has one more connection."""
 
-    def leave(self, who: str, *, has_grace: bool) -> None:
+    def leave(self, who: str, *, has_grace: bool, is_detached: bool = False) -> None:
         """Note that a holder has one connection less.
 
-        With the last one it loses its leases: at once, or after its grace.
+        With the last one it loses its leases: at once, or after its grace. One that is
+        detached keeps them to their time.
         """
 
 

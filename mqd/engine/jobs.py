@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mqd.core import job_records, order_records, records
 from mqd.core.dead_letters import Wanted
 from mqd.core.deadlines import earlier
+from mqd.core.leases import is_detached
 from mqd.core.messages import ids_of, runs_of
 from mqd.engine.base import NO_MESSAGES
 from mqd.engine.commits import LEASE_RECORD_BYTES, RECORD_BYTES
@@ -93,7 +94,8 @@ class LocalJobs:
         gone_ms = now_ms + self._grace_ms
         for lease in self._jobs.leases():
             self._jobs.leases_from_ms = gone_ms
-            self._presence.miss(lease.who, gone_ms)
+            if not is_detached(lease.owner):
+                self._presence.miss(lease.who, gone_ms)
 
     # Commands
 
@@ -222,10 +224,10 @@ class LocalJobs:
         """Note that a holder has one more connection."""
         self._presence.arrive(who)
 
-    def leave(self, who: str, *, has_grace: bool) -> None:
+    def leave(self, who: str, *, has_grace: bool, is_detached: bool = False) -> None:
         """Note that a holder has one connection less."""
         grace_ms = self._grace_ms if has_grace else 0
-        self._presence.leave(who, self.now_ms + grace_ms)
+        self._presence.leave(who, None if is_detached else self.now_ms + grace_ms)
         if not self._jobs.holds(who) and not self._presence.is_there(who):
             self._presence.close(who)
 

@@ -4,6 +4,9 @@ A holder is there while it has a connection, and goes on being so for its grace:
 that loses its connection and comes back in time keeps its leases. One whose grace has
 ended is gone, and its messages are for others, however long its leases would run.
 
+A *detached* holder is never gone: that it has no connection says nothing of it. Its leases
+end at their time alone, and so it is never missed here.
+
 What is here is not on record. After a start everybody is away since then, and has the same
 time to come back.
 """
@@ -26,17 +29,17 @@ class Presence:
         self._connections[who] = self._connections.get(who, 0) + 1
         self._forget(who)
 
-    def leave(self, who: str, gone_ms: int) -> None:
+    def leave(self, who: str, gone_ms: int | None) -> None:
         """Note that a connection of a holder is gone; with the last one its grace begins.
 
         Args:
             who: has a connection.
-            gone_ms: when it is taken for gone, if it does not come back.
+            gone_ms: when it is taken for gone, if it does not come back; None for never.
         """
         left = self._connections.pop(who) - 1
         if left:
             self._connections[who] = left
-        else:
+        elif gone_ms is not None:
             self.miss(who, gone_ms)
 
     def miss(self, who: str, gone_ms: int) -> None:

@@ -2,7 +2,8 @@
 
 A client that names an *instance* is the same holder over all its connections: leases go on
 while one of them is there, and for a grace after the last. A connection that names none is a
-holder of its own, and nobody can come back as it.
+holder of its own, and nobody can come back as it. One that is *detached* works for somebody
+without a connection, as a gateway does: its leases go on to their time, whoever is there.
 """
 
 from __future__ import annotations
@@ -38,7 +39,15 @@ class Holder:
         options: those of AUTH.
     """
 
-    __slots__ = ("_has_arrived", "_has_instance", "_jobs", "_known", "_owner", "who")
+    __slots__ = (
+        "_has_arrived",
+        "_has_instance",
+        "_is_detached",
+        "_jobs",
+        "_known",
+        "_owner",
+        "who",
+    )
 
     def __init__(
         self,
@@ -49,7 +58,14 @@ class Holder:
         options: Mapping[str, Any],
     ) -> None:
         instance = options.get("instance")
-        self.who = f"{user}#{origin[0]}.{origin[1]}" if instance is None else f"{user}/{instance}"
+        self._is_detached = options.get("detached", False)
+        # No user's name has any of these signs, so nobody can be taken for another.
+        if self._is_detached:
+            self.who = f"{user}~{instance or ''}"
+        elif instance is None:
+            self.who = f"{user}#{origin[0]}.{origin[1]}"
+        else:
+            self.who = f"{user}/{instance}"
         self._jobs = jobs
         self._known = (user, peer, options)
         self._owner: dict[str, Any] | None = None
@@ -67,6 +83,8 @@ class Holder:
             for key in ("client", "host"):
                 if key in options:
                     self._owner[key] = options[key]
+            if self._is_detached:
+                self._owner["is_detached"] = True
             self._arrive()
         return self._owner
 
@@ -82,7 +100,7 @@ class Holder:
                 self._jobs.give_back((*lease, (), self.who), _UNDELIVERED, None)
         if self._has_arrived:
             self._has_arrived = False
-            self._jobs.leave(self.who, has_grace=self._has_instance)
+            self._jobs.leave(self.who, has_grace=self._has_instance, is_detached=self._is_detached)
 
     def _arrive(self) -> None:
         if not self._has_arrived:

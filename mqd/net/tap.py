@@ -161,5 +161,5 @@ def _redact_auth(frame: Frame) -> Frame:
         shown.append({"user": user, "password": HIDDEN} if has_name else HIDDEN)
     if len(frame) > 3 and type(frame[3]) is dict:
         options = {name: frame[3].get(name) for name in VERBS["AUTH"].options}
-        shown.append({k: v for k, v in options.items() if type(v) in (str, int)})
+        shown.append({k: v for k, v in options.items() if type(v) in (str, int, bool)})
     return tuple(shown)

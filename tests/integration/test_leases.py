@@ -142,6 +142,20 @@ def test_who_does_not_come_back_is_gone(server, admin, queue):
         assert one.error("ACK", lease) == ("LEASE_LOST", {"lease": lease, "why": "over"})
 
 
+def test_who_is_detached_keeps_its_lease_without_a_connection(server, admin, queue):
+    admin.push(queue, "a")
+    with worker(server, "gate", detached=True) as one:
+        *_, lease = one.ok("PULL", queue, 1, {"lease": 60})
+    with worker(server, "w2") as other:  # waits longer than the grace lasts
+        assert other.ok("PULL", queue, 1, {"wait": 2 * GRACE_SECONDS}) == ((), ())
+    [[holder]] = admin.ok("HOLDERS", queue)
+    assert (holder["holder"], holder["is_detached"]) == ("agent~gate", True)
+    with worker(server, "gate") as attached:
+        assert attached.error("ACK", lease)[1]["why"] == "foreign"
+    with worker(server, "gate", detached=True) as again:
+        assert again.ok("ACK", lease)[0] == 1
+
+
 def test_one_connection_of_an_instance_is_enough(server, admin, queue):
     admin.push(queue, "a")
     with worker(server, "w1") as keeper:

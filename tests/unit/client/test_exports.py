@@ -7,7 +7,7 @@ import pytest
 import mqclient
 from mqclient.pipelines import BasePipeline
 
-NO_COROUTINES = {"pipeline", "consume", "drain", "watch"}
+NO_COROUTINES = {"pipeline", "consume", "drain", "watch", "lease_named"}
 
 
 def methods_of(kind):
@@ -54,6 +54,7 @@ def test_the_methods_are_those_that_were_agreed():
                 "ping",
                 "pipeline",
                 "lease",
+                "lease_named",
                 "consume",
                 "drain",
                 "holders",
@@ -113,6 +114,7 @@ def test_a_pipelines_methods_take_what_the_clients_do():
         "snapshot",
         "backup",
         "lease",
+        "lease_named",
         "consume",
         "drain",
         "status",

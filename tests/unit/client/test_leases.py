@@ -189,3 +189,43 @@ def test_what_comes_late_under_a_lease_is_handed_back(server: FakeServer, client
     client.ping()
     server.wait_for("NACK")
     leases.until(lambda them: them.returned == [1])
+
+
+# Leases of a detached client
+
+
+def test_a_detached_client_is_the_same_holder_each_time(server: FakeServer, make_client, leases):
+    for _ in range(2):
+        client = make_client(server.url, detached="gate")
+        client.connect()
+        assert client.instance == "gate"
+        client.close()
+    said = [frame[3] for frame in server.frames("AUTH")]
+    assert [(each["instance"], each["detached"]) for each in said] == [("gate", True)] * 2
+
+
+def test_others_do_not_say_that_they_are_detached(server: FakeServer, client, leases):
+    client.connect()
+    assert "detached" not in server.frames("AUTH")[0][3]
+
+
+@pytest.mark.parametrize("name", ["", "x" * 65])
+def test_a_name_that_no_holder_can_have(make_client, name: str):
+    with pytest.raises(mqclient.ConfigurationError, match="detached"):
+        make_client("mq://a:b@127.0.0.1:1", detached=name)
+
+
+def test_a_lease_is_settled_by_its_name(client, do, leases: FakeLeases):
+    taken = client.lease("q", 5)
+    named = client.lease_named(str(taken.id))
+    assert (named.id, len(named), repr(named)) == (taken.id, 0, f"{type(taken).__name__}(3-1)")
+    do(named.extend(99))
+    assert do(named.ack([1])) == 1
+    assert do(client.lease_named(taken.id).hand_back()) == 4
+    assert (leases.extended, leases.done, leases.returned) == ([(1, 99)], [1], [2, 3, 4, 5])
+
+
+@pytest.mark.parametrize("text", ["", "3", "3-", "-1", "3-x", "3-1-1", " 3-1", "³-1"])
+def test_text_that_names_no_lease(client, server: FakeServer, text: str):
+    with pytest.raises(mqclient.InterfaceError, match="two numbers"):
+        client.lease_named(text)

@@ -578,7 +578,59 @@ def test_gone_takes_the_leases_of_one_holder_alone(shop):
     assert [lease.who for lease in shop.engine.broker.jobs.leases()] == ["bob/w1"]
 
 
+def detached_terms(who="ada~gate", lease_ms=600_000):
+    return Terms(lease_ms, {"instance": who, "user": "ada", "is_detached": True})
+
+
+def lease_detached(shop):
+    shop.jobs.arrive("ada~gate")
+    shop.jobs.lease("jobs", 1, detached_terms(), None)
+
+
+def test_who_is_detached_keeps_its_lease_to_its_time(shop):
+    shop.push("a")
+    lease_detached(shop)
+    shop.jobs.leave("ada~gate", has_grace=True, is_detached=True)
+    assert shop.engine.next_deadline_ms() == 601_000
+    [described] = shop.jobs.holders("*", 9)
+    assert (described["is_detached"], described["is_connected"]) == (True, False)
+    shop.at(600_999)
+    assert shop.info() == {"leased": 1}
+    shop.jobs.extend(shop.claim(1, who="ada~gate"), 1000)
+    shop.at(601_999)
+    assert shop.info() == {"ready": 1}
+    assert shop.history(1) == [("expired", "")]
+
+
+def test_who_is_detached_keeps_its_lease_over_a_restart_and_the_grace(shop):
+    shop.push("a", "b")
+    lease_detached(shop)
+    shop.lease(lease_ms=600_000, who="ada/w2")
+    records = list(shop.engine.broker.export())
+    for other in (shop.restarted(100_000), restored(shop, records, 100_000)):
+        other.at(100_000 + GRACE_MS, ticks=2)
+        assert other.info() == {"ready": 1, "leased": 1}, "of the other nothing was heard"
+        assert other.jobs.ack(other.claim(1, who="ada~gate"), None)[0] == 1
+
+
+def test_a_lease_that_ends_with_the_server_down_waits_for_the_grace_like_all(shop):
+    shop.push("a")
+    shop.jobs.lease("jobs", 1, detached_terms(lease_ms=5000), None)
+    other = shop.restarted(400_000)
+    assert other.engine.next_deadline_ms() == 400_000 + GRACE_MS
+    other.at(400_000 + GRACE_MS - 1)
+    assert other.info() == {"leased": 1}
+    other.at(400_000 + GRACE_MS)
+    assert other.history(1) == [("expired", "")]
+
+
 # After a restart
+
+
+def restored(shop, records, at_ms):
+    """Return a shop on records that are not this one's own, as a snapshot has them."""
+    shop.disk.records[:] = records
+    return shop.restarted(at_ms)
 
 
 def test_nothing_runs_out_before_the_grace_after_a_restart(shop):

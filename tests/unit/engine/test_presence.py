@@ -58,6 +58,14 @@ def test_the_earliest_comes_first_and_those_of_one_moment_one_after_the_other(pr
     assert found == ["b", "c", "a"]
 
 
+def test_who_is_not_missed_is_never_due(presence):
+    presence.arrive("a")
+    presence.leave("a", None)
+    assert not presence.is_there("a")
+    assert presence.next_ms() is None
+    assert presence.due(10**15) is None
+
+
 def test_a_connection_that_never_came_cannot_leave(presence):
     with pytest.raises(KeyError):
         presence.leave("a", 60)

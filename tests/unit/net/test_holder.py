@@ -14,8 +14,8 @@ class Jobs:
     def arrive(self, who):
         self.seen.append(("arrive", who))
 
-    def leave(self, who, *, has_grace):
-        self.seen.append(("leave", who, has_grace))
+    def leave(self, who, *, has_grace, is_detached):
+        self.seen.append(("leave", who, None if is_detached else has_grace))
 
 
 class Loop:
@@ -84,6 +84,21 @@ def test_one_without_is_its_connection_and_comes_with_its_first_lease():
     assert jobs.seen == [("arrive", "ada#3.17"), ("leave", "ada#3.17", False)]
 
 
+def test_one_that_is_detached_has_no_grace_to_begin():
+    jobs = Jobs()
+    known = holder(jobs, instance="gate", detached=True)
+    assert known.owner == {
+        "instance": "ada~gate",
+        "user": "ada",
+        "peer": "10.0.0.9:1",
+        "is_detached": True,
+    }
+    known.leave()
+    assert jobs.seen == [("arrive", "ada~gate"), ("leave", "ada~gate", None)]
+    assert holder(jobs, detached=True).who == "ada~"
+    assert holder(jobs, instance="w1", detached=False).who == "ada/w1"
+
+
 def test_one_that_never_came_does_not_leave():
     jobs = Jobs()
     holder(jobs).leave()
@@ -95,7 +110,15 @@ def test_nobody_can_be_taken_for_another():
     names = [
         Holder(jobs, user, (3, 17), "", options).who
         for user in ("ada", "bob")
-        for options in ({}, {"instance": "w1"}, {"instance": "#3.17"}, {"instance": "bob/w1"})
+        for options in (
+            {},
+            {"instance": "w1"},
+            {"instance": "#3.17"},
+            {"instance": "bob/w1"},
+            {"instance": "~w1"},
+            {"instance": "w1", "detached": True},
+            {"detached": True},
+        )
     ]
     assert len(set(names)) == len(names)
 

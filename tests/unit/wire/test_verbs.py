@@ -65,6 +65,7 @@ EXPECTED = {
             ("instance", Kind.TEXT, 1, 64),
             ("host", Kind.TEXT, 0, 128),
             ("keepalive", Kind.SECONDS, 1, 3600),
+            ("detached", Kind.FLAG),
         ],
     ),
     "CREATE": (
