@@ -101,9 +101,13 @@ def reject(
     return _settlement(_part("REJECT", lease, _options(ids, reason)), durability)
 
 
-def extend(lease: LeaseId, seconds: float) -> Call:
-    """Let a lease run for `seconds` from now on. Result: ids that were cancelled meanwhile."""
-    return Call("EXTEND", (tuple(lease), seconds), _cancelled)
+def extend(lease: LeaseId, seconds: float, ids: Collection[int] | None = None) -> Call:
+    """Let a lease, or some of its messages, run for `seconds` from now on.
+
+    Result: ids of the lease that were cancelled meanwhile.
+    """
+    arguments: tuple[Any, ...] = (tuple(lease), seconds)
+    return Call("EXTEND", arguments if ids is None else (*arguments, _options(ids)), _cancelled)
 
 
 def step(

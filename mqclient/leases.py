@@ -153,14 +153,26 @@ class Lease(BaseLease):
         """Give messages back to their old place; no attempt is spent."""
         return self._do(lease_calls.nack, ids, timeout, hand_back=True)
 
-    def extend(self, seconds: float, *, timeout: float | None = None) -> list[int]:
+    def extend(
+        self,
+        seconds: float,
+        ids: Collection[int] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> list[int]:
         """Let the lease run for `seconds` from now on, be that longer or shorter.
+
+        Args:
+            seconds: how long.
+            ids: the messages that it is for, which have a deadline of their own then; None
+                for all, those that had one too. Each is settled with the lease as before.
+            timeout: seconds; None for the client's.
 
         Returns:
             Ids of its messages that were cancelled: they are not to be worked on any more.
         """
         client = self._client
-        call = lease_calls.extend(self.id, seconds)
+        call = lease_calls.extend(self.id, seconds, ids)
         cancelled: list[int] = client._result(call, client._seconds(timeout))  # noqa: SLF001  a part of it
         return cancelled
 
@@ -219,10 +231,16 @@ class AsyncLease(BaseLease):
         """As `Lease.hand_back`."""
         return await self._do(lease_calls.nack, ids, timeout, hand_back=True)
 
-    async def extend(self, seconds: float, *, timeout: float | None = None) -> list[int]:
+    async def extend(
+        self,
+        seconds: float,
+        ids: Collection[int] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> list[int]:
         """As `Lease.extend`."""
         client = self._client
-        call = lease_calls.extend(self.id, seconds)
+        call = lease_calls.extend(self.id, seconds, ids)
         cancelled: list[int] = await client._result(call, client._seconds(timeout))  # noqa: SLF001  a part of it
         return cancelled
 

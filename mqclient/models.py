@@ -115,7 +115,7 @@ class Holder:
         host: the machine that it said to be on; empty where it has not said.
         peer: the address that it came from.
         leased_at: since when, in seconds since 1970-01-01 UTC.
-        deadline_at: until when, unless it is extended.
+        deadline_at: until when, unless it is extended; of some of its messages at least.
         is_connected: whether the server has a connection of the holder.
         is_detached: whether its leases end at their time alone, be it connected or not.
     """

@@ -259,7 +259,12 @@ _ALL = (
             _DURABILITY,
         ),
     ),
-    Verb("EXTEND", "let a lease run on", (_LEASE, Field("seconds", *_LEASE_SECONDS))),
+    Verb(
+        "EXTEND",
+        "let a lease run on",
+        (_LEASE, Field("seconds", *_LEASE_SECONDS)),
+        _options(_IDS),
+    ),
     Verb(
         "REJECT",
         "say that leased messages are never to be tried again",

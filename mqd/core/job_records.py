@@ -5,7 +5,8 @@
                                     they are, as they were taken, is there for whoever cannot
                                     tell (`mqd.core.salvage`)
     (ACK,    uid, epoch, seq, ids)  messages are done; no ids: the whole lease
-    (EXTEND, uid, epoch, seq, deadline_ms)
+    (EXTEND, uid, epoch, seq, deadline_ms, ids)
+                                    no ids: the whole lease; older ones have no place for them
     (RETURN, uid, epoch, seq, cause, reason, now_ms, parts)
                                     messages leave a lease for one of CAUSES; a part is
                                     (fate, ids, due_ms or the uid of the queue they go to)

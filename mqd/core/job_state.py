@@ -116,7 +116,10 @@ class JobState:
     def export_leases(self) -> Iterator[Record]:
         """Yield the records of all leases, and of the number that was given last."""
         for lease in self.book.by_seq.values():
-            yield (records.LEASED, lease.queue.uid, *lease.export())
+            uid = lease.queue.uid
+            yield (records.LEASED, uid, *lease.export())
+            for deadline_ms, ids in lease.own_deadlines():
+                yield (records.EXTEND, uid, lease.epoch, lease.seq, deadline_ms, ids)
         if self.book.last_seq:
             yield (records.SEQUENCE, self.book.last_seq)
 
@@ -161,6 +164,8 @@ class JobState:
                 lease.remove(message_id)
             count -= lease.count
             size_bytes -= lease.size_bytes
+            if lease.own is not None:
+                self.book.retime(lease)
         else:
             self.book.close(lease)
         queue.acked += count
@@ -172,8 +177,12 @@ class JobState:
     def _apply_ack(self, _uid: int, _epoch: int, seq: int, ids: Runs) -> int:
         return self.finish(self.book.by_seq[seq], ids)
 
-    def _apply_extend(self, _uid: int, _epoch: int, seq: int, deadline_ms: int) -> int:
+    def _apply_extend(
+        self, _uid: int, _epoch: int, seq: int, deadline_ms: int, ids: Runs = ()
+    ) -> int:
         lease = self.book.by_seq[seq]
+        if ids:
+            return self.book.extend_some(lease, deadline_ms, ids)
         self.book.extend(lease, deadline_ms)
         return lease.count
 
@@ -213,6 +222,8 @@ class JobState:
         queue.leased -= count
         if not lease.count:
             self.book.close(lease)
+        elif lease.own is not None:
+            self.book.retime(lease)
         self.set_alarm(queue)
         self.clock_ms = now_ms
         return count

@@ -43,8 +43,6 @@ class Jobs:
     def __init__(self, by_name: dict[str, Queue], by_uid: dict[int, Queue]) -> None:
         self.epoch = 0
         """How many times the server was started; set before the first lease."""
-        self.leases_from_ms = 0
-        """No lease runs out before: holders have time to come back after a restart."""
         self.started_ms: int | None = None
         """When this was; set before the first command. No queue ends for want of use before
         then, of which there is no record."""
@@ -157,13 +155,16 @@ class Jobs:
         return (records.ACK, lease.queue.uid, lease.epoch, lease.seq, ids)
 
     def plan_extend(self, claim: Claim, deadline_ms: int) -> Record:
-        """Plan another deadline for a whole lease.
+        """Plan another deadline, for a whole lease or for single messages of it.
 
         Raises:
-            BrokerError: LEASE_LOST.
+            BrokerError: LEASE_LOST or NOT_LEASED.
         """
-        lease = self._book.find(claim)
-        return (records.EXTEND, lease.queue.uid, lease.epoch, lease.seq, deadline_ms)
+        lease, ids = self._book.find(claim), claim[2]
+        if ids:
+            named = lease.named(ids)
+            ids = () if len(named) == lease.count else runs_of(named)
+        return (records.EXTEND, lease.queue.uid, lease.epoch, lease.seq, deadline_ms, ids)
 
     def plan_nack(
         self,
@@ -255,6 +256,13 @@ class Jobs:
             most -= lease.count
             yield self._plan_loss(lease, (records.GONE, reason, now_ms))
 
+    def hold_leases(self, until_ms: int) -> None:
+        """Let no lease that there is now run out before a time.
+
+        That is for holders to come back after a restart; new leases run out when they say.
+        """
+        self._book.hold(until_ms)
+
     def holds(self, who: str) -> bool:
         """Tell whether somebody has a lease."""
         return bool(self._book.of_owner(who, 1))
@@ -279,14 +287,14 @@ class Jobs:
         Each record has to be applied before the next one is asked for.
         """
         book = self._book
-        lease_ms = now_ms if now_ms >= self.leases_from_ms else 0
         # Looked up in one go: what has left the front of a table costs a step each time.
-        for seq in list(islice(book.times.all_due(lease_ms), most)):
+        for seq in list(islice(book.times.all_due(now_ms), most)):
             if most <= 0:
                 return
             lease = book.by_seq[seq]
-            most -= lease.count
-            yield self._plan_loss(lease, (records.EXPIRED, "", now_ms))
+            ids = lease.run_out(now_ms)
+            most -= sum(ids[1::2]) if ids else lease.count
+            yield self._plan_loss(lease, (records.EXPIRED, "", now_ms), ids)
         while most > 0 and (uid := next(self.state.alarms.due(now_ms), None)) is not None:
             held = self._by_uid[uid].hold()
             numbers, count = held.expired(now_ms, most)
@@ -301,10 +309,7 @@ class Jobs:
     def next_deadline_ms(self) -> int | None:
         """When `plan_expiry` has something to do; None for never."""
         state = self.state
-        lease_ms = self._book.times.next_ms()
-        if lease_ms is not None:
-            lease_ms = max(lease_ms, self.leases_from_ms)
-        known = (lease_ms, state.alarms.next_ms(), state.lives.next_ms())
+        known = (self._book.times.next_ms(), state.alarms.next_ms(), state.lives.next_ms())
         return min((when_ms for when_ms in known if when_ms is not None), default=None)
 
     def _plan_expire(self, queue: Queue, numbers: list[int], now_ms: int) -> Record:

@@ -6,6 +6,9 @@ where its messages part ways, or come back, do they get objects of their own
 (`Lease.part`). A lease is named by the server's boot epoch and a sequence number that
 counts up over the broker's life: even where the last leases before a crash were not on
 the disk, and their numbers are given again, the epoch tells them apart.
+
+A lease has one deadline as a rule. Messages of it that were extended by their ids have
+deadlines of their own, which lie beside; what settles them is the same lease.
 """
 
 from __future__ import annotations
@@ -15,11 +18,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mqd.core.deadlines import Timetable
 from mqd.core.errors import lease_lost, not_leased
-from mqd.core.messages import Message, Owner, Runs, runs_of, unpacked
+from mqd.core.messages import Message, Owner, Runs, ids_of, runs_of, unpacked
 from mqwire.packs import split_pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from mqd.core.fifo import Batch, HeaderRun, Mark
     from mqd.core.held import HeldBatch
@@ -48,13 +51,35 @@ def is_detached(owner: Owner) -> bool:
     return type(owner) is dict and owner.get("is_detached") is True
 
 
+class OwnDeadlines:
+    """Messages of a lease that have a deadline of their own."""
+
+    __slots__ = ("by_id", "times")
+
+    def __init__(self) -> None:
+        self.by_id: dict[int, int] = {}
+        self.times: Timetable[int] = Timetable()
+
+    def set(self, message_id: int, deadline_ms: int) -> None:
+        """Give a message a deadline, or another one."""
+        self.drop(message_id)
+        self.by_id[message_id] = deadline_ms
+        self.times.add(deadline_ms, message_id)
+
+    def drop(self, message_id: int) -> None:
+        """Let a message have none, as most have."""
+        deadline_ms = self.by_id.pop(message_id, None)
+        if deadline_ms is not None:
+            self.times.remove(deadline_ms, message_id)
+
+
 class Lease:
     """Messages under one lease.
 
     Args:
         queue: theirs.
         name: its epoch and number.
-        deadline_ms: when it runs out.
+        deadline_ms: when it runs out, but for messages with a deadline of their own.
         owner: who has it.
         leased_ms: since when.
 
@@ -65,9 +90,11 @@ class Lease:
         "cancelled",
         "count",
         "deadline_ms",
+        "due_ms",
         "epoch",
         "leased_ms",
         "loose",
+        "own",
         "owner",
         "parcels",
         "parts",
@@ -81,7 +108,8 @@ class Lease:
     ) -> None:
         self.queue = queue
         self.epoch, self.seq = name
-        self.deadline_ms = deadline_ms
+        self.deadline_ms = self.due_ms = deadline_ms
+        """`due_ms` is when `LeaseBook.times` has it, which alone sets it."""
         self.owner = owner
         self.leased_ms = leased_ms
         self.count = self.size_bytes = 0
@@ -93,6 +121,32 @@ class Lease:
         """Messages that were never given back, in what was taken of parcels."""
         self.cancelled: set[int] | None = None
         """Those that are not to be tried again; None until there was one."""
+        self.own: OwnDeadlines | None = None
+        """Those with a deadline of their own; None for none."""
+
+    @property
+    def next_ms(self) -> int:
+        """When it runs out, or the first of its messages does."""
+        own = self.own
+        own_ms = None if own is None else own.times.next_ms()
+        if own is None or own_ms is None:
+            return self.deadline_ms
+        return own_ms if self.count == len(own.by_id) else min(own_ms, self.deadline_ms)
+
+    def deadline_of(self, message_id: int) -> int:
+        """Tell when one of its messages runs out."""
+        own = self.own
+        return self.deadline_ms if own is None else own.by_id.get(message_id, self.deadline_ms)
+
+    def run_out(self, now_ms: int) -> Runs:
+        """Return the ids whose deadline has come, as a record has them: none for all."""
+        own = self.own
+        if own is None:
+            return ()
+        found = list(own.times.all_due(now_ms))
+        if self.deadline_ms <= now_ms:
+            found += self.part().keys() - own.by_id.keys()
+        return () if len(found) == self.count else runs_of(sorted(found))
 
     @property
     def who(self) -> str:
@@ -151,6 +205,8 @@ class Lease:
         self.size_bytes -= message.size_bytes
         if self.cancelled is not None:
             self.cancelled.discard(message_id)
+        if self.own is not None:
+            self.own.drop(message_id)
         return message
 
     def chosen(self, runs: Runs) -> list[int]:
@@ -160,15 +216,27 @@ class Lease:
             BrokerError: NOT_LEASED, with the first id that is not under the lease.
         """
         loose = self.part()
-        if not runs:
-            return sorted(loose)
+        return self._checked(runs, loose) if runs else sorted(loose)
+
+    def named(self, runs: Runs) -> list[int]:
+        """As `chosen`, of ids that are named: nothing is parted for it."""
+        return self._checked(runs, set(ids_of(self.ids())))
+
+    def _checked(self, runs: Runs, there: Container[int]) -> list[int]:
         wanted: set[int] = set()
-        for first, count in zip(runs[::2], runs[1::2], strict=True):
-            for message_id in range(first, first + count):
-                if message_id not in loose:
-                    raise not_leased(self.epoch, self.seq, message_id)
-                wanted.add(message_id)
+        for message_id in ids_of(runs):
+            if message_id not in there:
+                raise not_leased(self.epoch, self.seq, message_id)
+            wanted.add(message_id)
         return sorted(wanted)
+
+    def own_deadlines(self) -> Iterator[tuple[int, Runs]]:
+        """Yield the deadlines that only some of its messages have, and which these are."""
+        ids_by_ms: dict[int, list[int]] = {}
+        for message_id, deadline_ms in () if self.own is None else self.own.by_id.items():
+            ids_by_ms.setdefault(deadline_ms, []).append(message_id)
+        for deadline_ms, ids in sorted(ids_by_ms.items()):
+            yield deadline_ms, runs_of(sorted(ids))
 
     def ids(self) -> Runs:
         """Return the ids under the lease."""
@@ -220,14 +288,15 @@ def _messages_of(part: Part) -> Iterator[Message]:
 class LeaseBook:
     """All leases of a broker: by number, by owner and by deadline."""
 
-    __slots__ = ("_by_owner", "_owners", "by_seq", "last_seq", "times")
+    __slots__ = ("_by_owner", "_held_ms", "_held_seq", "_owners", "by_seq", "last_seq", "times")
 
     def __init__(self) -> None:
         self.by_seq: dict[int, Lease] = {}
         self.last_seq = 0
         """The highest number that was given."""
         self.times: Timetable[int] = Timetable()
-        """The numbers by deadline."""
+        """The numbers by when the lease, or the first of its messages, runs out."""
+        self._held_seq = self._held_ms = 0
         self._by_owner: dict[str, dict[int, None]] = {}
         self._owners: dict[str, Owner] = {}  # what is known of those whose leases were read
 
@@ -236,7 +305,7 @@ class LeaseBook:
         seq, owner = lease.seq, lease.owner
         self.by_seq[seq] = lease
         lease.queue.leases[seq] = lease
-        self.times.add(lease.deadline_ms, seq)
+        self.times.add(lease.due_ms, seq)
         who = owner if type(owner) is str else lease.who
         held = self._by_owner.get(who)
         if held is None:
@@ -249,7 +318,7 @@ class LeaseBook:
         seq, owner = lease.seq, lease.owner
         del self.by_seq[seq]
         del lease.queue.leases[seq]
-        self.times.remove(lease.deadline_ms, seq)
+        self.times.remove(lease.due_ms, seq)
         who = owner if type(owner) is str else lease.who
         held = self._by_owner[who]
         del held[seq]
@@ -258,10 +327,36 @@ class LeaseBook:
             self._owners.pop(who, None)
 
     def extend(self, lease: Lease, deadline_ms: int) -> None:
-        """Give a lease another deadline."""
-        self.times.remove(lease.deadline_ms, lease.seq)
-        lease.deadline_ms = deadline_ms
-        self.times.add(deadline_ms, lease.seq)
+        """Give a whole lease another deadline."""
+        lease.deadline_ms, lease.own = deadline_ms, None
+        self.retime(lease)
+
+    def extend_some(self, lease: Lease, deadline_ms: int, ids: Runs) -> int:
+        """Give messages of a lease a deadline of their own; returns how many."""
+        if lease.own is None:
+            lease.own = OwnDeadlines()
+        count = 0
+        for message_id in ids_of(ids):
+            lease.own.set(message_id, deadline_ms)
+            count += 1
+        self.retime(lease)
+        return count
+
+    def hold(self, until_ms: int) -> None:
+        """Let none of the leases that there are now run out before a time. On no record."""
+        self._held_seq, self._held_ms = self.last_seq, until_ms
+        for lease in self.by_seq.values():
+            self.retime(lease)
+
+    def retime(self, lease: Lease) -> None:
+        """Note when a lease runs out that was extended, or of which messages have gone."""
+        due_ms = lease.next_ms
+        if lease.seq <= self._held_seq:
+            due_ms = max(due_ms, self._held_ms)
+        if due_ms != lease.due_ms:
+            self.times.remove(lease.due_ms, lease.seq)
+            lease.due_ms = due_ms
+            self.times.add(due_ms, lease.seq)
 
     def close_all(self, queue: Queue) -> None:
         """Forget the leases of a queue."""

@@ -61,7 +61,7 @@ SHAPES: Final[dict[int, tuple[Any, ...]]] = {
     records.COUNTERS: (int, int, int),
     job_records.LEASE: (int, int, int, int, int, int, _OWNER, int, tuple),
     job_records.ACK: (int, int, int, int, tuple),
-    job_records.EXTEND: (int, int, int, int, int),
+    job_records.EXTEND: (int, int, int, int, int, tuple),
     job_records.RETURN: (int, int, int, int, str, str, int, tuple),
     job_records.READY: (int, int, tuple),
     job_records.REDRIVE: (int, int, tuple, int, int),
@@ -89,7 +89,7 @@ SHAPES: Final[dict[int, tuple[Any, ...]]] = {
 }
 """What the elements of each kind of record are that has a rule of its own here."""
 
-_MAY_LACK_THE_LAST: Final = frozenset({job_records.LEASED, job_records.TALLY})
+_MAY_LACK_THE_LAST: Final = frozenset({job_records.EXTEND, job_records.LEASED, job_records.TALLY})
 
 NO_BOUNDS: Final = Bounds(0, 0, 0)
 """For brokers that only rebuild a state: bounds judge commands, never records."""

@@ -35,7 +35,17 @@ from mqd.core import order_records, view_records
 from mqd.core.cancelling import keep_cancelled
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.leases import Lease
-from mqd.core.messages import Entry, Message, Origin, Runs, ids_of, restored, totals, unpacked
+from mqd.core.messages import (
+    Entry,
+    Message,
+    Origin,
+    Runs,
+    ids_of,
+    restored,
+    runs_of,
+    totals,
+    unpacked,
+)
 from mqd.core.salvage_parcels import ParcelIndex
 
 if TYPE_CHECKING:
@@ -252,11 +262,16 @@ class JobRules:
                 self.again[queue.uid] += 1
 
     def _extend(self, _queue: Queue, record: Record) -> str | None:
-        _, _, epoch, seq, deadline_ms = record
+        _, _, epoch, seq, deadline_ms, *more = record
         lease = self._find(epoch, seq)
         if lease is None:
             return NO_LEASE
-        self._book.extend(lease, deadline_ms)
+        if not more or not more[0]:
+            self._book.extend(lease, deadline_ms)
+            return None
+        ids = [each for each in ids_of(more[0]) if each in lease.part()]
+        if ids:
+            self._book.extend_some(lease, deadline_ms, runs_of(ids))
         return None
 
     def _return(self, queue: Queue, record: Record) -> None:

@@ -172,7 +172,7 @@ class JobEngine(Protocol):
         """Let leased messages go on otherwise; returns how many."""
 
     def extend(self, claim: Claim, lease_ms: int) -> Level:
-        """Let a lease end so long from now."""
+        """Let a lease, or messages of it, end so long from now."""
 
     def cancelled(self, claim: Claim) -> tuple[int, ...]:
         """Tell which messages of a lease were cancelled, as runs of ids."""

@@ -86,14 +86,14 @@ class LocalJobs:
     def begin(self, now_ms: int) -> None:
         """Take note of who held leases when the server was started: now they are away.
 
-        No lease runs out before its holder has had its grace to come back: the time while
-        the server was down was not the worker's fault.
+        None of their leases runs out before they have had their grace to come back: the time
+        while the server was down was not the worker's fault.
         """
         self.now_ms = now_ms
         self._jobs.started_ms = now_ms
         gone_ms = now_ms + self._grace_ms
+        self._jobs.hold_leases(gone_ms)
         for lease in self._jobs.leases():
-            self._jobs.leases_from_ms = gone_ms
             if not is_detached(lease.owner):
                 self._presence.miss(lease.who, gone_ms)
 
@@ -157,10 +157,12 @@ class LocalJobs:
         return jobs.plan_nack(claim, now_ms, reason=reason, delay_ms=how.delay_ms, chance=chance)
 
     def extend(self, claim: Claim, lease_ms: int) -> Level:
-        """Let a lease end so long from now."""
-        queue = self._jobs.lease_of(claim).queue
+        """Let a lease, or messages of it, end so long from now."""
+        lease = self._jobs.lease_of(claim)
+        queue = lease.queue
         queue.used_ms = self.now_ms
-        self._commits.check_room(queue.name, RECORD_BYTES, is_freeing=True)
+        size_bytes = RECORD_BYTES + 10 * len(claim[2])
+        self._commits.check_room(queue.name, size_bytes, is_freeing=True)
         self._commits.commit(self._jobs.plan_extend(claim, self.now_ms + lease_ms))
         return level_of_lease(self._commits.level_for(queue, None), None)
 
@@ -215,7 +217,7 @@ class LocalJobs:
             **described(lease.owner),
             "is_connected": self._presence.is_there(lease.who),
             "leased_at": lease.leased_ms / 1000,
-            "deadline_at": lease.deadline_ms / 1000,
+            "deadline_at": lease.next_ms / 1000,
         }
 
     # Who is there

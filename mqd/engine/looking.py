@@ -93,7 +93,7 @@ def _row(seen: Seen, *, is_waiting: bool) -> dict[str, Any]:
     if lease is not None:
         row["lease"] = (lease.epoch, lease.seq)
         row["holder"] = lease.who
-        row["deadline_at"] = lease.deadline_ms / 1000
+        row["deadline_at"] = lease.deadline_of(seen.message_id) / 1000
     return row
 
 

@@ -261,7 +261,7 @@ def _described(message_id: int, status: Status) -> dict[str, Any]:
     elif status.state in _LIVING:
         entry.update(deliveries=int(status.state == LEASED), attempts=0, losses=0)
     if status.lease is not None:
-        _add_lease(entry, status.lease)
+        _add_lease(entry, status.lease, message_id)
         if message_id in (status.lease.cancelled or ()):
             entry["is_cancelled"] = True
     return entry
@@ -293,8 +293,8 @@ def _add_outcome(entry: dict[str, Any], outcome: Outcome) -> None:
         entry["moved_to"] = {"queue": queue, "id": message_id}
 
 
-def _add_lease(entry: dict[str, Any], lease: Lease) -> None:
+def _add_lease(entry: dict[str, Any], lease: Lease, message_id: int) -> None:
     entry["lease"] = (lease.epoch, lease.seq)
     entry.update(described(lease.owner))
     entry["leased_at"] = lease.leased_ms / 1000
-    entry["deadline_at"] = lease.deadline_ms / 1000
+    entry["deadline_at"] = lease.deadline_of(message_id) / 1000

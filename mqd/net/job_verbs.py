@@ -140,9 +140,11 @@ def _give_back(
 
 
 def extend(session: Session, request_id: int, frame: Frame) -> Reply:
-    """Let a lease run on."""
-    (lease, seconds), _ = check_request(frame)
-    jobs, claim = session.engine.jobs, claim_of(session, lease, {})
+    """Let a lease, or messages of it, run on."""
+    (lease, seconds), options = check_request(frame)
+    if options:
+        session.use_up_share()  # each of its messages may need a step of its own
+    jobs, claim = session.engine.jobs, claim_of(session, lease, options)
     session.rest_on(jobs.extend(claim, ceil(1000 * seconds)))
     cancelled = jobs.cancelled(claim)
     return (request_id, "OK", cancelled) if cancelled else (request_id, "OK")

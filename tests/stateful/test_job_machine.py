@@ -171,6 +171,10 @@ class ModelLease:
     deadline_ms: int
     who: str
     epoch: int
+    own: dict[int, int] = field(default_factory=dict)
+
+    def deadlines(self):
+        return {number: self.own.get(number, self.deadline_ms) for number in self.ids}
 
 
 def held_job(message, state):
@@ -255,7 +259,7 @@ def picture(broker):
 def whole_picture(broker, now_ms):
     leases = {
         lease.seq: (lease.queue.name, lease.epoch, lease.deadline_ms, lease.owner, lease.ids(),
-                    lease.leased_ms, lease.size_bytes)
+                    lease.leased_ms, lease.size_bytes, tuple(lease.own_deadlines()), lease.due_ms)
         for lease in broker.jobs.leases()
     }  # fmt: skip
     queues = [
@@ -345,6 +349,7 @@ class JobMachine(RuleBasedStateMachine):
     def end(self, seq, ids):
         lease = self.leases[seq]
         lease.ids -= set(ids)
+        lease.own = {number: due_ms for number, due_ms in lease.own.items() if number in lease.ids}
         if not lease.ids:
             del self.leases[seq]
             self.ended.append((lease.epoch, seq))
@@ -413,8 +418,8 @@ class JobMachine(RuleBasedStateMachine):
         job.expires_ms = target.expiry_ms(self.now_ms, job)
         target.add(job)
 
-    def lost(self, seq, cause):
-        self.returned(seq, list(self.leases[seq].ids), cause, lambda _: 0)
+    def lost(self, seq, cause, ids=None):
+        self.returned(seq, ids or list(self.leases[seq].ids), cause, lambda _: 0)
 
     # Time
 
@@ -428,7 +433,8 @@ class JobMachine(RuleBasedStateMachine):
                 done += self.expired(record)
                 found += 1
             assert found or self.jobs.next_deadline_ms() != due_ms
-        assert all(lease.deadline_ms > self.now_ms for lease in self.jobs.leases())
+        for lease in self.leases.values():
+            assert min(lease.deadlines().values()) > self.now_ms
         assert not list(self.jobs.plan_expiry(self.now_ms, most))
         for queue in self.queues.values():
             for number in queue.ids("delayed"):
@@ -439,10 +445,12 @@ class JobMachine(RuleBasedStateMachine):
     def expired(self, record):
         if record[0] == job_records.RETURN:
             seq = record[3]
-            due_ms = self.leases[seq].deadline_ms
-            assert due_ms == min(lease.deadline_ms for lease in self.leases.values())
-            assert due_ms <= self.now_ms
-            self.lost(seq, "expired")
+            times = self.leases[seq].deadlines()
+            due = sorted(number for number, due_ms in times.items() if due_ms <= self.now_ms)
+            first_ms = min(min(lease.deadlines().values()) for lease in self.leases.values())
+            assert first_ms == min(times.values())
+            assert sorted(each for part in record[7] for each in ids_of(part[1])) == due
+            self.lost(seq, "expired", due)
         elif record[0] == records.DELETE:
             self.unused(self.broker.queue_of(record[1]).name)
             self.do(record)
@@ -732,11 +740,15 @@ class JobMachine(RuleBasedStateMachine):
         assert self.do(record) == len(ids)
 
     @precondition(lambda self: self.leases)
-    @rule(data=st.data(), seconds=st.integers(1, 60))
-    def extend(self, data, seconds):
-        _, lease, _, claim = self.draw_lease(data, is_partly=False)
-        lease.deadline_ms = self.now_ms + 1000 * seconds
-        self.do(self.planned(self.jobs.plan_extend, claim, lease.deadline_ms))
+    @rule(data=st.data(), seconds=st.integers(1, 60), is_partly=st.booleans())
+    def extend(self, data, seconds, is_partly):
+        _, lease, ids, claim = self.draw_lease(data, is_partly=is_partly)
+        deadline_ms = self.now_ms + 1000 * seconds
+        if len(ids) < len(lease.ids):
+            lease.own.update(dict.fromkeys(ids, deadline_ms))
+        else:
+            lease.deadline_ms, lease.own = deadline_ms, {}
+        assert self.do(self.planned(self.jobs.plan_extend, claim, deadline_ms)) == len(ids)
 
     @rule(who=st.sampled_from(["w1", "w2", "w3"]), most=st.integers(1, 3))
     def gone(self, who, most):
@@ -771,6 +783,7 @@ class JobMachine(RuleBasedStateMachine):
         if why is None:
             error = self.refused(Code.NOT_LEASED, *data.draw(st.sampled_from(plans)))
             assert error.details["id"] not in self.leases[claim[1]].ids
+            self.refused(Code.NOT_LEASED, jobs.plan_extend, claim, now_ms + 5)
         else:
             plans.append((jobs.plan_extend, claim, now_ms + 5))
             error = self.refused(Code.LEASE_LOST, *data.draw(st.sampled_from(plans)))
@@ -891,12 +904,13 @@ class JobMachine(RuleBasedStateMachine):
         assert len(self.jobs) == len(self.leases)
         for lease in self.jobs.leases():
             model = self.leases[lease.seq]
-            assert (lease.queue.name, set(ids_of(lease.ids())), lease.deadline_ms, lease.epoch) == (
+            deadlines = {number: lease.deadline_of(number) for number in ids_of(lease.ids())}
+            assert (lease.queue.name, deadlines, lease.epoch) == (
                 model.queue,
-                model.ids,
-                model.deadline_ms,
+                model.deadlines(),
                 model.epoch,
             )
+            assert lease.next_ms == lease.due_ms == min(deadlines.values())
 
     @invariant()
     def records_alone_give_the_same_state(self):

@@ -38,6 +38,7 @@ ONE = LeaseId(3, 17)
         (lease_calls.nack(ONE, hand_back=True), ((3, 17), {"hand_back": True})),
         (lease_calls.nack(ONE, lost=True, reason="x"), ((3, 17), {"reason": "x", "lost": True})),
         (lease_calls.extend(ONE, 5), ((3, 17), 5)),
+        (lease_calls.extend(ONE, 5, [8, 7]), ((3, 17), 5, {"ids": [7, 2]})),
         (lease_calls.reject(ONE, reason="bad"), ((3, 17), {"reason": "bad"})),
         (lease_calls.redrive("dead"), ("dead",)),
         (lease_calls.redrive("dead", ids=[1, 2], count=9), ("dead", {"max": 9, "ids": [1, 2]})),

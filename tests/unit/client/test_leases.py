@@ -33,7 +33,7 @@ def do(client):
     return Loop(client, None).wait
 
 
-def test_each_verb_is_for_all_or_for_some(client, do, leases: FakeLeases):
+def test_each_verb_is_for_all_or_for_some(client, do, leases: FakeLeases, server: FakeServer):
     lease = client.lease("q", 5, seconds=30)
     assert lease.id == LeaseId(3, 1)
     assert [message.body for message in lease] == [1, 2, 3, 4, 5]
@@ -43,12 +43,14 @@ def test_each_verb_is_for_all_or_for_some(client, do, leases: FakeLeases):
     assert do(lease.nack([2], reason="no", delay=5)) == 1
     assert do(lease.reject([3], reason="bad")) == 1
     do(lease.extend(99))
+    do(lease.extend(98, [4]))
     assert do(lease.hand_back()) == 2
     assert leases.done == [1]
     assert leases.failed == {2: {"ids": (2, 1), "reason": "no", "delay": 5}}
     assert leases.dead == {3: {"ids": (3, 1), "reason": "bad"}}
     assert leases.returned == [4, 5]
-    assert leases.extended == [(1, 99)]
+    assert leases.extended == [(1, 99), (1, 98)]
+    assert server.frames("EXTEND")[1][2:] == ((3, 1), 98, {"ids": (4, 1)})
     assert client.lease("q") is None
 
 

@@ -308,6 +308,125 @@ def test_a_large_lease_ends_a_slice(desk):
     assert [desk.do(record) for record in desk.jobs.plan_gone("w1", 9, 2)] == [3]
 
 
+# Deadlines of single messages
+
+
+def extend(desk, seq, deadline_ms, *ids):
+    return desk.do(desk.jobs.plan_extend((7, seq, ids, None), deadline_ms))
+
+
+def deadlines(jobs):
+    return {
+        each: lease.deadline_of(each) for lease in jobs.leases() for each in ids_of(lease.ids())
+    }
+
+
+def test_messages_that_were_extended_outlive_their_lease_s_deadline(desk):
+    desk.push(*"abcd")
+    seq, _ = desk.lease(4)
+    assert extend(desk, seq, 300, 2, 2) == 2
+    assert deadlines(desk.jobs) == {1: 100, 2: 300, 3: 300, 4: 100}
+    assert desk.jobs.next_deadline_ms() == 100
+    assert desk.expire(100) == 2
+    assert desk.counts() == {"ready": 2, "leased": 2}
+    assert desk.jobs.next_deadline_ms() == 300
+    assert desk.do(desk.jobs.plan_ack((7, seq, (2, 1), None))) == 1
+    assert desk.expire(299) == 0
+    assert desk.expire(300) == 1
+    assert refusal(desk.jobs.plan_ack, (7, seq, (), None)).details["why"] == "over"
+    assert desk.jobs.next_deadline_ms() is None
+
+
+def test_a_message_may_be_let_go_sooner_than_its_lease(desk):
+    desk.push(*"abc")
+    seq, _ = desk.lease(3)
+    extend(desk, seq, 50, 1, 1)
+    extend(desk, seq, 60, 2, 1)
+    extend(desk, seq, 40, 2, 1)
+    assert desk.jobs.next_deadline_ms() == 40
+    assert desk.expire(45) == 1
+    assert deadlines(desk.jobs) == {1: 50, 3: 100}
+
+
+@pytest.mark.parametrize("settle", ["plan_ack", "ack", "plan_nack"])
+def test_what_is_settled_has_no_deadline(desk, settle):
+    desk.push(*"abc")
+    seq, _ = desk.lease(3)
+    extend(desk, seq, 50, 1, 1)
+    claim = (7, seq, (1, 1), None)
+    if settle == "ack":
+        desk.jobs.ack(claim)
+    elif settle == "plan_ack":
+        desk.do(desk.jobs.plan_ack(claim))
+    else:
+        desk.do(desk.jobs.plan_nack(claim, 0))
+    assert desk.jobs.next_deadline_ms() == 100
+    assert desk.expire(99) == 0
+
+
+def test_the_whole_lease_is_extended_with_what_had_its_own_deadline(desk):
+    desk.push(*"abc")
+    seq, _ = desk.lease(3)
+    extend(desk, seq, 50, 1, 1)
+    assert extend(desk, seq, 200) == 3
+    assert set(deadlines(desk.jobs).values()) == {200}
+    extend(desk, seq, 50, 1, 1)
+    assert extend(desk, seq, 400, 1, 3) == 3, "all of them by their ids is the whole lease"
+    assert desk.history[-1][-1] == ()
+    assert desk.expire(399) == 0
+    assert desk.expire(400) == 3
+
+
+def test_the_deadline_of_a_lease_counts_no_more_where_all_have_their_own(desk):
+    desk.push(*"ab")
+    seq, _ = desk.lease(2)
+    extend(desk, seq, 300, 1, 1)
+    extend(desk, seq, 200, 2, 1)
+    assert desk.jobs.next_deadline_ms() == 200
+    assert desk.expire(150) == 0
+    assert desk.expire(200) == 1
+    desk.push("c")
+    assert desk.jobs.next_deadline_ms() == 300
+
+
+def test_a_lease_whose_messages_all_run_out_is_over_whole(desk):
+    desk.push(*"ab")
+    seq, _ = desk.lease(2)
+    extend(desk, seq, 60, 1, 1)
+    assert desk.expire(100) == 2
+    assert not len(desk.jobs)
+
+
+def test_no_messages_but_those_of_the_lease_are_extended(desk):
+    desk.push(*"ab")
+    seq, _ = desk.lease(1)
+    before = list(desk.broker.export())
+    error = refusal(desk.jobs.plan_extend, (7, seq, (1, 2), None), 300)
+    assert (error.code, error.details["id"]) == (Code.NOT_LEASED, 2)
+    assert list(desk.broker.export()) == before
+
+
+@pytest.mark.parametrize("is_exported", [False, True])
+def test_deadlines_of_single_messages_are_rebuilt(is_exported):
+    desk = Desk()
+    desk.push(*"abcde")
+    seq, _ = desk.lease(4)
+    desk.lease(1)
+    extend(desk, seq, 300, 2, 2)
+    extend(desk, seq, 50, 4, 1)
+    other = desk.rebuilt(is_exported=is_exported)
+    assert deadlines(other.jobs) == {1: 100, 2: 300, 3: 300, 4: 50, 5: 100}
+    assert other.jobs.next_deadline_ms() == 50
+    assert list(other.export()) == list(desk.broker.export())
+
+
+def test_an_extension_of_an_older_version_is_for_the_whole_lease(desk):
+    desk.push(*"ab")
+    seq, _ = desk.lease(2)
+    assert desk.do((job_records.EXTEND, 1, 7, seq, 500)) == 2
+    assert set(deadlines(desk.jobs).values()) == {500}
+
+
 # Deleting and purging
 
 

@@ -132,6 +132,34 @@ def test_a_lease_that_is_there_at_the_end_is_there_afterwards(life):
     assert life.jobs.state.book.last_seq == 1, "no number is given again"
 
 
+def test_deadlines_of_single_messages_are_salvaged_with_their_lease(life):
+    life.push(*"abcd")
+    life.lease(4, deadline_ms=500)
+    life.do(life.jobs.plan_extend((7, 1, (1, 2), None), 700))
+    life.hole()
+    life.ack(1, 1, 1)
+    life.hole()
+    life.do(life.jobs.plan_extend((7, 1, (3, 1), None), 900))
+    life.ack(1, 4, 1)
+    life.salvage()
+    (lease,) = life.jobs.leases()
+    assert [lease.deadline_of(each) for each in (1, 2, 3)] == [700, 700, 900]
+    assert life.jobs.next_deadline_ms() == 700
+
+
+def test_extensions_of_messages_that_are_not_known_to_be_leased_change_nothing(life):
+    life.push(*"ab")
+    life.lease(1, deadline_ms=500)
+    life.hole()
+    life.hole()
+    life.do((job_records.EXTEND, 1, 7, 1, 700, (2, 1)))
+    life.do((job_records.EXTEND, 1, 7, 1, 600))
+    life.do((job_records.EXTEND, 1, 7, 1, 650, ()))
+    life.salvage(life.history)
+    (lease,) = life.jobs.leases()
+    assert (lease.deadline_ms, lease.own) == (650, None)
+
+
 def test_extensions_of_leases_that_are_lost_are_refused_and_make_nothing_uncertain(life):
     life.push(*"ab")
     life.hole()

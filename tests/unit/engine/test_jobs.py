@@ -659,14 +659,41 @@ def test_who_comes_back_after_a_restart_settles_what_it_had(shop):
     assert other.jobs.ack(other.claim(1, epoch=EPOCH), None)[0] == 1
 
 
-def test_a_new_lease_has_the_new_epoch_and_waits_for_the_same_grace(shop):
+def test_a_new_lease_has_the_new_epoch_and_runs_out_within_the_grace_of_old_ones(shop):
     shop.push("a", "b")
-    shop.lease()
+    shop.lease(lease_ms=100)
     other = shop.restarted(2000)
     other.jobs.arrive("ada/w9")
     assert other.lease(who="ada/w9", lease_ms=100)[3] == (EPOCH + 1, 2)
     other.at(2000 + GRACE_MS - 1)
-    assert other.info() == {"leased": 2}
+    assert other.info() == {"leased": 1, "ready": 1}
+    other.jobs.extend(other.claim(1, epoch=EPOCH), 1)
+    assert other.engine.next_deadline_ms() == 2000 + GRACE_MS, "it was there before"
+    other.at(2000 + GRACE_MS)
+    assert other.info() == {"ready": 2}
+
+
+def deadlines_of(shop):
+    ((found,), _) = shop.engine.views.status("jobs", (1, 3))
+    return [each["deadline_at"] for each in found]
+
+
+def test_single_messages_of_a_lease_are_extended(shop):
+    shop.push(*"abc")
+    shop.lease(3, lease_ms=1000)
+    shop.jobs.extend(shop.claim(1, 2, 1), 5000)
+    (holder,) = shop.jobs.holders("*", 9)
+    assert (holder["count"], holder["deadline_at"]) == (3, 2.0)
+    assert deadlines_of(shop) == [2, 6, 2]
+    assert shop.engine.peek("jobs", 0, 9, "leased")[2]["deadline_at"] == [2, 6, 2]
+    other = shop.restarted(1500)
+    assert deadlines_of(other) == [2, 6, 2]
+    shop.at(2000)
+    assert shop.info() == {"leased": 1, "ready": 2}
+    (holder,) = shop.jobs.holders("*", 9)
+    assert (holder["count"], holder["deadline_at"]) == (1, 6.0)
+    assert shop.jobs.ack(shop.claim(1), None)[0] == 1
+    assert shop.engine.next_deadline_ms() is None
 
 
 def test_delays_end_in_their_time_after_a_restart(shop):

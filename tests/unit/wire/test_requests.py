@@ -456,6 +456,7 @@ class TestRuns:
             "CANCEL.ids",
             "ACK.options.ids",
             "NACK.options.ids",
+            "EXTEND.options.ids",
             "REJECT.options.ids",
             "REDRIVE.options.ids",
         ]

@@ -105,7 +105,7 @@ EXPECTED = {
         [LEASE],
         [IDS, REASON, *WAYS_BACK, DURABILITY],
     ),
-    "EXTEND": ([LEASE, ("seconds", Kind.SECONDS, 0.1, WEEK)], []),
+    "EXTEND": ([LEASE, ("seconds", Kind.SECONDS, 0.1, WEEK)], [IDS]),
     "REJECT": ([LEASE], [IDS, REASON, DURABILITY]),
     "STEP": ([("parts", Kind.PARTS, 1, 1024), ("pack?", Kind.PACK)], [KEY, DURABILITY]),
     "REDRIVE": (
