@@ -7,8 +7,12 @@ for `mqctl log`; what they print for machines is the same line:
     connection, direction, source, destination, user     as in the record
     bytes               size of the frame as it is on record
     verb, queue         of a request; of the request that a reply answers; null if unknown
+    queues              only where it is about several: all of them
     seconds             between that request and the reply; null if unknown
     frame               the frame, packs as arrays of bodies, binary as {"base64": text}
+
+A settlement names a lease alone: its queue is that of the PULL whose reply gave the lease, as
+far as that has been read before.
 
 A frame that cannot be decoded has null for `frame`, and `undecodable` and `base64` beside
 it. A log holds what clients have sent, so nothing in it makes this module raise.
@@ -16,7 +20,7 @@ it. A log holds what clients have sent, so nothing in it makes this module raise
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mqwire.errors import CodedError
@@ -33,6 +37,13 @@ if TYPE_CHECKING:
 MAX_OPEN_REQUESTS: Final = 100_000
 """Requests whose replies are still looked for; the oldest are given up first."""
 
+MAX_KNOWN_LEASES: Final = 100_000
+"""Leases whose queue is remembered; those of which nothing was read for longest go first."""
+
+_BY_PATTERN: Final = frozenset(("LIST", "HOLDERS", "WATCH"))
+"""Verbs whose first argument is a pattern and names no queue."""
+_BY_LEASE: Final = frozenset(("ACK", "NACK", "REJECT", "EXTEND"))
+
 NANOSECONDS: Final = 1_000_000_000
 _DAY_SECONDS: Final = 86_400
 _MAX_YEAR_NS: Final = 253_402_300_800 * NANOSECONDS  # the year 10000 has no ISO form
@@ -45,6 +56,10 @@ class Request(NamedTuple):
     wall_time_ns: int
     verb: str | None
     queue: str | None
+    queues: tuple[str, ...] = ()
+    """All queues, where it is about several."""
+    nameless_leases: int = 0
+    """How many leases it names whose queue is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +77,15 @@ class Entry:
         record: when, where and who.
         logged: the frame.
         answers: the request that it answers, if it is a reply and its request is known.
+        by_lease: of a request: the queues of the leases that it names, as far as they are known.
+        nameless: of a request: how many leases it names whose queue is not known.
     """
 
     record: Record
     logged: LoggedFrame
     answers: Request | None = None
+    by_lease: tuple[str, ...] = ()
+    nameless: int = 0
 
     @property
     def is_request(self) -> bool:
@@ -95,12 +114,27 @@ class Entry:
 
     @property
     def queue(self) -> str | None:
-        """The queue that a request names, as `verb`; None where it names none."""
+        """The queue that a request is about, the first of several; None if it is unknown."""
         if not self.is_request:
             return None if self.answers is None else self.answers.queue
-        frame = self.logged.frame or ()
-        has_name = len(frame) > 2 and isinstance(frame[2], str)
-        return frame[2] if has_name and frame[0] != "LIST" else None
+        return next(iter(self.queues), None)
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """All queues that a request is about: named, or those of the leases that it names."""
+        if not self.is_request:
+            answers = self.answers
+            if answers is None or answers.queue is None:
+                return ()
+            return answers.queues or (answers.queue,)
+        return tuple(dict.fromkeys((*self.by_lease, *_named(self.logged.frame or ()))))
+
+    @property
+    def nameless_leases(self) -> int:
+        """How many leases a request names whose queue is not known; as `verb`."""
+        if self.is_request:
+            return self.nameless
+        return 0 if self.answers is None else self.answers.nameless_leases
 
     @property
     def elapsed_ns(self) -> int | None:
@@ -120,14 +154,95 @@ class Entry:
         return Gap(*values) if tuple(map(type, values)) == (int, int, int, str) else None  # type: ignore[arg-type]  # just checked
 
 
+def _named(frame: Frame) -> Iterator[str]:
+    """Yield the names of queues that stand in a request."""
+    if len(frame) < 3:
+        return
+    verb, first = frame[0], frame[2]
+    if verb == "STEP":
+        for part in _parts(frame):
+            if part[0] == "PUSH" and isinstance(part[1], str):
+                yield part[1]
+    elif isinstance(first, str) and not (isinstance(verb, str) and verb in _BY_PATTERN):
+        yield first
+
+
+def _leases(frame: Frame) -> Iterator[tuple[int, int]]:
+    """Yield the leases that a request names."""
+    if len(frame) < 3:
+        return
+    verb = frame[0]
+    places = [part[1] for part in _parts(frame) if part[0] in _BY_LEASE] if verb == "STEP" else []
+    if isinstance(verb, str) and verb in _BY_LEASE:
+        places = [frame[2]]
+    for place in places:
+        if isinstance(place, (tuple, list)) and list(map(type, place)) == [int, int]:
+            yield tuple(place)
+
+
+def _parts(frame: Frame) -> list[Any]:
+    parts = frame[2]
+    if not isinstance(parts, (tuple, list)):
+        return []
+    return [
+        part
+        for part in parts
+        if isinstance(part, (tuple, list)) and len(part) > 1 and isinstance(part[0], str)
+    ]
+
+
+class LeaseBook:
+    """Which lease is on messages of which queue, as far as a log has told.
+
+    Leases are never given twice by a server, also not after a restart.
+
+    Args:
+        most: how many are remembered.
+    """
+
+    def __init__(self, most: int = MAX_KNOWN_LEASES) -> None:
+        self._most = most
+        self._queues: dict[tuple[int, int], str] = {}
+
+    def complete(self, entry: Entry) -> Entry:
+        """Return an entry with the queues of its leases; learn those that it tells."""
+        frame = entry.logged.frame or ()
+        if not entry.is_request:
+            if entry.verb == "PULL" and entry.queue is not None and len(frame) > 5:
+                for lease in _leases(("ACK", 0, frame[5])):
+                    self._learn(lease, entry.queue)
+            return entry
+        leases = list(_leases(frame))
+        if not leases:
+            return entry
+        queues = [self._look_up(lease) for lease in leases]
+        known = tuple(queue for queue in queues if queue is not None)
+        return replace(entry, by_lease=known, nameless=len(leases) - len(known))
+
+    def _learn(self, lease: tuple[int, int], queue: str) -> None:
+        self._queues[lease] = queue
+        if len(self._queues) > self._most:
+            del self._queues[next(iter(self._queues))]
+
+    def _look_up(self, lease: tuple[int, int]) -> str | None:
+        queue = self._queues.pop(lease, None)
+        if queue is not None:
+            self._queues[lease] = queue  # the youngest again: it is still in use
+        return queue
+
+
 class EntryReader:
     """Turns the records of one log, in order, into entries; replies find their requests.
 
     Args:
         max_open_requests: how many requests without a reply are remembered.
+        leases: which lease is of which queue, so far.
     """
 
-    def __init__(self, max_open_requests: int = MAX_OPEN_REQUESTS) -> None:
+    def __init__(
+        self, max_open_requests: int = MAX_OPEN_REQUESTS, leases: LeaseBook | None = None
+    ) -> None:
+        self._leases = leases or LeaseBook()
         self._splitter = FrameSplitter()
         self._max_open = max_open_requests
         self._open: dict[tuple[int, Any], Request] = {}
@@ -144,14 +259,22 @@ class EntryReader:
             if type(request_id) is int and record.direction in (IN, OUT):
                 key = (record.connection_id, request_id)
                 if entry.is_request:
+                    entry = self._leases.complete(entry)
                     self._remember(key, entry)
                 else:
-                    entry = Entry(record, logged, self._open.pop(key, None))
+                    entry = self._leases.complete(Entry(record, logged, self._open.pop(key, None)))
             yield entry
 
     def _remember(self, key: tuple[int, Any], entry: Entry) -> None:
         open_requests = self._open
-        open_requests[key] = Request(entry.record.wall_time_ns, entry.verb, entry.queue)
+        queues = entry.queues
+        open_requests[key] = Request(
+            entry.record.wall_time_ns,
+            entry.verb,
+            queues[0] if queues else None,
+            queues if len(queues) > 1 else (),
+            entry.nameless,
+        )
         if len(open_requests) > self._max_open:
             del open_requests[next(iter(open_requests))]
 
@@ -166,6 +289,8 @@ def open_packs(frame: Frame, *, is_request: bool) -> list[Any]:
     if is_request:
         if len(frame) > 4 and frame[0] == "PUSH" and isinstance(frame[4], bytes):
             opened[4] = _open_pack(frame[4])
+        if len(frame) > 3 and frame[0] == "STEP" and isinstance(frame[3], bytes):
+            opened[3] = _open_pack(frame[3])
     elif len(frame) > 3 and frame[1] == "OK" and isinstance(frame[2], tuple):
         packs = frame[3]
         if isinstance(packs, tuple) and all(isinstance(pack, bytes) for pack in packs):
@@ -208,6 +333,9 @@ def to_json_line(entry: Entry) -> str:
         "queue": entry.queue,
         "seconds": None if elapsed_ns is None else elapsed_ns / NANOSECONDS,
     }
+    queues = entry.queues
+    if len(queues) > 1:
+        fields["queues"] = list(queues)
     if logged.frame is None:
         return _undecodable(fields, logged.raw, logged.reason)
     frame = open_packs(logged.frame, is_request=entry.is_request)

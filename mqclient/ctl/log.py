@@ -53,6 +53,9 @@ def log(
     frame, and after a reply what it answers and how long that took. With --json each
     frame is an object with all of it, whole.
 
+    A settlement (ACK, NACK, REJECT, EXTEND, STEP) names a lease: --queue finds it if the PULL
+    that got the lease has been read, too, and says how many there are of which that is not so.
+
     --follow prints what is there and waits for more, over the ends of files; with
     --since 0s only what comes. Where records are missing, a line says so whatever is
     looked for.
@@ -65,9 +68,20 @@ def log(
     chosen = Filter(**wanted)
     source = LogSource(paths or (_found(session),), wanted["since"])
     text_of = _printer(width, is_json=session.is_json)
+    count = missed = 0
     for shown in source.follow(_pause) if follow else source.read():
         if chosen.accepts(shown.entry):
             output.write_bytes(text_of(shown).encode("utf-8", "backslashreplace") + b"\n")
+            count += 1
+        elif chosen.misses(shown.entry):
+            missed += 1
+    if not count:
+        output.nothing("no frame of this log fits")
+    if missed:
+        output.warn(
+            f"{output.count_of(missed, 'settlement')} left out: they name leases that were given "
+            "before what was read, so their queue is not known; read the log from further back"
+        )
     if not source.is_sound:
         raise click.exceptions.Exit(exits.INTERNAL)
 

@@ -9,16 +9,20 @@ from __future__ import annotations
 import json
 import math
 from base64 import b64decode
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
 from mqwire.framelog import BINARY, LoggedFrame, LogReader, Record
-from mqwire.framelog_entries import NANOSECONDS, Entry, EntryReader, Pack, Request
+from mqwire.framelog_entries import NANOSECONDS, Entry, EntryReader, LeaseBook, Pack, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_OPEN_REQUESTS: Final = 1_000_000
 """Requests whose replies are still looked for; the oldest are given up first."""
+
+MAX_KNOWN_LEASES: Final = 1_000_000
+"""Leases whose queue is remembered: some 200 MB, where there are so many."""
 
 
 class Shown(NamedTuple):
@@ -29,10 +33,11 @@ class Shown(NamedTuple):
 
 
 class History:
-    """What is carried from file to file: requests that wait for their replies."""
+    """What is carried from file to file: requests that wait for their replies, and leases."""
 
     def __init__(self) -> None:
-        self.entries = EntryReader(MAX_OPEN_REQUESTS)
+        self.leases = LeaseBook(MAX_KNOWN_LEASES)
+        self.entries = EntryReader(MAX_OPEN_REQUESTS, self.leases)
         self._run: int | None = None
 
     def begin_file(self, started_at_ns: int) -> None:
@@ -74,7 +79,7 @@ class Decoder(Protocol):
 
 def new_decoder(form: str, history: History) -> Decoder:
     """Return a decoder for a file of the format `form`."""
-    return _BinaryDecoder(history) if form == BINARY else _LinesDecoder()
+    return _BinaryDecoder(history) if form == BINARY else _LinesDecoder(history.leases)
 
 
 class _BinaryDecoder:
@@ -108,7 +113,8 @@ class _BinaryDecoder:
 
 
 class _LinesDecoder:
-    def __init__(self) -> None:
+    def __init__(self, leases: LeaseBook) -> None:
+        self._leases = leases
         self.error: str | None = None
         self.offset = 0
         self._rest = b""
@@ -128,7 +134,8 @@ class _LinesDecoder:
                 self.error = f"the line at byte {self.offset} is not one of a frame log"
                 return
             self.offset += len(line) + 1
-            yield Shown(entry, line.decode())
+            # A line that was written by a server that knows of leases says the queue itself.
+            yield Shown(entry if entry.by_lease else self._leases.complete(entry), line.decode())
 
 
 _FIELDS: Final = {
@@ -156,7 +163,9 @@ def _read_line(line: bytes) -> Entry | None:
     frame, reason = fields["frame"], str(fields.get("undecodable", ""))
     if type(frame) is not list:
         return Entry(record, LoggedFrame(b"", None, reason))
-    return Entry(record, LoggedFrame(b"", _with_packs(frame), ""), _answers(record, fields))
+    entry = Entry(record, LoggedFrame(b"", _with_packs(frame), ""), _answers(record, fields))
+    queues = _queues(fields)
+    return replace(entry, by_lease=queues) if entry.is_request and not entry.queues else entry
 
 
 def _with_binary(value: dict[str, Any]) -> Any:
@@ -171,6 +180,8 @@ def _with_packs(frame: list[Any]) -> tuple[Any, ...]:
     """Return a frame with the packs as they are after they have been taken apart."""
     if len(frame) > 4 and frame[0] == "PUSH" and type(frame[4]) is list:
         frame[4] = Pack(frame[4])
+    elif len(frame) > 3 and frame[0] == "STEP" and type(frame[3]) is list:
+        frame[3] = Pack(frame[3])
     elif len(frame) > 3 and frame[1] == "OK" and type(frame[3]) is list:
         frame[3] = [Pack(item) if type(item) is list else item for item in frame[3]]
     return tuple(frame)
@@ -180,6 +191,17 @@ def _answers(record: Record, fields: dict[str, Any]) -> Request | None:
     seconds = fields.get("seconds")
     if not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
         return None
-    texts = (fields.get("verb"), fields.get("queue"))
-    verb, queue = (text if type(text) is str else None for text in texts)
-    return Request(record.wall_time_ns - round(seconds * NANOSECONDS), verb, queue)
+    verb, queues = fields.get("verb"), _queues(fields)
+    return Request(
+        record.wall_time_ns - round(seconds * NANOSECONDS),
+        verb if type(verb) is str else None,
+        queues[0] if queues else None,
+        queues if len(queues) > 1 else (),
+    )
+
+
+def _queues(fields: dict[str, Any]) -> tuple[str, ...]:
+    """Return the queues that a line tells of."""
+    many = fields.get("queues")
+    told = many if type(many) is list else [fields.get("queue")]
+    return tuple(queue for queue in told if type(queue) is str)

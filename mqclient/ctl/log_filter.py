@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 class Filter:
     """Which frames are shown.
 
+    A settlement names a lease, whose queue counts as far as the log has told it before.
     A reply does not name its verb or queue: those of the request that it answers count.
     A gap is shown whenever it touches the time that is wanted: what is missing in it
     may be what is looked for.
@@ -40,10 +41,20 @@ class Filter:
         )
         return is_in_time and (gap is not None or self._accepts_frame(entry))
 
+    def misses(self, entry: Entry) -> bool:
+        """Tell whether an entry may be of the wanted queue, and nothing has told so."""
+        return (
+            self.queue is not None
+            and entry.is_request
+            and entry.nameless_leases > 0
+            and self.queue not in entry.queues
+            and replace(self, queue=None).accepts(entry)
+        )
+
     def _accepts_frame(self, entry: Entry) -> bool:
         return (
             (self.user is None or entry.record.user == self.user)
             and (self.peer is None or self.peer in entry.peer)
-            and (self.queue is None or entry.queue == self.queue)
+            and (self.queue is None or self.queue in entry.queues)
             and (self.verb is None or entry.verb == self.verb)
         )

@@ -402,3 +402,65 @@ def test_following_ends_with_an_interrupt_and_has_shown_everything(ctl, tmp_path
     assert result.exit_code == exits.INTERRUPTED
     assert len(result.stdout.splitlines()) == 3  # request, gap, reply
     assert naps == [log_command.POLL_SECONDS] * 2
+
+
+# Settlements name a lease, and their queue is found
+
+LEASED = (
+    record(["PULL", 1, "jobs", 1, {"lease": 60}], ["PULL", 2, "other", 1, {"lease": 60}]),
+    record([1, "OK", [7, 1], [join_bodies(["a"])], {}, [3, 17]], out=True),
+    record([2, "OK", [1, 1], [join_bodies(["b"])], {}, [3, 18]], out=True),
+)
+SETTLED = (
+    record(["EXTEND", 3, [3, 17], 60], ["ACK", 4, [3, 18]], ["NACK", 5, [3, 16]]),
+    record([3, "OK", 60], [4, "OK", 1, "synced"], [5, "OK", 1, "synced"], out=True),
+    record(["STEP", 6, [["ACK", [3, 17]], ["PUSH", "results", 1]], join_bodies(["out"])]),
+    record([6, "OK", [1, 1], "synced"], out=True),
+)
+OF_JOBS = [1, 1, 3, 3, 6, 6]
+
+
+@pytest.mark.parametrize("form", ["binary", JSONL])
+def test_settlements_are_found_by_the_queue_of_their_lease(ctl, tmp_path, form):
+    encoded = lines if form == JSONL else binary
+    write(tmp_path, 1, encoded(*LEASED, *SETTLED), form=form)
+    result = ctl("log", str(tmp_path), "--queue", "jobs", "--json")
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert ids(found) == OF_JOBS
+    assert {each["queue"] for each in found} == {"jobs"}
+    assert found[-1]["queues"] == ["jobs", "results"]
+    assert found[-2]["frame"][3] == ["out"]
+    # One lease was given before the log begins.
+    assert result.stderr.startswith("mqctl: 1 settlement left out:")
+    for queue, wanted in (("other", [2, 2, 4, 4]), ("results", [6, 6])):
+        assert ids(shown(ctl, tmp_path, "--queue", queue)) == wanted
+
+
+def test_leases_outlive_files_and_runs_of_the_server(ctl, tmp_path):
+    write(tmp_path, 1, binary(*LEASED, run=1))
+    write(tmp_path, 2, binary(*SETTLED, run=2))
+    assert ids(shown(ctl, tmp_path, "--queue", "jobs")) == OF_JOBS
+    assert ids(shown(ctl, tmp_path / file_name(2), "--queue", "results")) == [6, 6]
+
+
+def test_a_log_that_begins_in_the_middle_says_what_it_cannot_tell(ctl, tmp_path):
+    path = write(tmp_path, 2, binary(*SETTLED))
+    result = ctl("log", str(path), "--queue", "jobs")
+    assert result.stdout == ""
+    assert "no frame of this log fits" in result.stderr
+    assert "4 settlements left out: they name leases that were given before" in result.stderr
+    # What is left out for another reason does not count.
+    assert "left out" not in ctl("log", str(path), "--queue", "jobs", "--user", "bob").stderr
+    assert "left out" not in ctl("log", str(path)).stderr
+
+
+def test_lines_of_servers_that_knew_no_queues_of_leases(ctl, tmp_path):
+    made = [json.loads(line) for line in lines(*LEASED, *SETTLED).splitlines()]
+    for fields in made:
+        if fields["verb"] in ("ACK", "EXTEND", "NACK", "STEP"):
+            fields["queue"] = None
+            fields.pop("queues", None)
+    text = "".join(json.dumps(fields) + "\n" for fields in made)
+    write(tmp_path, 1, text.encode(), form=JSONL)
+    # The replies were written without a queue; the requests are found.
+    assert ids(shown(ctl, tmp_path, "--queue", "jobs")) == [1, 1, 3, 6]

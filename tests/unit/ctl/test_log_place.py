@@ -56,7 +56,9 @@ def test_the_default_address_file_is_looked_at_too(ctl, home, opened, terminal):
     write_address(home / ".mqd" / "default.json")
     result = ctl("log")
     assert result.exit_code == 0
-    assert result.stderr == f"the frame log of the server with process {os.getpid()}: {opened}\n"
+    assert result.stderr.startswith(
+        f"the frame log of the server with process {os.getpid()}: {opened}\n"
+    )
 
 
 def default_of(ctl, home, *arguments):

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mqwire.framelog import GAP, IN, OUT, Gap, LogReader, Record, encode_gap, encode_header
-from mqwire.framelog_entries import EntryReader, Request, to_json_line, utc_text
+from mqwire.framelog_entries import (
+    EntryReader,
+    LeaseBook,
+    Request,
+    to_json_line,
+    utc_text,
+)
 from mqwire.frames import FrameWriter
 from mqwire.packs import join_bodies
 
@@ -83,12 +89,47 @@ def test_requests_can_be_forgotten():
         (["PING"], "PING", None),
         ([], None, None),
         ([5, 1, "a"], None, "a"),
+        ([{}, 1, "a"], None, "a"),
+        (["HOLDERS", 1, "a"], "HOLDERS", None),
+        (["ACK", 1, "a"], "ACK", "a"),
+        (["ACK", 1], "ACK", None),
+        (["ACK", 1, [1]], "ACK", None),
+        (["STEP", 1, [["ACK", [1, 2]], [{}, "a"], 5, ["PUSH", 5], ["ACK"]]], "STEP", None),
+        (["STEP", 1, 5], "STEP", None),
+        (["STEP", 1], "STEP", None),
         (b"\xce\0\0\0\1\xc1", None, None),
     ],
 )
 def test_odd_requests(frame, verb, queue):
     [entry] = entries(record(frame))
     assert (entry.verb, entry.queue) == (verb, queue)
+
+
+def test_no_more_leases_are_remembered_than_may_be():
+    reader = EntryReader(leases=LeaseBook(most=2))
+
+    def lease(number, queue):
+        entries(record(["PULL", 1, queue, 1]), reader=reader)
+        entries(record([1, "OK", [1, 1], [b"\1"], {}, [1, number]], out=True), reader=reader)
+
+    def queue_of(number):
+        [entry] = entries(record(["EXTEND", 2, [1, number], 60]), reader=reader)
+        return entry.queue, entry.nameless_leases
+
+    lease(1, "a")
+    lease(2, "b")
+    assert queue_of(1) == ("a", 0)  # and it is the youngest now
+    lease(3, "c")
+    assert [queue_of(number) for number in (1, 2, 3)] == [("a", 0), (None, 1), ("c", 0)]
+
+
+@pytest.mark.parametrize("tail", [[], [{}], [{}, 5], [{}, [1]], [{}, ["a", 2]], [{}, {}]])
+def test_odd_replies_to_pulls_tell_of_no_lease(tail):
+    reader = EntryReader()
+    entries(record(["PULL", 1, "a", 1]), reader=reader)
+    entries(record([1, "OK", [1, 1], [b"\1"], *tail], out=True), reader=reader)
+    [entry] = entries(record(["ACK", 2, [1, 2]]), reader=reader)
+    assert (entry.queue, entry.nameless_leases) == (None, 1)
 
 
 def test_a_gap():
