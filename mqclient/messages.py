@@ -17,6 +17,7 @@ from mqclient.codecs import CODEC_HEADER, decode_plain, decoders
 from mqclient.errors import BodyError
 from mqclient.models import Attempt, LeaseId, Origin
 from mqclient.typed import MismatchError
+from mqwire.limits import DEFAULT_PRIORITY
 from mqwire.packs import decode_body, split_pack
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ _COLUMNS = frozenset(
         "history",
         "origin",
         "due_at",
+        "expires_at",
+        "priority",
         "lease",
         "holder",
         "deadline_at",
@@ -162,6 +165,18 @@ class Message:
         """Of a delayed message: when it becomes ready, in seconds since 1970-01-01 UTC."""
         value: float | None = self._column("due_at")
         return value
+
+    @property
+    def expires_at(self) -> float | None:
+        """Of one that was peeked at: when it expires, in seconds since 1970; None for never."""
+        value: float | None = self._column("expires_at")
+        return value
+
+    @property
+    def priority(self) -> int:
+        """Of a message that was peeked at: its priority; 128 where nothing was said."""
+        value: int | None = self._column("priority")
+        return DEFAULT_PRIORITY if value is None else value
 
     @property
     def lease(self) -> LeaseId | None:

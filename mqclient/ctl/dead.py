@@ -116,7 +116,7 @@ def list_dead(session: Session, queue: str, count: int) -> None:
             rows = [[*cells, _cut(reason)] for *cells, reason in rows]
         output.write_fitting(_COLUMNS, rows, _SPARE)
     if not shown:
-        output.note(advice)
+        output.nothing(advice)
         raise click.exceptions.Exit(exits.EMPTY)
     if len(found) > count:
         output.note(f"there are more: --count shows more than {count}")
@@ -146,21 +146,23 @@ def _elsewhere(client: Client, queue: str, command: str) -> str:
 )
 @queue_argument
 @click.argument("message_id", metavar="ID", type=number(1, MAX_REQUEST_ID))
+@click.option("--full", is_flag=True, help="Give tracebacks whole.")
 @global_options
 @pass_session
-def show(session: Session, queue: str, message_id: int) -> None:
+def show(session: Session, queue: str, message_id: int, *, full: bool) -> None:
     """Tell all about the dead message ID of QUEUE: body, headers and every delivery.
 
     Of each delivery: which worker had it, on which host, since when, for how long, how it
-    ended, and the reason that the worker gave, such as a traceback. The server keeps the
-    last 16 deliveries. The exit code is 5 if there is no such dead message.
+    ended, and the reason that the worker gave, such as a traceback, without the frames of
+    Python and of this library; --full gives them too. The server keeps the last 16
+    deliveries. The exit code is 5 if there is no such dead message.
     """
     with session.client() as client:
         letter = _find(client, queue, message_id)
     if session.is_json:
         output.write_document(as_json(letter.message, letters.fields(letter)))
         return
-    for line in letters.story(letter):
+    for line in letters.story(letter, full=full):
         output.write_line(line)
     output.note(f"to have it tried again: mqctl dead redrive {queue} --ids {message_id}")
 
@@ -245,7 +247,7 @@ def redrive(  # noqa: PLR0913  a command's options are its arguments
     if session.is_json:
         output.write_json({"queue": queue, "moved": run.moved})
     if not run.moved:
-        output.note(advice)
+        output.nothing(advice)
         raise click.exceptions.Exit(exits.EMPTY)
     output.note(f"{output.count_of(run.moved)} of {queue} will be tried again")
     if ids is not None and run.moved < len(ids):

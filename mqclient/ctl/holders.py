@@ -50,18 +50,19 @@ def holders(session: Session, pattern: str | None) -> None:
 
     In a pipe: a line for each lease, the oldest first: queue, messages, worker, host, peer,
     connected, away or detached, since and until (in seconds since 1970), lease. A narrow
-    terminal does without some of them.
+    terminal does without some of them. With --json an object a line. If there is none it
+    says so on standard error, and the exit code is 0.
     """
     with session.client() as client:
         found = client.holders(pattern)
     if session.is_json:
-        output.write_json([{**asdict(each), "lease": str(each.lease)} for each in found])
+        output.write_json_lines({**asdict(each), "lease": str(each.lease)} for each in found)
     elif found:
         now = time.time()
         output.write_fitting(_COLUMNS, [_row(each, now) for each in found], _SPARE)
-    else:
+    if not found:
         of = "" if pattern is None else f" of queues that fit {pattern}"
-        output.note(f"nobody works on messages{of}")
+        output.nothing(f"nobody works on messages{of}")
     if len(found) >= MOST_SHOWN:
         output.warn(f"there may be more: only the {len(found)} oldest leases are told; name queues")
 

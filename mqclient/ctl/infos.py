@@ -38,16 +38,17 @@ def ls(session: Session, pattern: str | None) -> None:
     In a pipe: a line for each queue, without a heading, sizes in bytes and ages in
     seconds (- for none): queue; messages that are ready, delayed, leased and dead; size,
     oldest, pushed, pulled, acked, purged, waiting, durability. A narrow terminal does
-    without some of them; `mqctl info` shows all.
+    without some of them; `mqctl info` shows all. With --json an object a line. If there is
+    none it says so on standard error, and the exit code is 0.
     """
     with session.client() as client:
         infos = client.queues(pattern)
     if session.is_json:
-        output.write_json([asdict(info) for info in infos])
+        output.write_json_lines(asdict(info) for info in infos)
     elif infos:
         output.write_fitting(_LS_COLUMNS, [_ls_row(info) for info in infos], _SPARE)
-    else:
-        output.note("there are no queues" if pattern is None else f"no queue fits {pattern}")
+    if not infos:
+        output.nothing("there are no queues" if pattern is None else f"no queue fits {pattern}")
 
 
 def _ls_row(info: QueueInfo) -> list[str]:

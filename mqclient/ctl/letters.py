@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mqclient.ctl import bodies, output
+from mqclient.ctl import output, stories
 from mqclient.ctl.pull import peeked
+from mqclient.ctl.stories import CAUSES
 from mqwire.limits import MAX_QUEUE_MESSAGES
 
 if TYPE_CHECKING:
@@ -20,19 +21,6 @@ if TYPE_CHECKING:
 
     from mqclient.client import Client
     from mqclient.messages import Message
-    from mqclient.models import Attempt
-
-CAUSES: Final = {
-    "nack": "failed",
-    "reject": "rejected",
-    "expired": "lease ran out",
-    "gone": "worker lost",
-    "hand_back": "handed back",
-    "ttl": "waited too long",
-}
-"""What a delivery's end is called when people are told."""
-
-_SHOWN_BODY_CHARS: Final = 2000
 
 
 class Letter(NamedTuple):
@@ -139,8 +127,8 @@ def fields(letter: Letter) -> dict[str, Any]:
     }
 
 
-def story(letter: Letter) -> list[str]:
-    """Return all about a letter as lines for a person."""
+def story(letter: Letter, *, full: bool) -> list[str]:
+    """Return all about a letter as lines for a person; see `stories.chapters` for `full`."""
     message, origin = letter.message, letter.message.origin
     lines = [f"message {message.id} of {message.queue}, {_kind(letter)}"]
     facts = []
@@ -153,19 +141,9 @@ def story(letter: Letter) -> list[str]:
     facts.append(("workers lost", str(letter.losses)))
     facts.append(("delivered", output.count_of(message.deliveries, "time")))
     facts += [("header", f"{key}={value}") for key, value in message.headers.items()]
-    body = bodies.to_document(message.raw)
-    shown = body[:_SHOWN_BODY_CHARS]
-    cut = "..." if len(body) > len(shown) else ""
-    facts.append(("body", shown + cut))
+    facts.append(("body", stories.body_of(message)))
     lines += [f"{name:<14}{value}" for name, value in facts]
-    history = message.history
-    forgotten = max(message.deliveries - len(history), 0)
-    if forgotten:
-        first = output.count_of(forgotten, "delivery", "deliveries")
-        lines += ["", f"of the first {first} nothing is known any more"]
-    for number, attempt in enumerate(history, forgotten + 1):
-        lines += ["", *_chapter(number, attempt)]
-    return lines
+    return lines + stories.chapters(message, full=full)
 
 
 def _kind(letter: Letter) -> str:
@@ -173,27 +151,3 @@ def _kind(letter: Letter) -> str:
     if origin is None:
         return "dead in its own queue"
     return f"a dead letter: it was message {origin.id} of {origin.queue}"
-
-
-def _chapter(number: int, attempt: Attempt) -> Iterator[str]:
-    """Yield the lines about one delivery."""
-    lasted = output.human_age(max(attempt.ended_at - attempt.leased_at, 0.0))
-    began = output.moment(attempt.leased_at)
-    cause = CAUSES.get(attempt.cause, attempt.cause)
-    yield f"delivery {number}: {cause} after {lasted}, begun {began}"
-    yield f"  by {_owner(attempt.owner)}"
-    # Each line by itself, so that a traceback is shown as text and not as one long line.
-    yield from (f"  | {line}".rstrip() for line in attempt.reason.rstrip().splitlines())
-
-
-def _owner(owner: Any) -> str:
-    if not owner:
-        return "nobody"
-    if not isinstance(owner, dict):
-        return str(owner)
-    words = [str(owner.get("instance", "unknown"))]
-    words += [f"{word} {owner[key]}" for key, word in _OWNER_WORDS.items() if owner.get(key)]
-    return ", ".join(words)
-
-
-_OWNER_WORDS: Final = {"host": "on host", "peer": "from", "client": "client"}

@@ -19,7 +19,7 @@ import click
 from mqwire.json_text import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class Column(NamedTuple):
@@ -99,6 +99,12 @@ def write_line(text: str) -> None:
     write_bytes(shown.encode("utf-8", "backslashreplace") + b"\n")
 
 
+def write_json_lines(values: Iterable[Any]) -> None:
+    """Write a list as every command does: one JSON value a line, and no line for none."""
+    for value in values:
+        write_json(value)
+
+
 def write_json(value: Any) -> None:
     """Write one value as a line of JSON."""
     write_document(to_json(value))
@@ -114,6 +120,14 @@ def note(text: str) -> None:
     """Tell a person what happened; a script is told by the exit code."""
     if stderr_is_terminal():
         click.echo(escape(text), err=True)
+
+
+def nothing(text: str) -> None:
+    """Say that there is nothing to list: an empty output alone could be a mistake."""
+    if stderr_is_terminal():
+        note(text)
+    else:
+        warn(text)
 
 
 def warn(text: str) -> None:

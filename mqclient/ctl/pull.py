@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from mqclient.ctl import bodies, exits, output
+from mqclient.ctl import bodies, exits, output, stories
 from mqclient.ctl.bodies import Style
 from mqclient.ctl.exits import Failure
 from mqclient.ctl.session import (
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mqclient.messages import Message
+    from mqclient.models import QueueInfo
 
 FIRST_BATCH: Final = 16
 LARGEST_BATCH: Final = 1000
@@ -173,7 +174,20 @@ def pull(
         pull_some = partial(client.pull_many, queue, durability=durability)
         for messages in _pulled(pull_some, limit, wait, follow=follow):
             _hand_out(printer, messages)
-    _end(printer, f"{queue} is empty")
+        if printer.count:
+            return
+        if output.stderr_is_terminal():  # a script is told by the exit code, once a loop
+            info = client.info(queue)
+            is_paused = f"; it is paused: mqctl resume {queue}" if info.is_paused else ""
+            output.note(f"{queue} has no ready messages{_others(info, STATES[0])}{is_paused}")
+    raise click.exceptions.Exit(exits.EMPTY)
+
+
+def _others(info: QueueInfo, state: str) -> str:
+    """Say how many messages of a queue are in another state than `state`."""
+    counts = ((each, getattr(info, each)) for each in STATES if each != state)
+    there = [f"{count} {each}" for each, count in counts if count]
+    return f" ({', '.join(there)})" if there else ""
 
 
 def _pulled(
@@ -233,28 +247,80 @@ def _hand_out(printer: Printer, messages: Sequence[Message]) -> None:
     type=click.Choice(STATES),
     help="Those that are ready, delayed, leased or dead. [default: ready]",
 )
+@click.option(
+    "--history",
+    is_flag=True,
+    help="Tell what each has been through instead: attempts, times, every delivery and its reason.",
+)
+@click.option("--full", is_flag=True, help="With --history: give tracebacks whole.")
 @_output_style
 @global_options
 @pass_session
 def peek(
-    session: Session, /, queue: str, count: int, skip: int, state: str | None, **style: bool
+    session: Session,
+    /,
+    *,
+    queue: str,
+    count: int,
+    skip: int,
+    state: str | None,
+    history: bool,
+    full: bool,
+    **style: bool,
 ) -> None:
     """Write the bodies of the oldest messages of QUEUE and leave them there.
 
-    The output is that of pull, and so is the exit code. `mqctl dead show` tells how a
-    message died, `mqctl holders` who works on those that are leased.
+    The output is that of pull, and so is the exit code. With --json each object has what
+    the message has been through, too: deliveries, attempts, losses, priority, history, and
+    when it is due or expires or who works on it. `mqctl dead show` tells how a message
+    died, `mqctl holders` who works on those that are leased.
     """
-    printer = Printer(session, **style)
+    printer = _Looker(session, history=history, full=full, state=state or STATES[0], **style)
     with session.client() as client:
         peek_some = partial(client.peek, queue)
         if state is not None:
             peek_some = partial(peek_some, state=state)
         for messages in peeked(peek_some, count, skip):
             printer.write(messages)
-    kind = "messages" if state is None else f"{state} messages"
-    if skip:
-        _end(printer, f"{queue} has no more than {skip} {kind}")
-    _end(printer, f"{queue} is empty" if state is None else f"{queue} has no {kind}")
+        if printer.count:
+            return
+        wanted = state or STATES[0]
+        kind = f"{wanted} messages"
+        if skip:
+            output.nothing(f"{queue} has no more than {skip} {kind}")
+        else:
+            output.nothing(f"{queue} has no {kind}{_others(client.info(queue), wanted)}")
+    raise click.exceptions.Exit(exits.EMPTY)
+
+
+class _Looker(Printer):
+    """Writes messages that stay where they are, and what they have been through."""
+
+    def __init__(
+        self, session: Session, *, history: bool, full: bool, state: str, **style: bool
+    ) -> None:
+        super().__init__(session, **style)
+        if history and (session.is_json or any(style.values())):
+            raise click.UsageError(
+                "--history excludes --text and --raw, and --json has all of it anyway"
+            )
+        if full and not history:
+            raise click.UsageError("--full goes with --history")
+        self._has_history = history
+        self._is_full = full
+        self._between = b""
+        self._state = state
+
+    def _line(self, message: Message) -> bytes:
+        if self._is_json:
+            return self._encode(as_json(message, stories.fields_of(message)), is_json=True) + b"\n"
+        if not self._has_history:
+            return super()._line(message)
+        lines = stories.facts_of(message, self._state)
+        lines += stories.chapters(message, full=self._is_full)
+        text = b"\n".join(self._encode(line, is_json=False) for line in [*lines, ""])
+        between, self._between = self._between, b"\n"
+        return between + text
 
 
 def peeked(
@@ -271,12 +337,6 @@ def peeked(
             return
         seen += len(messages)
         size = next_size(messages)
-
-
-def _end(printer: Printer, reason: str) -> None:
-    if not printer.count:
-        output.note(reason)
-        raise click.exceptions.Exit(exits.EMPTY)
 
 
 COMMANDS: tuple[Any, ...] = (pull, peek)

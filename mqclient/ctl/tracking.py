@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mqclient.ctl import exits, output
-from mqclient.ctl.letters import CAUSES
 from mqclient.ctl.output import Column
 from mqclient.ctl.session import Session, global_options, pass_session, queue_argument
+from mqclient.ctl.stories import CAUSES
 from mqclient.ctl.values import id_ranges, seconds
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def cancel(session: Session, queue: str, ids: list[int]) -> None:
     if session.is_json:
         output.write_json({"queue": queue, "removed": done.removed, "marked": done.marked})
     if not done.removed + done.marked:
-        output.note(f"none of these messages waits in {queue} or is at work")
+        output.nothing(f"none of these messages waits in {queue} or is at work")
         raise click.exceptions.Exit(exits.EMPTY)
     output.note(
         f"{output.count_of(done.removed)} of {queue} removed, "
@@ -123,8 +123,7 @@ def cancel(session: Session, queue: str, ids: list[int]) -> None:
 
 def _write(session: Session, found: Sequence[Status]) -> None:
     if session.is_json:
-        for each in found:
-            output.write_json(as_json(each))
+        output.write_json_lines(map(as_json, found))
     elif found:
         now = time.time()
         output.write_fitting(_COLUMNS, [_row(each, now) for each in found], _SPARE)

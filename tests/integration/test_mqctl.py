@@ -104,7 +104,7 @@ def test_a_first_session(mqctl, queue):
 def test_what_ls_and_info_tell(mqctl, jobs):
     mqctl("push", jobs, "a", "b")
     mqctl("pull", jobs)
-    [info] = json.loads(mqctl("ls", jobs, "--json").stdout)
+    info = json.loads(mqctl("ls", jobs, "--json").stdout)
     assert (info["queue"], info["ready"], info["pushed"], info["pulled"]) == (jobs, 1, 2, 1)
     assert mqctl("ls", jobs).stdout.split()[:2] == [jobs.encode(), b"1"]
     assert json.loads(mqctl("--json", "info", jobs).stdout)["created_at"] == info["created_at"]

@@ -24,6 +24,17 @@ class FakeMessage:
     queue: str
     raw: Any
     headers: dict[str, Any] = field(default_factory=dict)
+    deliveries: int = 0
+    attempts: int = 0
+    losses: int = 0
+    priority: int = 128
+    history: tuple[Any, ...] = ()
+    origin: Any = None
+    due_at: float | None = None
+    expires_at: float | None = None
+    lease: Any = None
+    holder: str | None = None
+    deadline_at: float | None = None
 
 
 @dataclass

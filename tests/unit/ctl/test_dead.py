@@ -366,3 +366,21 @@ def test_a_redrive_that_fits_nothing_says_so(jobs, terminal):
     result = jobs("dead", "redrive", "jobs", "--all", "--cause", "gone", "--yes")
     assert result.exit_code == exits.EMPTY
     assert "no dead message of jobs fits --cause gone" in result.stderr
+
+
+def test_show_leaves_out_the_frames_of_the_library(jobs, make_message):
+    frame = '  File "/opt/mqclient/jobs.py", line 1, in done\n    self._do()\n'
+    head, own, last = TRACEBACK.splitlines(keepends=True)
+    entry = {**FAILED, "reason": head + own + frame + last}
+    jobs.client.dead["jobs"] = [make_message(7, "jobs", deliveries=1, history=[entry])]
+    shown = jobs("dead", "show", "jobs", "7").stdout
+    assert "jobs.py" not in shown
+    assert "  | (1 frame of Python and of mqclient left out; --full shows all)\n" in shown
+    assert "jobs.py" in jobs("dead", "show", "jobs", "7", "--full").stdout
+    assert "jobs.py" in jobs("dead", "show", "jobs", "7", "--json").stdout
+
+
+def test_nothing_is_dead_in_a_pipe(ctl):
+    result = ctl.with_queue()("dead", "list", "jobs", "--json")
+    assert (result.exit_code, result.stdout) == (exits.EMPTY, "")
+    assert result.stderr == "mqctl: jobs has no dead messages\n"

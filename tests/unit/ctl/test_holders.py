@@ -40,7 +40,7 @@ def test_in_a_pipe(held):
 
 def test_for_machines(held):
     result = held("holders", "jo*", "--json")
-    [first, second] = json.loads(result.stdout)
+    [first, second] = map(json.loads, result.stdout.splitlines())
     assert (first["lease"], first["host"], first["is_connected"]) == ("3-17", "node17", True)
     assert (second["deadline_at"], second["is_connected"]) == (1_800_000_060.25, False)
     assert ("holders", "jo*") in held.client.calls
@@ -73,7 +73,13 @@ def test_clocks_that_differ_make_no_negative_ages(held, terminal, monkeypatch):
 def test_nobody(ctl, terminal, arguments, sentence):
     result = ctl("holders", *arguments)
     assert (result.exit_code, result.stdout, result.stderr) == (exits.OK, "", sentence)
-    assert json.loads(ctl("holders", "--json").stdout) == []
+
+
+def test_nobody_in_a_pipe(ctl):
+    for options in ((), ("--json",)):
+        result = ctl("holders", *options)
+        assert (result.exit_code, result.stdout) == (exits.OK, "")
+        assert result.stderr == "mqctl: nobody works on messages\n"
 
 
 def test_more_than_are_told(held, monkeypatch):

@@ -29,9 +29,18 @@ def test_ls_in_a_pipe(ctl):
 
 def test_ls_for_machines(ctl):
     ctl.with_queue("1", queue="a.1").with_queue(queue="b.1")
-    assert [info["queue"] for info in json.loads(ctl("ls", "--json").stdout)] == ["a.1", "b.1"]
-    assert [info["ready"] for info in json.loads(ctl("ls", "a.*", "--json").stdout)] == [1]
-    assert json.loads(ctl("ls", "c*", "--json").stdout) == []
+    first, second = map(json.loads, ctl("ls", "--json").stdout.splitlines())
+    assert (first["queue"], first["ready"], second["queue"]) == ("a.1", 1, "b.1")
+    [only] = ctl("ls", "a.*", "--json").stdout.splitlines()
+    assert json.loads(only) == first
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_no_queues_in_a_pipe(ctl, options):
+    result = ctl("ls", *options)
+    assert (result.exit_code, result.stdout) == (exits.OK, "")
+    assert result.stderr == "mqctl: there are no queues\n"
+    assert ctl("ls", "c*", *options).stderr == "mqctl: no queue fits c*\n"
 
 
 def test_ls_for_a_person(ctl, terminal):

@@ -105,7 +105,11 @@ def test_an_empty_queue_has_an_exit_code(ctl, options):
 
 def test_a_person_is_told_that_it_is_empty(ctl, terminal):
     ctl.with_queue()
-    assert ctl("pull", "jobs").stderr == "jobs is empty\n"
+    assert ctl("pull", "jobs").stderr == "jobs has no ready messages\n"
+    ctl.client.more["jobs"] = {"delayed": 3, "dead": 1, "is_paused": True}
+    assert ctl("pull", "jobs").stderr == (
+        "jobs has no ready messages (3 delayed, 1 dead); it is paused: mqctl resume jobs\n"
+    )
 
 
 def test_only_the_first_message_is_waited_for(jobs):
@@ -224,7 +228,10 @@ def test_peek_at_many(ctl):
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [(["--skip", "7"], "jobs has no more than 7 messages\n"), ([], "jobs is empty\n")],
+    [
+        (["--skip", "7"], "jobs has no more than 7 ready messages\n"),
+        ([], "jobs has no ready messages\n"),
+    ],
 )
 def test_peek_at_nothing(ctl, terminal, options, said):
     result = ctl.with_queue()("peek", "jobs", *options)
@@ -241,5 +248,92 @@ def test_peek_at_messages_in_a_state(ctl, terminal, make_message):
     )
     ctl.client.dead.clear()
     result = ctl("peek", "jobs", "--state", "dead")
-    assert (result.exit_code, result.stderr) == (exits.EMPTY, "jobs has no dead messages\n")
+    assert (result.exit_code, result.stderr) == (
+        exits.EMPTY,
+        "jobs has no dead messages (1 ready)\n",
+    )
     assert ctl("peek", "jobs", "--state", "lost").exit_code == exits.USAGE
+
+
+def test_peek_at_nothing_in_a_pipe(ctl):
+    result = ctl.with_queue()("peek", "jobs", "--json")
+    assert (result.exit_code, result.stdout) == (exits.EMPTY, "")
+    assert result.stderr == "mqctl: jobs has no ready messages\n"
+
+
+# What a message has been through
+
+
+FAILED = {
+    "owner": "ann#3.4",
+    "leased_at": 1_800_000_000.0,
+    "ended_at": 1_800_000_090.0,
+    "cause": "nack",
+    "reason": "no GPU",
+}
+
+
+@pytest.fixture
+def tried(ctl, make_message):
+    """A queue with a message that has failed once, and another one."""
+    ctl.with_queue()
+    ctl.client.queues_by_name["jobs"].messages = [
+        make_message(
+            7, "jobs", "1", {"n": 1}, deliveries=1, attempts=1, history=[FAILED], priority=200
+        ),
+        make_message(9, "jobs", "2"),
+    ]
+    return ctl
+
+
+def test_peek_tells_machines_what_a_message_has_been_through(tried):
+    first, second = map(json.loads, tried("peek", "jobs", "-n", "2", "--json").stdout.splitlines())
+    assert first == {
+        "id": 7,
+        "queue": "jobs",
+        "headers": {"n": 1},
+        "deliveries": 1,
+        "attempts": 1,
+        "losses": 0,
+        "priority": 200,
+        "history": [FAILED],
+        "body": 1,
+    }
+    assert (second["deliveries"], second["history"]) == (0, [])
+
+
+def test_peek_tells_persons_what_messages_have_been_through(tried):
+    lines = tried("peek", "jobs", "-n", "2", "--history").stdout.splitlines()
+    assert lines[0] == "message 7 of jobs, ready"
+    assert "priority      200" in lines
+    at = lines.index("  | no GPU")
+    assert lines[at - 2].startswith("delivery 1: failed after 1 min 30 s")
+    assert lines[at + 1 : at + 3] == ["", "message 9 of jobs, ready"]
+    assert lines[-1].split() == ["body", "2"]
+
+
+def test_peek_at_a_message_that_somebody_works_on(ctl, make_message):
+    ctl.with_queue()
+    ctl.client.queues_by_name["jobs"].messages = [
+        make_message(
+            7,
+            "jobs",
+            deliveries=2,
+            lease=[3, 17],
+            holder="ann/3f",
+            deadline_at=1e9,
+            history=[FAILED],
+        )
+    ]
+    shown = ctl("peek", "jobs", "--history").stdout
+    assert "ann/3f" in shown
+    assert "3-17" in shown
+    assert "nothing is known" not in shown  # the second delivery goes on
+    assert json.loads(ctl("peek", "jobs", "--json").stdout)["lease"] == "3-17"
+
+
+@pytest.mark.parametrize(
+    "options", [["--history", "--json"], ["--history", "--raw"], ["--full"], ["--full", "--json"]]
+)
+def test_options_of_peek_that_make_no_sense(tried, options):
+    assert tried("peek", "jobs", *options).exit_code == exits.USAGE
