@@ -85,6 +85,11 @@ class BaseWatch:
         return self._is_closed
 
     @property
+    def is_connected(self) -> bool:
+        """Whether the server is reached: while it is not, what happens is missed."""
+        return self._is_open
+
+    @property
     def _is_open(self) -> bool:
         raise NotImplementedError
 

@@ -92,3 +92,36 @@ class Code(Enum):
     def is_retryable(self) -> bool:
         """Whether the same request may succeed later, unchanged."""
         return self.value.is_retryable
+
+
+@unique
+class GatewayCode(Enum):
+    """What the HTTP gateway alone answers with, beside the codes of the wire."""
+
+    NO_SUCH_PATH = Meaning("nothing is served at this path", 404)
+    METHOD_NOT_ALLOWED = Meaning("the path is not served with this method", 405)
+    NOT_ACCEPTABLE = Meaning("the answer does not come in a form that the client takes", 406)
+    MALFORMED_BODY = Meaning("the request's body is not what its content type says", 400)
+    UNSUPPORTED_MEDIA_TYPE = Meaning("the path takes no body of this content type", 415)
+    MALFORMED_REQUEST = Meaning("this is no HTTP request", 400, True)
+    HEAD_TOO_LARGE = Meaning("the request's line and header fields are too large", 431, True)
+    REQUEST_LATE = Meaning("the request did not come whole in time", 408, True)
+    GATEWAY_FULL = Meaning("the gateway does as much as it may", 503, False, True)
+    SERVER_AWAY = Meaning("the gateway does not reach the queue server", 503, False, True)
+    SERVER_LATE = Meaning("the queue server has not answered in time", 504, False, True)
+    SERVER_BROKEN = Meaning("what the queue server has answered cannot be read", 502)
+
+    @property
+    def summary(self) -> str:
+        """One sentence for people."""
+        return self.value.summary
+
+    @property
+    def http_status(self) -> int:
+        """The status that goes with it."""
+        return self.value.http_status
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same request may succeed later, unchanged."""
+        return self.value.is_retryable

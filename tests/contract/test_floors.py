@@ -72,19 +72,22 @@ SKELETON = {
         "config",
     ],
     "mqclient": ["client", "ctl/main"],
+    "mqweb": ["app", "routes/queues"],
 }
 CONTRACTS = {
-    "packages": "client and server never meet; both stand on mqwire",
+    "packages": "the gateway stands on the client; client and server never meet; both stand on mqwire",
     "mqd": "floors inside mqd",
     "pure": "pure floors import no I/O, clock, randomness or logging",
     "vocabulary": "core uses only the vocabulary of mqwire",
-    "apart": "the client never imports the server",
+    "apart": "the client and the gateway never import the server",
 }
 PLANTS = [
     ("packages", "mqd/app.py", "import mqclient.client"),
     ("packages", "mqclient/client.py", "import mqd.config"),
     ("packages", "mqwire/codes.py", "import mqd.config"),
     ("packages", "mqwire/codes.py", "import mqclient"),
+    ("packages", "mqclient/client.py", "import mqweb.app"),
+    ("packages", "mqwire/codes.py", "import mqweb"),
     ("mqd", "mqd/core/broker.py", "import mqd.engine.local"),
     ("mqd", "mqd/core/broker.py", "from mqd.net import session"),
     ("mqd", "mqd/engine/local.py", "import mqd.net.session"),
@@ -95,6 +98,7 @@ PLANTS = [
     ("vocabulary", "mqd/core/broker.py", "from mqwire import requests"),
     ("vocabulary", "mqd/core/broker.py", "def late():\n    import mqwire.verbs"),
     ("apart", "mqclient/ctl/main.py", "from mqd import config"),
+    ("apart", "mqweb/routes/queues.py", "from mqd.core import broker"),
     ("pure", "mqwire/frames.py", "import time"),
     ("pure", "mqwire/frames.py", "def late():\n    import socket"),
     ("pure", "mqd/core/broker.py", "from random import random"),

@@ -1,0 +1,47 @@
+"""Puts the application together. Floor 2."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from mqweb import pages
+from mqweb.connections import Connections, Place
+from mqweb.gateway import Gateway
+from mqweb.routes import OPERATIONS
+from mqweb.routing import application, routes_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.applications import Starlette
+
+    from mqweb.config import Config
+
+
+def make_gateway(config: Config) -> Gateway:
+    """Return what the requests of one application share.
+
+    Raises:
+        ConfigurationError: `mqd` in the settings is no URL of a server.
+    """
+    return Gateway(config, Connections(config, Place(config.mqd)))
+
+
+def make_app(gateway: Gateway) -> Starlette:
+    """Return the ASGI application; its lifespan is the gateway's."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        upkeep = asyncio.get_running_loop().create_task(gateway.look_after())
+        try:
+            yield
+        finally:
+            upkeep.cancel()
+            with suppress(asyncio.CancelledError):
+                await upkeep
+            await gateway.close()
+
+    routes = [*routes_of(gateway, OPERATIONS), *pages.routes(OPERATIONS)]
+    return application(routes, lifespan)

@@ -1,0 +1,2 @@
+"use strict";
+Redoc.init("/openapi.json", { disableSearch: false, hideHostname: false }, document.getElementById("api"));

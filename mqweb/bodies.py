@@ -1,0 +1,131 @@
+"""Bodies of messages in JSON, and headers. Floor 2: pure.
+
+A body that is a JSON document stands as it is. What is none is marked:
+
+    {"body": {"lr": 0.1}}                              a JSON document
+    {"body": "AAEC", "encoding": "base64"}             bytes
+    {"body": "plain words", "encoding": "text"}        text that is no JSON document
+
+A JSON document is carried as the text that it was: no digit of it is changed on the way. A header
+whose value is bytes is `{"base64": "AAEC"}`.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from mqclient.codecs import CODEC_HEADER
+from mqweb.problems import Problem
+from mqwire.codes import Code, GatewayCode
+from mqwire.json_text import base64_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mqclient.messages import Message
+
+BASE64: Final = "base64"
+TEXT: Final = "text"
+JSON: Final = "json"
+
+_decode_json = msgspec.json.Decoder().decode
+
+
+def raw_of(body: msgspec.Raw, encoding: str) -> bytes | str:
+    """Return a body as it goes over the wire.
+
+    Raises:
+        Problem: it is not what its encoding says.
+    """
+    text = bytes(body)
+    if encoding == JSON:
+        try:
+            return text.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise Problem(GatewayCode.MALFORMED_BODY, f"a body is no JSON: {error}") from error
+    value = _decode_json(text)
+    if not isinstance(value, str):
+        raise Problem(Code.WRONG_TYPE, f"a body with the encoding {encoding} is a string")
+    return value if encoding == TEXT else _from_base64(value, "body")
+
+
+def shown(raw: Any, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return a body as members of a JSON object: `body`, and `encoding` where it is needed."""
+    if type(raw) is str:
+        if headers is None or CODEC_HEADER not in headers:
+            text = raw.encode("utf-8")
+            try:
+                _decode_json(text)
+            except (msgspec.DecodeError, RecursionError):
+                return {"body": raw, "encoding": TEXT}
+            return {"body": msgspec.Raw(text)}
+        return {"body": raw, "encoding": TEXT}
+    if type(raw) is bytes:
+        return {"body": base64_of(raw), "encoding": BASE64}
+    return {"body": repr(raw), "encoding": TEXT}  # of a foreign client: no bytes, no text
+
+
+def shown_result(raw: bytes | str | None) -> dict[str, Any]:
+    """Return a result, as `result` and `result_encoding`; nothing where there is none."""
+    if raw is None:
+        return {}
+    members = shown(raw)
+    found = {"result": members["body"]}
+    if "encoding" in members:
+        found["result_encoding"] = members["encoding"]
+    return found
+
+
+def headers_of(headers: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return headers as they go over the wire.
+
+    Raises:
+        Problem: a value is no scalar.
+    """
+    if not headers:
+        return None
+    return {name: _scalar(name, value) for name, value in headers.items()}
+
+
+def shown_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return headers as they stand in JSON."""
+    return {
+        name: {BASE64: base64_of(value)} if type(value) is bytes else value
+        for name, value in headers.items()
+    }
+
+
+def shown_message(message: Message) -> dict[str, Any]:
+    """Return a message as members of a JSON object, with what is worth telling alone."""
+    headers = message.headers
+    members = {"id": message.id, **shown(message.raw, headers)}
+    if headers:
+        members["headers"] = shown_headers(headers)
+    members["deliveries"] = message.deliveries
+    for name in ("attempts", "losses"):
+        count = getattr(message, name)
+        if count:
+            members[name] = count
+    return members
+
+
+def _scalar(name: str, value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dict) and list(value) == [BASE64] and isinstance(value[BASE64], str):
+        return _from_base64(value[BASE64], f"header {name}")
+    raise Problem(
+        Code.BAD_HEADERS,
+        f"the header {name!r} is no null, boolean, number, string or {{'base64': string}}",
+        {"header": name},
+    )
+
+
+def _from_base64(text: str, what: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:  # binascii's too
+        raise Problem(Code.WRONG_TYPE, f"the {what} is no base64") from error

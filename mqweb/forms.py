@@ -1,0 +1,447 @@
+"""What requests look like: forms, checked field by field when they are read. Floor 2: data only.
+
+Unknown fields are refused. The bounds are those of the protocol; mqd judges again, by its
+configuration. The OpenAPI document is made from these classes, their docstrings and descriptions.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from mqwire.limits import (
+    MAX_ATTEMPTS,
+    MAX_DEDUPE_SECONDS,
+    MAX_DELAY_SECONDS,
+    MAX_KEY_CHARS,
+    MAX_LEASE_SECONDS,
+    MAX_MESSAGES_PER_FRAME,
+    MAX_NAME_CHARS,
+    MAX_PRIORITY,
+    MAX_QUEUE_BYTES,
+    MAX_QUEUE_MESSAGES,
+    MAX_STEP_PARTS,
+    MAX_TEXT_CHARS,
+    MAX_TIME_SECONDS,
+    MAX_WAIT_SECONDS,
+    MAX_WAITED_MESSAGES,
+    MIN_EXPIRES_SECONDS,
+    MIN_KEEP_SECONDS,
+    MIN_LEASE_SECONDS,
+    MIN_TTL_SECONDS,
+)
+
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
+Id: TypeAlias = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Ids: TypeAlias = Annotated[
+    list[Id], Meta(min_length=1, max_length=MAX_MESSAGES_PER_FRAME, description="Ids of messages.")
+]
+FewIds: TypeAlias = Annotated[
+    list[Id],
+    Meta(min_length=1, max_length=MAX_WAITED_MESSAGES, description="Ids of messages."),
+]
+Durability: TypeAlias = Annotated[
+    Literal["accepted", "written", "synced"],
+    Meta(description="What the answer waits for, instead of the queue's own level."),
+]
+Count: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_MESSAGES_PER_FRAME)]
+Budget: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_ATTEMPTS)]
+Delay: TypeAlias = Annotated[float, Meta(ge=0, le=MAX_DELAY_SECONDS)]
+Wait: TypeAlias = Annotated[
+    float,
+    Meta(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for something; 0 not to wait."),
+]
+LeaseSeconds: TypeAlias = Annotated[float, Meta(ge=MIN_LEASE_SECONDS, le=MAX_LEASE_SECONDS)]
+LeaseText: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{1,20}-[0-9]{1,20}$",
+        description="A lease's id, as a pull gave it.",
+        examples=["3-17"],
+    ),
+]
+Key: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_CHARS)]
+Headers: TypeAlias = Annotated[
+    dict[str, Any],
+    Meta(description='Scalars by name; a value that is bytes is {"base64": "..."}.'),
+]
+Encoding: TypeAlias = Annotated[
+    Literal["json", "text", "base64"],
+    Meta(description="What `body` is: a JSON document, or a string that holds text or bytes."),
+]
+Reason: TypeAlias = Annotated[
+    str, Meta(max_length=1_000_000, description="Why; of a long one the end is kept.")
+]
+
+
+class Form(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """The base of all forms."""
+
+
+class NoQuery(Form):
+    """For operations that take no query."""
+
+
+class Login(Form):
+    """A user and password, for a token."""
+
+    user: Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
+    password: Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
+    expires_seconds: (
+        Annotated[float, Meta(ge=1, le=MAX_DELAY_SECONDS, description="How long it is to live.")]
+        | None
+    ) = None
+
+
+class QueuesQuery(Form):
+    """Which queues."""
+
+    pattern: (
+        Annotated[
+            str,
+            Meta(max_length=MAX_NAME_CHARS, description="A name, with * and ? for any characters."),
+        ]
+        | None
+    ) = None
+
+
+class QueueForm(Form):
+    """A queue that is to be created. What is left out is as the server has it."""
+
+    queue: Name
+    if_missing: Annotated[
+        bool, Meta(description="One that exists is left as it is, and no error.")
+    ] = False
+    max_messages: Annotated[int, Meta(ge=1, le=MAX_QUEUE_MESSAGES)] | None = None
+    max_bytes: Annotated[int, Meta(ge=1, le=MAX_QUEUE_BYTES)] | None = None
+    durability: Durability | None = None
+    dead_letter: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=MAX_NAME_CHARS,
+                description="The queue that dead messages move to; without it they stay.",
+            ),
+        ]
+        | None
+    ) = None
+    max_attempts: (
+        Annotated[Budget, Meta(description="Failures after which a message is dead.")] | None
+    ) = None
+    max_worker_losses: (
+        Annotated[Budget, Meta(description="Lost workers after which a message is dead.")] | None
+    ) = None
+    backoff: Literal["none", "fixed", "linear", "exponential"] | None = None
+    backoff_seconds: Delay | None = None
+    backoff_cap_seconds: Delay | None = None
+    backoff_jitter: Annotated[float, Meta(ge=0, le=1)] | None = None
+    ttl_seconds: Annotated[float, Meta(ge=MIN_TTL_SECONDS, le=MAX_DELAY_SECONDS)] | None = None
+    on_expiry: Literal["drop", "dead_letter"] | None = None
+    max_leased: Annotated[int, Meta(ge=1, le=MAX_QUEUE_MESSAGES)] | None = None
+    expires_seconds: Annotated[float, Meta(ge=MIN_EXPIRES_SECONDS, le=MAX_DELAY_SECONDS)] | None = (
+        None
+    )
+    dedupe_seconds: Annotated[float, Meta(ge=0, le=MAX_DEDUPE_SECONDS)] | None = None
+    keep_results_seconds: (
+        Annotated[float, Meta(ge=MIN_KEEP_SECONDS, le=MAX_DELAY_SECONDS)] | None
+    ) = None
+
+
+class PurgeForm(Form):
+    """Which messages are to go."""
+
+    state: Annotated[
+        Literal["waiting", "dead"], Meta(description="Those that wait, or those that are dead.")
+    ] = "waiting"
+
+
+class PushOptions(Form):
+    """How messages are pushed."""
+
+    priority: (
+        Annotated[int, Meta(ge=0, le=MAX_PRIORITY, description="Higher ones come first; else 128.")]
+        | None
+    ) = None
+    delay: Annotated[Delay, Meta(description="Seconds for which they are kept back.")] | None = None
+    not_before: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=MAX_TIME_SECONDS,
+                description="Until when, in seconds since 1970-01-01 UTC.",
+            ),
+        ]
+        | None
+    ) = None
+    ttl: (
+        Annotated[
+            float,
+            Meta(
+                ge=MIN_TTL_SECONDS,
+                le=MAX_DELAY_SECONDS,
+                description="Seconds for which they may wait.",
+            ),
+        ]
+        | None
+    ) = None
+    max_attempts: Budget | None = None
+    max_worker_losses: Budget | None = None
+    durability: Durability | None = None
+
+
+class BodyForm(Form):
+    """A message that is to be pushed."""
+
+    body: Annotated[msgspec.Raw, Meta(description="Any JSON value.")]
+    encoding: Encoding = "json"
+    headers: Headers | None = None
+
+
+class PushForm(PushOptions):
+    """Messages that are to be pushed: one as `body`, or many as `messages`, all or none."""
+
+    body: Annotated[msgspec.Raw, Meta(description="Any JSON value.")] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+    encoding: Encoding = "json"
+    headers: Headers | None = None
+    messages: (
+        Annotated[list[BodyForm], Meta(min_length=1, max_length=MAX_MESSAGES_PER_FRAME)] | None
+    ) = None
+
+
+class PushQuery(PushOptions):
+    """How a body that is no form is pushed."""
+
+    raw: Annotated[
+        bool, Meta(description="A JSON document is the body itself, and no form with bodies.")
+    ] = False
+    headers: Annotated[str, Meta(description="Headers, a JSON object.")] | None = None
+
+
+class PullQuery(Form):
+    """What is pulled."""
+
+    max: Annotated[Count, Meta(description="Most messages.")] = 1
+    wait: Wait = 0.0
+    lease: (
+        Annotated[
+            LeaseSeconds,
+            Meta(
+                description="Seconds for which they stay under a lease; without it they are gone."
+            ),
+        ]
+        | None
+    ) = None
+    durability: Durability | None = None
+
+
+class PeekQuery(Form):
+    """Which messages are looked at."""
+
+    state: Literal["ready", "delayed", "leased", "dead"] = "ready"
+    max: Annotated[Count, Meta(description="Most messages.")] = 20
+    skip: Annotated[int, Meta(ge=0, le=2**32)] = 0
+
+
+class StatusQuery(Form):
+    """Whether a status is waited for."""
+
+    wait: Wait = 0.0
+
+
+class StatusForm(Form):
+    """Messages that are asked after."""
+
+    ids: FewIds
+    wait: Wait = 0.0
+
+
+class CancelForm(Form):
+    """Messages that are not needed any more."""
+
+    ids: FewIds
+    durability: Durability | None = None
+
+
+class AckForm(Form):
+    """Messages that are done."""
+
+    ids: Ids | None = None
+    result: Annotated[msgspec.Raw, Meta(description="What came of each, any JSON value.")] | (
+        msgspec.UnsetType
+    ) = msgspec.UNSET
+    encoding: Encoding = "json"
+    durability: Durability | None = None
+
+
+class NackForm(Form):
+    """Messages that come back."""
+
+    ids: Ids | None = None
+    reason: Reason = ""
+    delay: Annotated[Delay, Meta(description="Instead of the queue's back-off.")] | None = None
+    hand_back: Annotated[bool, Meta(description="They have not failed.")] = False
+    lost: Annotated[bool, Meta(description="Their worker was lost.")] = False
+    durability: Durability | None = None
+
+
+class RejectForm(Form):
+    """Messages that are never to be tried again."""
+
+    ids: Ids | None = None
+    reason: Reason = ""
+    durability: Durability | None = None
+
+
+class ExtendForm(Form):
+    """How long a lease runs from now on, or some of its messages."""
+
+    seconds: LeaseSeconds
+    ids: Ids | None = None
+
+
+class AckPart(Form, tag_field="do", tag="ack"):
+    """A part of a step: messages are done."""
+
+    lease: LeaseText
+    ids: Ids | None = None
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    encoding: Encoding = "json"
+
+
+class NackPart(Form, tag_field="do", tag="nack"):
+    """A part of a step: messages come back."""
+
+    lease: LeaseText
+    ids: Ids | None = None
+    reason: Reason = ""
+    delay: Delay | None = None
+    hand_back: bool = False
+    lost: bool = False
+
+
+class RejectPart(Form, tag_field="do", tag="reject"):
+    """A part of a step: messages are dead."""
+
+    lease: LeaseText
+    ids: Ids | None = None
+    reason: Reason = ""
+
+
+class PushPart(Form, tag_field="do", tag="push"):
+    """A part of a step: messages are pushed."""
+
+    queue: Name
+    messages: Annotated[list[BodyForm], Meta(min_length=1, max_length=MAX_MESSAGES_PER_FRAME)]
+    priority: Annotated[int, Meta(ge=0, le=MAX_PRIORITY)] | None = None
+    delay: Delay | None = None
+    not_before: Annotated[float, Meta(ge=0, le=MAX_TIME_SECONDS)] | None = None
+    ttl: Annotated[float, Meta(ge=MIN_TTL_SECONDS, le=MAX_DELAY_SECONDS)] | None = None
+    max_attempts: Budget | None = None
+    max_worker_losses: Budget | None = None
+
+
+class StepForm(Form):
+    """Settlements and pushes of which all happen, or none."""
+
+    parts: Annotated[
+        list[AckPart | NackPart | RejectPart | PushPart],
+        Meta(min_length=1, max_length=MAX_STEP_PARTS),
+    ]
+    durability: Durability | None = None
+
+
+class HoldersQuery(Form):
+    """Which leases."""
+
+    pattern: Annotated[str, Meta(max_length=MAX_NAME_CHARS)] | None = None
+    max: Count = 1000
+
+
+class RedriveForm(Form):
+    """Which dead messages are tried again."""
+
+    ids: Ids | None = None
+    max: Count | None = None
+    cause: Annotated[str, Meta(max_length=32)] | None = None
+    origin: Name | None = None
+
+
+class EventsQuery(Form):
+    """What is told."""
+
+    pattern: Annotated[str, Meta(max_length=MAX_NAME_CHARS)] | None = None
+    events: (
+        Annotated[
+            str,
+            Meta(max_length=1024, description="Kinds of events, with commas between; else all."),
+        ]
+        | None
+    ) = None
+
+
+class DeadQuery(Form):
+    """Which dead letters."""
+
+    max: Annotated[Count, Meta(description="Most messages.")] = 50
+    skip: Annotated[int, Meta(ge=0, le=2**32)] = 0
+
+
+TaskState: TypeAlias = Literal["queued", "processing", "completed", "failed", "cancelled"]
+
+
+class TaskForm(PushOptions, kw_only=True):
+    """A task that is submitted."""
+
+    task: Annotated[msgspec.Raw, Meta(description="What is to be done, any JSON value.")]
+    headers: Headers | None = None
+
+
+class TakeQuery(Form):
+    """How a task is taken."""
+
+    lease: Annotated[
+        LeaseSeconds, Meta(description="Seconds within which it is completed, or extended.")
+    ] = 60.0
+    wait: Wait = 0.0
+
+
+class CompleteForm(Form):
+    """What came of a task."""
+
+    lease: LeaseText
+    result: Annotated[msgspec.Raw, Meta(description="Any JSON value.")] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+
+
+class FailForm(Form):
+    """Why a task has failed."""
+
+    lease: LeaseText
+    error: Reason = ""
+    retry: Annotated[
+        bool, Meta(description="Whether it is tried again, as often as its queue allows.")
+    ] = True
+
+
+class TasksQuery(Form):
+    """Which tasks."""
+
+    state: TaskState = "queued"
+    max: Annotated[int, Meta(ge=1, le=1000)] = 50
+    skip: Annotated[
+        int, Meta(ge=0, le=2**32, description="Of queued and processing ones: how many first.")
+    ] = 0
+    before: (
+        Annotated[
+            Id,
+            Meta(description="Of completed, failed and cancelled ones: those with lower ids."),
+        ]
+        | None
+    ) = None

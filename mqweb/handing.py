@@ -1,0 +1,159 @@
+"""Plain pulls: messages that are gone from mqd once they have been handed on. Floor 2.
+
+Theory of operation. A plain pull over the wire removes its messages when mqd has answered; a
+gateway in between could lose them on the second half of their way. So it pulls them under a
+lease, sends them, and acknowledges them when the client's connection has taken the whole answer,
+which is when the kernel has it. In order:
+
+    the client leaves while the pull waits        the wait is ended, nothing is delivered
+    ... when the messages have come               they are handed back at once
+    ... while the answer is sent, or takes none   they are handed back
+        of it for `send_seconds`
+    the gateway dies before the ack               the lease runs out, and the messages come back
+    mqd dies before the ack                       the same; the client may have them already
+    the client dies when its connection has       they are gone, as with any plain pull
+        taken the answer
+
+So what a client has read is delivered at most once unless a server dies in between, and at least
+once unless the client does. Who needs to be sure pulls under a lease, and acknowledges.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from mqclient import lease_calls
+from mqclient.errors import MqError
+from mqweb.answers import head_of
+from mqweb.requests import Disconnected
+
+if TYPE_CHECKING:
+    from mqclient.models import LeaseId
+    from mqweb.answers import Answer
+    from mqweb.connections import GatewayClient
+    from mqweb.requests import Request
+
+_logger: Final = logging.getLogger("mqweb")
+_PIECE_BYTES: Final = 64 * 1024
+CONNECTION_KEY: Final = "mqweb.connection"
+"""Where the scope of a request has the connection, if it is one of our own server."""
+_SPARE_SECONDS: Final = 10.0
+
+
+class Outgoing(Protocol):
+    """What is asked of the connection of a client."""
+
+    async def flushed(self, seconds: float) -> bool:
+        """Wait until the kernel has everything; False if it breaks or takes nothing."""
+        ...
+
+
+def hold_seconds(send_seconds: float) -> float:
+    """Return the time of the lease underneath a plain pull: longer than any piece may take."""
+    return 2 * send_seconds + _SPARE_SECONDS
+
+
+async def hand_on(request: Request, answer: Answer, lease: LeaseId, durability: str | None) -> None:
+    """Send an answer, and settle the lease of what is in it by what became of it.
+
+    Raises:
+        Disconnected: the client has gone; its messages have been handed back.
+
+    Cancellation: the messages are handed back.
+    """
+    try:
+        await _sent(request, answer, lease)
+    except BaseException:
+        await asyncio.shield(hand_back(request.client, lease))
+        raise
+    request.gateway.settler.ack(request.client, lease, durability)
+    await request.send({"type": "http.response.body", "body": b""})
+
+
+async def hand_back(client: GatewayClient, lease: LeaseId) -> None:
+    """Give messages back that nobody got; where that fails their lease runs out."""
+    try:
+        await client.call(lease_calls.nack(lease, hand_back=True))
+    except MqError as error:
+        _logger.warning("lease %s could not be handed back, and will run out: %s", lease, error)
+
+
+async def _sent(request: Request, answer: Answer, lease: LeaseId) -> None:
+    """Send all but the end of an answer, and wait until the connection has taken it."""
+    send, body, seconds = request.send, answer.body, request.config.send_seconds
+    extended_at = monotonic()
+    await send(head_of(answer))
+    for start in range(0, len(body), _PIECE_BYTES):
+        piece = body[start : start + _PIECE_BYTES] if len(body) > _PIECE_BYTES else body
+        message = {"type": "http.response.body", "body": piece, "more_body": True}
+        if not start:
+            await send(message)
+            continue
+        await _in_time(send(message), seconds)
+        if monotonic() - extended_at > seconds:
+            await request.client.call(lease_calls.extend(lease, hold_seconds(seconds)))
+            extended_at = monotonic()
+    connection: Outgoing | None = request.scope.get(CONNECTION_KEY)
+    if connection is not None and not await connection.flushed(seconds):
+        raise Disconnected
+
+
+async def _in_time(sending: Any, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(sending, seconds)
+    except asyncio.TimeoutError as error:
+        raise Disconnected from error
+
+
+class Settler:
+    """Acknowledges what has been handed on, many leases at a time.
+
+    What is handed on while an ACK is under way goes with the next one, so that a busy gateway
+    sends few frames.
+    """
+
+    def __init__(self) -> None:
+        self._due: dict[tuple[GatewayClient, str | None], list[LeaseId]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.failed = 0
+        """Leases of which nobody knows whether they were acknowledged: what was under them may
+        be delivered once more."""
+
+    def ack(self, client: GatewayClient, lease: LeaseId, durability: str | None) -> None:
+        """Have a lease acknowledged, soon."""
+        key = (client, durability)
+        due = self._due.get(key)
+        if due is not None:
+            due.append(lease)
+            return
+        self._due[key] = [lease]
+        task = asyncio.get_running_loop().create_task(self._settle(key))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _settle(self, key: tuple[GatewayClient, str | None]) -> None:
+        client, durability = key
+        while leases := self._due[key]:
+            self._due[key] = []
+            await asyncio.gather(*(self._ack(client, each, durability) for each in leases))
+        del self._due[key]
+
+    async def _ack(self, client: GatewayClient, lease: LeaseId, durability: str | None) -> None:
+        try:
+            await client.call(lease_calls.ack(lease, durability=durability))
+        except MqError as error:
+            self.failed += 1
+            _logger.warning(
+                "lease %s was handed on and could not be acknowledged; it may be delivered "
+                "once more: %s",
+                lease,
+                error,
+            )

@@ -1,0 +1,228 @@
+"""A request: what stands in it, read when it is asked for and within bounds. Floor 2."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from mqweb.problems import Problem
+from mqwire.codes import Code, GatewayCode
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from mqweb.answers import Send
+    from mqweb.config import Config
+    from mqweb.connections import Credentials, GatewayClient
+    from mqweb.gateway import Gateway
+
+    Scope: TypeAlias = MutableMapping[str, Any]
+    Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+Form = TypeVar("Form", bound=msgspec.Struct)
+
+_LONGEST_QUERY: Final = 64
+_MEDIA_JSON: Final = "application/json"
+
+
+class Disconnected(Exception):  # noqa: N818  no error of ours
+    """The client has gone before its request was whole: there is nobody to answer."""
+
+
+class Request:
+    """One request under way.
+
+    Args:
+        gateway: what all requests share.
+        scope: ASGI's description of it.
+        receive: what the client sends further.
+        send: where the answer goes.
+    """
+
+    __slots__ = (
+        "_client",
+        "_fields",
+        "_taken",
+        "credentials",
+        "gateway",
+        "receive",
+        "scope",
+        "send",
+    )
+    credentials: Credentials
+
+    def __init__(self, gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+        self.gateway = gateway
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self._fields: dict[bytes, bytes] = dict(scope["headers"])
+        self._client: GatewayClient | None = None
+        self._taken = 0
+
+    def close(self) -> None:
+        """Let go of what it has taken."""
+        if self._taken:
+            self.gateway.buffers.give(self._taken)
+            self._taken = 0
+
+    @property
+    def config(self) -> Config:
+        """The settings."""
+        return self.gateway.config
+
+    @property
+    def client(self) -> GatewayClient:
+        """The connection that acts as who asks; an operation that needs one has it."""
+        assert self._client is not None
+        return self._client
+
+    @client.setter
+    def client(self, client: GatewayClient) -> None:
+        self._client = client
+
+    @property
+    def path(self) -> dict[str, str]:
+        """What stands in the path in place of its parameters."""
+        parameters: dict[str, str] = self.scope["path_params"]
+        return parameters
+
+    def field(self, name: bytes) -> bytes | None:
+        """Return a header field, or None; of several that are equal the last."""
+        return self._fields.get(name)
+
+    @property
+    def media_type(self) -> str:
+        """The type of the body without its parameters, in lower case; empty if none is said."""
+        value = self._fields.get(b"content-type", b"")
+        return value.partition(b";")[0].strip().lower().decode("latin-1")
+
+    def query(self, form: type[Form]) -> Form:
+        """Return the query as a form.
+
+        Raises:
+            Problem: a parameter is not known, doubled, or out of its bounds.
+        """
+        raw = self.scope["query_string"]
+        if not raw:
+            return _converted({}, form)
+        try:
+            pairs = parse_qsl(
+                raw.decode("ascii"),
+                keep_blank_values=True,
+                strict_parsing=True,
+                errors="strict",
+                max_num_fields=_LONGEST_QUERY,
+            )
+        except ValueError as error:
+            raise Problem(GatewayCode.MALFORMED_BODY, f"the query is malformed: {error}") from error
+        values = dict(pairs)
+        if len(values) != len(pairs):
+            raise Problem(Code.WRONG_ARITY, "a parameter of the query is there twice")
+        return _converted(values, form)
+
+    async def json(self, form: type[Form]) -> Form:
+        """Return the body, a JSON document, as a form; one that is empty is an empty object.
+
+        Raises:
+            Problem: it is none, or not of that form.
+        """
+        if self.media_type not in (_MEDIA_JSON, ""):
+            raise Problem(
+                GatewayCode.UNSUPPORTED_MEDIA_TYPE,
+                f"a body of the type {_MEDIA_JSON} is expected, not {self.media_type}",
+                {"expected": _MEDIA_JSON, "got": self.media_type},
+            )
+        return decoded(await self.body() or b"{}", form)
+
+    async def body(self) -> bytes:
+        """Return the whole body. Its bounds are judged before and while it is read.
+
+        Raises:
+            Problem: it is too large, did not come in time, or there is no room for it.
+            Disconnected: the client has gone.
+        """
+        limit = self.config.max_request_bytes
+        declared = self._fields.get(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > limit:
+            raise _too_large(limit, int(declared))
+        message = await self._next()
+        if not message.get("more_body") and message["type"] == "http.request":
+            body: bytes = message.get("body", b"")
+            if len(body) > limit:
+                raise _too_large(limit, len(body))
+            return body
+        return await self._rest(message, limit)
+
+    async def _rest(self, message: MutableMapping[str, Any], limit: int) -> bytes:
+        """Return a body that comes in pieces, which are counted for as long as it comes."""
+        parts = bytearray()
+        while True:
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            piece = message.get("body", b"")
+            if len(parts) + len(piece) > limit:
+                raise _too_large(limit, len(parts) + len(piece))
+            self.gateway.buffers.take(len(piece))
+            self._taken += len(piece)
+            parts += piece
+            if not message.get("more_body"):
+                return bytes(parts)
+            message = await self._next()
+
+    async def _next(self) -> MutableMapping[str, Any]:
+        seconds = self.config.receive_seconds
+        try:
+            return await asyncio.wait_for(self.receive(), seconds)
+        except asyncio.TimeoutError as error:
+            raise Problem(
+                GatewayCode.REQUEST_LATE,
+                f"nothing of the body has come for {seconds:.3g} s",
+                headers=((b"connection", b"close"),),
+            ) from error
+
+
+def decoded(document: bytes, form: type[Form]) -> Form:
+    """Return a JSON document as a form.
+
+    Raises:
+        Problem: it is none, or not of that form.
+    """
+    try:
+        return msgspec.json.decode(document, type=form)
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(GatewayCode.MALFORMED_BODY, f"the body is no JSON: {error}") from error
+
+
+def _converted(values: dict[str, str], form: type[Form]) -> Form:
+    try:
+        return msgspec.convert(values, form, strict=False)
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from error
+
+
+def _invalid(error: msgspec.ValidationError) -> Problem:
+    text = str(error)
+    sentence, _, place = text.partition(" - at `")
+    details = {"at": place.removesuffix("`")} if place else {}
+    if "unknown field" in sentence:
+        return Problem(Code.UNKNOWN_OPTION, text, details)
+    if "missing required" in sentence:
+        return Problem(Code.WRONG_ARITY, text, details)
+    is_range = any(sign in sentence for sign in (">=", "<=", "length", "> ", "< ", "matching"))
+    is_choice = "Invalid enum value" in sentence or "Invalid value" in sentence
+    return Problem(Code.OUT_OF_RANGE if is_range or is_choice else Code.WRONG_TYPE, text, details)
+
+
+def _too_large(limit: int, asked: int) -> Problem:
+    return Problem(
+        Code.BODY_TOO_LARGE,
+        f"the request's body is over the gateway's bound of {limit} bytes",
+        {"limit": limit, "asked": asked},
+        headers=((b"connection", b"close"),),
+    )

@@ -1,0 +1,23 @@
+"""The operations of the API, by what they are about. Floor 2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mqweb.routes import dead, leases, messages, metrics, queues, server, tasks, tokens
+
+if TYPE_CHECKING:
+    from mqweb.operations import Operation
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    # What is asked for most stands first: that is the order in which paths are compared.
+    *messages.OPERATIONS,
+    *leases.OPERATIONS,
+    *tasks.OPERATIONS,
+    *queues.OPERATIONS,
+    *dead.OPERATIONS,
+    *server.OPERATIONS,
+    *metrics.OPERATIONS,
+    *tokens.OPERATIONS,
+)
+"""Every operation, in the order in which paths are compared."""

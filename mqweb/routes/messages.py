@@ -1,0 +1,387 @@
+"""Operations on messages: push, pull, peek, status, cancel. Floor 2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mqclient import lease_calls
+from mqclient.messages import Source
+from mqweb import bodies, forms, pushing, shapes
+from mqweb.answers import NOTHING, Answer, json_answer
+from mqweb.handing import hand_back, hand_on, hold_seconds
+from mqweb.leaving import unless_gone
+from mqweb.operations import Media, Operation
+from mqweb.problems import Problem
+from mqweb.requests import decoded
+from mqwire.codes import Code, GatewayCode
+from mqwire.limits import MAX_KEY_CHARS
+
+if TYPE_CHECKING:
+    from mqclient.lease_calls import Leased
+    from mqclient.messages import Message
+    from mqclient.view_models import Status
+    from mqweb.requests import Request
+
+_BYTES = b"application/octet-stream"
+_TYPE_HEADER = "content-type"
+_BINARY = Media("application/octet-stream", {"type": "string", "format": "binary"})
+_NO_DECODERS: dict[str, Any] = {}
+
+
+async def push(request: Request) -> Answer:
+    """Carry out a push."""
+    queue = request.path["queue"]
+    query = request.query(forms.PushQuery)
+    key = key_of(request)
+    limits = request.client.server.limits
+    if query.raw or request.media_type not in ("application/json", ""):
+        headers, raw = _raw_push(request, query, await request.body())
+        load = pushing.load_of_one(raw, headers, limits)
+        said: forms.PushOptions = query
+    else:
+        form = decoded(await request.body(), forms.PushForm)
+        load = pushing.load_of_form(form, limits)
+        said = form
+    options = {**pushing.options_of(query), **pushing.options_of(said)}
+    durability = said.durability or query.durability
+    call = pushing.push_call(queue, load, options, key or request.client.new_key(), durability)
+    reached: pushing.Reached = await request.client.call(call)
+    return json_answer(
+        {
+            "queue": queue,
+            "first": reached.first,
+            "count": load.count,
+            "durability": reached.durability,
+            "is_repeat": reached.is_repeat,
+        },
+        201,
+    )
+
+
+def _raw_push(
+    request: Request, query: forms.PushQuery, body: bytes
+) -> tuple[dict[str, Any] | None, bytes | str]:
+    """Return headers and body of a message that is a request's whole body."""
+    headers = {} if query.headers is None else _headers_of_query(query.headers)
+    if request.media_type in ("application/json", ""):
+        try:
+            msgspec.json.decode(body)
+            return headers or None, body.decode("utf-8")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Problem(GatewayCode.MALFORMED_BODY, f"the body is no JSON: {error}") from error
+    said = request.field(b"content-type") or _BYTES
+    if said != _BYTES:
+        headers.setdefault(_TYPE_HEADER, said.decode("latin-1"))
+    return headers or None, body
+
+
+def _headers_of_query(text: str) -> dict[str, Any]:
+    try:
+        headers = msgspec.json.decode(text.encode("utf-8"), type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Problem(Code.BAD_HEADERS, f"`headers` is no JSON object: {error}") from error
+    return bodies.headers_of(headers) or {}
+
+
+def key_of(request: Request) -> str | None:
+    """Return the key by which a request is known if it comes again, or None.
+
+    Raises:
+        Problem: Idempotency-Key is no key.
+    """
+    value = request.field(b"idempotency-key")
+    if value is None:
+        return None
+    key = value.decode("latin-1").strip().strip('"')
+    if not 0 < len(key) <= MAX_KEY_CHARS or not key.isascii() or not key.isprintable():
+        raise Problem(
+            Code.OUT_OF_RANGE,
+            f"Idempotency-Key has 1 to {MAX_KEY_CHARS} printable characters of ASCII",
+        )
+    return key
+
+
+async def pull(request: Request) -> Answer | None:
+    """Carry out a pull."""
+    queue = request.path["queue"]
+    query = request.query(forms.PullQuery)
+    wants_bytes = _wants_bytes(request)
+    if wants_bytes and query.max != 1:
+        raise Problem(Code.OUT_OF_RANGE, "one message at a time comes as bytes: leave out `max`")
+    leased = await lease_of(request, queue, query)
+    if leased is None:
+        return NOTHING
+    answer = _as_bytes(leased.messages[0]) if wants_bytes else None
+    if answer is None:
+        document: dict[str, Any] = {"queue": queue}
+        document["messages"] = [bodies.shown_message(each) for each in leased.messages]
+        if query.lease is not None:
+            document["lease"] = {"id": str(leased.lease), "seconds": query.lease}
+        answer = json_answer(document)
+    elif query.lease is not None:
+        answer = answer._replace(
+            fields=(*answer.fields, (b"mq-lease", str(leased.lease).encode("ascii")))
+        )
+    if query.lease is None:
+        await hand_on(request, answer, leased.lease, query.durability)
+        return None
+    return answer
+
+
+async def lease_of(request: Request, queue: str, query: forms.PullQuery) -> Leased | None:
+    """Return what a pull has found, under a lease; None where there is nothing."""
+    config = request.config
+    client = request.client
+    seconds = hold_seconds(config.send_seconds) if query.lease is None else query.lease
+    wait = min(query.wait, config.max_wait_seconds)
+    call = lease_calls.pull(
+        Source(queue, _NO_DECODERS, None, 1), query.max, seconds, wait, query.durability
+    )
+    if not wait:
+        found: Leased | None = await client.call(call)
+        return found
+
+    async def undo(leased: Leased) -> None:
+        await hand_back(client, leased.lease)
+
+    await request.body()  # so that what comes next is the client's leaving
+    leased: Leased | None = await unless_gone(request, client.call(call), undo)
+    return leased
+
+
+def _wants_bytes(request: Request) -> bool:
+    accepted = request.field(b"accept")
+    return accepted is not None and accepted.startswith(_BYTES)
+
+
+def _as_bytes(message: Message) -> Answer:
+    """Return a message as it is; what there is to tell of it stands in the header fields."""
+    raw, headers = message.raw, dict(message.headers)
+    body = raw if isinstance(raw, bytes) else str(raw).encode("utf-8")
+    said = headers.pop(_TYPE_HEADER, None)
+    kind = _BYTES if isinstance(raw, bytes) else b"application/json"
+    if isinstance(said, str) and said.isascii() and said.isprintable():
+        kind = said.encode("ascii")
+    fields = [
+        (b"mq-id", b"%d" % message.id),
+        (b"mq-deliveries", b"%d" % message.deliveries),
+    ]
+    if headers:
+        text = msgspec.json.encode(bodies.shown_headers(headers)).decode("utf-8")
+        fields.append((b"mq-headers", text.encode("ascii", "backslashreplace")))
+    return Answer(200, body, kind, fields)
+
+
+async def peek(request: Request) -> Answer:
+    """Look at messages."""
+    queue = request.path["queue"]
+    query = request.query(forms.PeekQuery)
+    found = await request.client.peek(
+        queue, query.max, skip=query.skip, state=None if query.state == "ready" else query.state
+    )
+    messages = [shown_seen(each, query.state) for each in found]
+    return json_answer({"queue": queue, "state": query.state, "messages": messages})
+
+
+def shown_seen(message: Message, state: str) -> dict[str, Any]:
+    """Return a message that was looked at as members of a JSON object."""
+    members = {**bodies.shown_message(message), "state": state}
+    history = message.history
+    if history:
+        members["history"] = history
+    if message.origin is not None:
+        members["origin"] = message.origin
+    if message.lease is not None:
+        members["lease"] = str(message.lease)
+    for name in ("due_at", "holder", "deadline_at"):
+        value = getattr(message, name)
+        if value is not None:
+            members[name] = value
+    return members
+
+
+async def message_status(request: Request) -> Answer:
+    """Tell where one message is."""
+    query = request.query(forms.StatusQuery)
+    found = await statuses_of(request, request.path["queue"], [id_of(request)], query.wait)
+    return json_answer(shown_status(found[0]))
+
+
+async def message_statuses(request: Request) -> Answer:
+    """Tell where several messages are."""
+    form = await request.json(forms.StatusForm)
+    queue = request.path["queue"]
+    found = await statuses_of(request, queue, form.ids, form.wait)
+    return json_answer({"queue": queue, "statuses": [shown_status(each) for each in found]})
+
+
+async def statuses_of(request: Request, queue: str, ids: list[int], wait: float) -> list[Status]:
+    """Return where messages are, once they are at their end or the wait is over."""
+    client = request.client
+    seconds = min(wait, request.config.max_wait_seconds)
+    if not seconds:
+        return await client.status(queue, ids)
+    await request.body()
+    found: list[Status] = await unless_gone(request, client.wait(queue, ids, timeout=seconds))
+    return found
+
+
+def shown_status(status: Status) -> dict[str, Any]:
+    """Return a status as members of a JSON object, with what is known alone."""
+    members: dict[str, Any] = {"id": status.id, "state": status.state}
+    for name in _STATUS_MEMBERS:
+        value = getattr(status, name)
+        if value is not None:
+            members[name] = value
+    if status.is_cancelled:
+        members["is_cancelled"] = True
+    if status.lease is not None:
+        members["lease"] = str(status.lease)
+    if status.moved_to is not None:
+        members["moved_to"] = status.moved_to._asdict()
+    members.update(bodies.shown_result(status.raw_result))
+    return members
+
+
+_STATUS_MEMBERS = (
+    "position",
+    "due_at",
+    "holder",
+    "leased_at",
+    "deadline_at",
+    "user",
+    "client",
+    "host",
+    "peer",
+    "deliveries",
+    "attempts",
+    "losses",
+    "cause",
+    "error",
+    "ended_at",
+)
+
+
+def id_of(request: Request) -> int:
+    """Return the id of the message that the path names.
+
+    Raises:
+        Problem: it is no id.
+    """
+    text = request.path["id"]
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63):
+        raise Problem(Code.OUT_OF_RANGE, f"a message's id is a positive integer, not {text[:40]!r}")
+    return int(text)
+
+
+async def cancel_message(request: Request) -> Answer:
+    """Cancel one message."""
+    request.query(forms.NoQuery)
+    done = await request.client.cancel(request.path["queue"], [id_of(request)])
+    return json_answer(done._asdict())
+
+
+async def cancel_messages(request: Request) -> Answer:
+    """Cancel several messages."""
+    form = await request.json(forms.CancelForm)
+    done = await request.client.cancel(request.path["queue"], form.ids, durability=form.durability)
+    return json_answer(done._asdict())
+
+
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/v1/queues/{queue}/messages",
+        push,
+        "Push messages",
+        "Messages",
+        "One message or many, all or none. A body of the type `application/json` is a form with "
+        "`body`, or with `messages`; one of any other type is the message itself, as bytes, and "
+        "its options stand in the query. With `?raw=true` a JSON document is the message itself. "
+        "With `Idempotency-Key` the push may be sent again: a repeat changes nothing.",
+        ("PUSH",),
+        query=forms.PushQuery,
+        body=forms.PushForm,
+        media=(_BINARY,),
+        result=shapes.Pushed,
+        status=201,
+        codes=(Code.QUEUE_NOT_FOUND, Code.QUEUE_FULL, Code.KEY_REUSED, Code.BODY_TOO_LARGE),
+    ),
+    Operation(
+        "POST",
+        "/v1/queues/{queue}/pull",
+        pull,
+        "Pull messages",
+        "Messages",
+        "Without `lease` the messages are gone once the client's connection has taken the whole "
+        "answer; if it breaks before, they are handed back. With `lease` they stay until they are "
+        "acknowledged. With `Accept: application/octet-stream` one message comes as it is. There "
+        "is no body where there is no message.",
+        ("PULL", "ACK", "NACK"),
+        query=forms.PullQuery,
+        result=shapes.Pulled,
+        gives=(_BINARY,),
+        is_empty_possible=True,
+        codes=(Code.QUEUE_NOT_FOUND,),
+    ),
+    Operation(
+        "GET",
+        "/v1/queues/{queue}/messages",
+        peek,
+        "Look at messages",
+        "Messages",
+        "Changes nothing. Ready ones come in the order in which they would be delivered.",
+        ("PEEK",),
+        query=forms.PeekQuery,
+        result=shapes.Peeked,
+        codes=(Code.QUEUE_NOT_FOUND,),
+    ),
+    Operation(
+        "GET",
+        "/v1/queues/{queue}/messages/{id}",
+        message_status,
+        "Where a message is",
+        "Messages",
+        "With `wait` the answer comes when the message is done, dead, cancelled or gone, or when "
+        "the wait is over.",
+        ("STATUS",),
+        query=forms.StatusQuery,
+        result=shapes.Status,
+        codes=(Code.QUEUE_NOT_FOUND,),
+    ),
+    Operation(
+        "POST",
+        "/v1/queues/{queue}/status",
+        message_statuses,
+        "Where messages are",
+        "Messages",
+        verbs=("STATUS",),
+        body=forms.StatusForm,
+        result=shapes.Statuses,
+        codes=(Code.QUEUE_NOT_FOUND,),
+    ),
+    Operation(
+        "DELETE",
+        "/v1/queues/{queue}/messages/{id}",
+        cancel_message,
+        "Cancel a message",
+        "Messages",
+        "One that waits is removed; one under a lease is marked, and not tried again.",
+        ("CANCEL",),
+        result=shapes.Cancelled,
+        codes=(Code.QUEUE_NOT_FOUND,),
+    ),
+    Operation(
+        "POST",
+        "/v1/queues/{queue}/cancel",
+        cancel_messages,
+        "Cancel messages",
+        "Messages",
+        verbs=("CANCEL",),
+        body=forms.CancelForm,
+        result=shapes.Cancelled,
+        codes=(Code.QUEUE_NOT_FOUND,),
+    ),
+)

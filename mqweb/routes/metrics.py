@@ -1,0 +1,70 @@
+"""The operation that tells the figures for Prometheus. Floor 2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mqclient.errors import MqError, ServerError
+from mqweb.answers import Answer
+from mqweb.connections import credentials_of
+from mqweb.metrics import CONTENT_TYPE
+from mqweb.operations import Media, Operation
+from mqweb.problems import Problem
+from mqwire.codes import Code
+
+if TYPE_CHECKING:
+    from mqweb.connections import GatewayClient
+    from mqweb.gateway import Gateway
+    from mqweb.requests import Request
+
+
+async def metrics(request: Request) -> Answer:
+    """Tell the figures for Prometheus."""
+    gateway = request.gateway
+    authorization, key = request.field(b"authorization"), request.field(b"x-api-key")
+    if request.config.open_metrics and authorization is None and key is None:
+        return await _answered(gateway, await _own(gateway))
+    said = gateway.sessions.resolved(credentials_of(authorization, key))
+    try:
+        digest, client = await gateway.connections.take(said)
+    except ServerError:
+        raise
+    except MqError:
+        return await _answered(gateway, None)
+    try:
+        return await _answered(gateway, client)
+    finally:
+        gateway.connections.give(digest)
+
+
+async def _own(gateway: Gateway) -> GatewayClient | None:
+    try:
+        client = await gateway.connections.own()
+    except MqError:
+        return None
+    if client is None:
+        raise Problem(
+            Code.NOT_AUTHENTICATED, "the gateway has no credentials of its own for /metrics"
+        )
+    return client
+
+
+async def _answered(gateway: Gateway, client: GatewayClient | None) -> Answer:
+    return Answer(200, await gateway.metrics.text(gateway, client), CONTENT_TYPE)
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/metrics",
+        metrics,
+        "Figures for Prometheus",
+        "Server",
+        "With a token, or open where the gateway is configured so. `mqd_up` is 0 while mqd is not "
+        "reached.",
+        ("STATS", "LIST"),
+        gives=(Media("text/plain"),),
+        is_open=True,
+        codes=(Code.NOT_AUTHENTICATED,),
+    ),
+)

@@ -1,0 +1,247 @@
+"""The HTTP server: uvicorn, with bounds around its sockets. Floor 2.
+
+uvicorn parses and keeps the order of requests and answers. What it leaves open is closed here:
+how many connections there may be, how large the head of a request may be and how long it may take
+to come, and when an answer has left for good. What goes wrong before there is a request is
+answered with a problem document as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from mqweb import problems
+from mqweb.app import make_app, make_gateway
+from mqweb.handing import CONNECTION_KEY
+from mqweb.problems import Problem
+from mqwire.codes import GatewayCode
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+    from mqweb.config import Config
+    from mqweb.gateway import Gateway
+
+_logger: Final = logging.getLogger("mqweb")
+_MOST_HEAD_BYTES: Final = 64 * 1024
+_GRACE_SECONDS: Final = 10
+_BACKLOG: Final = 2048
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """A connection of a client."""
+
+    max_connections = 0
+    receive_seconds = 0.0
+
+    def connection_made(self, transport: Any) -> None:
+        """Take a connection, or refuse it where there are as many as there may be."""
+        super().connection_made(transport)
+        self._head_bytes = 0
+        self._in_head = True
+        self._head_since = self.loop.time()
+        if len(self.connections) > self.max_connections:
+            self._refuse(
+                Problem(
+                    GatewayCode.GATEWAY_FULL,
+                    "the gateway has as many connections as it may",
+                    {"limit": self.max_connections},
+                )
+            )
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come; a head that goes on too long is refused."""
+        if self.transport.is_closing():
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > _MOST_HEAD_BYTES:
+            self._refuse(
+                Problem(
+                    GatewayCode.HEAD_TOO_LARGE,
+                    "the head of the request is too large",
+                    {"limit": _MOST_HEAD_BYTES},
+                )
+            )
+
+    def on_message_begin(self) -> None:
+        """Begin with a request."""
+        super().on_message_begin()
+        self.scope[CONNECTION_KEY] = self  # type: ignore[typeddict-unknown-key]  # an extension
+        self._in_head = True
+        self._head_since = self.loop.time()
+
+    def on_headers_complete(self) -> None:
+        """Go on with its body."""
+        self._in_head = False
+        self._head_bytes = 0
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        self._head_since = self.loop.time()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request."""
+        self._refuse(Problem(GatewayCode.MALFORMED_REQUEST, msg))
+
+    def check_head(self, now: float) -> None:
+        """Refuse a request whose head does not come to an end, or a connection without one.
+
+        Args:
+            now: the time by the loop's clock.
+        """
+        is_waiting = self._in_head and (self._head_bytes or self._is_new)
+        if is_waiting and now - self._head_since > self.receive_seconds:
+            self._refuse(
+                Problem(GatewayCode.REQUEST_LATE, "the head of the request has not come in time")
+            )
+
+    async def flushed(self, seconds: float) -> bool:
+        """Wait until the kernel has everything; False if it breaks or takes nothing."""
+        transport = self.transport
+        await asyncio.sleep(0)  # uvloop writes at the end of a turn
+        if transport.get_write_buffer_size() and not transport.is_closing():
+            transport.set_write_buffer_limits(0)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.flow.drain(), seconds)
+            if not transport.is_closing():
+                transport.set_write_buffer_limits()
+        return not (self.cycle.disconnected or transport.get_write_buffer_size())
+
+    def abort(self) -> None:
+        """Cut the connection off."""
+        self.transport.abort()
+
+    @property
+    def _is_new(self) -> bool:
+        """Whether there has been no request yet."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None
+
+    @property
+    def _is_between(self) -> bool:
+        """Whether no answer is under way."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
+
+    def _refuse(self, problem: Problem) -> None:
+        body = problem.document()
+        head = [
+            f"HTTP/1.1 {problem.status} {problem.code.name}".encode("ascii"),
+            b"content-type: " + problems.CONTENT_TYPE,
+            b"content-length: %d" % len(body),
+            *(name + b": " + value for name, value in problem.fields()),
+            b"connection: close",
+        ]
+        if self._is_between:
+            self.transport.write(b"\r\n".join(head) + b"\r\n\r\n" + body)
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn that ends what waits before it waits for requests to end."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after connections, ten times a second."""
+        if counter % 10 == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, BoundedProtocol):
+                    connection.check_head(now)
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop: no new connections; what waits ends; what is under way is finished."""
+        self._gateway.stop()
+        await super().shutdown(sockets)
+
+
+def serve(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        OSError: the address cannot be listened on.
+        ConfigurationError: `mqd` in the settings is no URL of a server.
+    """
+    logging.basicConfig(
+        level=config.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    gateway = make_gateway(config)
+    listener = _listener(config)
+    settings = uvicorn.Config(
+        make_app(gateway),
+        http=_protocol(config),
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        backlog=_BACKLOG,
+    )
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _ignored)  # uvicorn has its own, and raises the signal at its end
+    with listener, _address_file(config, listener):
+        Server(settings, gateway).run(sockets=[listener])
+
+
+def _ignored(_number: int, _frame: object) -> None:
+    """Go on: the gateway has stopped as it was told to."""
+
+
+def _protocol(config: Config) -> type[BoundedProtocol]:
+    limits = {"max_connections": config.max_connections, "receive_seconds": config.receive_seconds}
+    return type("Connection", (BoundedProtocol,), limits)
+
+
+def _listener(config: Config) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((config.host, config.port))
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+class _address_file:  # noqa: N801  used as a function
+    """Says where the gateway listens: in the log, and in a file if one is wanted."""
+
+    def __init__(self, config: Config, listener: socket.socket) -> None:
+        host, port = listener.getsockname()[:2]
+        self._url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._path = Path(config.address_file) if config.address_file else None
+
+    def __enter__(self) -> None:
+        _logger.info("mqweb serves at %s", self._url)
+        if self._path is not None:
+            temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+            temporary.write_text(json.dumps({"url": self._url, "pid": os.getpid()}) + "\n")
+            temporary.replace(self._path)
+
+    def __exit__(self, *_error: object) -> None:
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)

@@ -1,0 +1,265 @@
+"""The HTTP gateway in front of a real server: every operation, as whoever may use it."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from mqwire.codes import Code, GatewayCode
+from support.server import PASSWORD
+from support.web import running_both
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def gateway():
+    with running_both() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def web(gateway):
+    with gateway.client() as client:
+        yield client
+
+
+@pytest.fixture
+def queue(web):
+    """Give a queue that no other test has."""
+    name = f"web-{next(_numbers)}"
+    assert web.post("/v1/queues", json={"queue": name}).status_code == 201
+    return name
+
+
+def pushed(web, queue, *bodies):
+    messages = [{"body": body} for body in bodies]
+    reply = web.post(f"/v1/queues/{queue}/messages", json={"messages": messages})
+    assert reply.status_code == 201, reply.text
+    return reply.json()
+
+
+def refused(reply, code):
+    """Check that a reply is a problem document with a code, and return it."""
+    problem = reply.json()
+    assert problem["code"] == code.name, problem
+    assert reply.status_code == problem["status"] == code.http_status
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert problem["title"] == code.summary
+    assert "Traceback" not in reply.text
+    return problem
+
+
+# Who comes in
+
+
+def test_a_password_gives_a_token_and_a_token_its_user(web, gateway):
+    reply = web.post("/token", json={"user": "agent", "password": PASSWORD}).json()
+    assert (reply["user"], reply["role"], reply["token_type"]) == ("agent", "agent", "Bearer")
+    for headers in (
+        {"Authorization": f"Bearer {reply['token']}"},
+        {"X-API-Key": reply["token"]},
+    ):
+        with gateway.client() as client:
+            client.headers.pop("Authorization")
+            assert client.get("/v1/me", headers=headers).json()["user"] == "agent"
+
+
+def test_who_says_nothing_or_something_wrong_is_not_let_in(gateway):
+    with gateway.client() as client:
+        client.headers.pop("Authorization")
+        said = {"user": "admin", "password": "wrong"}
+        refused(client.post("/token", json=said), Code.AUTH_FAILED)
+        reply = client.get("/v1/queues")
+        refused(reply, Code.NOT_AUTHENTICATED)
+        assert reply.headers["www-authenticate"].startswith("Bearer")
+        for value in ("Bearer", "Basic YTpi"):
+            refused(client.get("/v1/me", headers={"Authorization": value}), Code.NOT_AUTHENTICATED)
+        for value in ("Bearer wrong", "Bearer mqs_wrong"):
+            refused(client.get("/v1/me", headers={"Authorization": value}), Code.AUTH_FAILED)
+
+
+# Queues
+
+
+def test_a_queue_is_made_looked_at_stopped_emptied_and_deleted(web):
+    form = {"queue": "made", "max_attempts": 3, "dead_letter": "made.dead"}
+    made = web.post("/v1/queues", json=form)
+    assert made.status_code == 201
+    assert made.json()["options"]["max_attempts"] == 3
+    refused(web.post("/v1/queues", json=form), Code.QUEUE_EXISTS)
+    assert web.post("/v1/queues", json={**form, "if_missing": True}).status_code == 201
+    names = [each["queue"] for each in web.get("/v1/queues?pattern=made*").json()["queues"]]
+    assert names == ["made", "made.dead"]
+    pushed(web, "made", 1, 2)
+    assert web.post("/v1/queues/made/pause").status_code == 204
+    assert web.post("/v1/queues/made/pull").status_code == 204
+    assert web.get("/v1/queues/made").json()["is_paused"] is True
+    assert web.post("/v1/queues/made/resume").status_code == 204
+    assert web.get("/v1/queues/made").json()["ready"] == 2
+    assert web.post("/v1/queues/made/purge", json={"state": "waiting"}).json() == {"removed": 2}
+    pushed(web, "made", 3)
+    assert web.delete("/v1/queues/made").json() == {"removed": 1}
+    refused(web.get("/v1/queues/made"), Code.QUEUE_NOT_FOUND)
+
+
+# Messages
+
+
+def test_what_is_pushed_is_pulled_as_it_was(web, queue):
+    text = '{"body": {"lr": 0.10, "n": 123456789012345678901234567890, "s": "\\u00e4"}}'
+    kind = {"Content-Type": "application/json"}
+    reply = web.post(f"/v1/queues/{queue}/messages", content=text, headers=kind)
+    assert reply.json() == {
+        "queue": queue,
+        "first": 1,
+        "count": 1,
+        "durability": "synced",
+        "is_repeat": False,
+    }
+    messages = [
+        {"body": "AAH/", "encoding": "base64", "headers": {"n": 1, "b": {"base64": "AA=="}}},
+        {"body": "plain", "encoding": "text"},
+        {"body": None},
+    ]
+    web.post(f"/v1/queues/{queue}/messages", json={"messages": messages})
+    pulled = web.post(f"/v1/queues/{queue}/pull?max=9")
+    assert '{"lr": 0.10, "n": 123456789012345678901234567890, "s": "\\u00e4"}' in pulled.text
+    told = pulled.json()["messages"]
+    assert [each["id"] for each in told] == [1, 2, 3, 4]
+    assert {**told[1], "id": 0} == {**messages[0], "deliveries": 1, "id": 0}
+    assert told[2] == {"id": 3, "body": "plain", "encoding": "text", "deliveries": 1}
+    assert told[3] == {"id": 4, "body": None, "deliveries": 1}
+    assert web.post(f"/v1/queues/{queue}/pull").status_code == 204
+
+
+def test_a_body_of_any_type_is_a_message(web, queue):
+    path = f"/v1/queues/{queue}/messages"
+    data = bytes(range(256))
+    query = {"priority": 200, "headers": '{"a": 1}'}
+    reply = web.post(path, content=data, headers={"Content-Type": "image/png"}, params=query)
+    assert reply.status_code == 201
+    web.post(
+        f"{path}?raw=true", content=b'{"x": 1.50}', headers={"Content-Type": "application/json"}
+    )
+    wanted = {"Accept": "application/octet-stream"}
+    first = web.post(f"/v1/queues/{queue}/pull", headers=wanted)
+    assert (first.content, first.headers["content-type"]) == (data, "image/png")
+    assert (first.headers["mq-id"], first.headers["mq-headers"]) == ("1", '{"a":1}')
+    second = web.post(f"/v1/queues/{queue}/pull?lease=9", headers=wanted)
+    assert (second.content, second.headers["content-type"]) == (b'{"x": 1.50}', "application/json")
+    assert web.post(f"/v1/leases/{second.headers['mq-lease']}/ack").json() == {"count": 1}
+
+
+def test_a_push_with_a_key_is_known_again(web, queue):
+    key = {"Idempotency-Key": "once"}
+    path = f"/v1/queues/{queue}/messages"
+    first = web.post(path, json={"body": 1}, headers=key).json()
+    again = web.post(path, json={"body": 1}, headers=key).json()
+    assert (first["is_repeat"], again["is_repeat"]) == (False, True)
+    assert first["first"] == again["first"]
+    refused(web.post(path, json={"body": 2}, headers=key), Code.KEY_REUSED)
+
+
+def test_a_lease_is_settled_by_its_id(web, queue):
+    pushed(web, queue, 1, 2, 3, 4)
+    pulled = web.post(f"/v1/queues/{queue}/pull?max=4&lease=30").json()
+    lease = f"/v1/leases/{pulled['lease']['id']}"
+    assert web.post(f"{lease}/extend", json={"seconds": 60}).json() == {"cancelled": []}
+    assert web.post(f"{lease}/ack", json={"ids": [1]}).json() == {"count": 1}
+    assert web.post(f"{lease}/nack", json={"ids": [2], "reason": "why"}).json() == {"count": 1}
+    assert web.post(f"{lease}/reject", json={"ids": [3], "reason": "never"}).json() == {"count": 1}
+    refused(web.post(f"{lease}/ack", json={"ids": [1]}), Code.NOT_LEASED)
+    [holder] = web.get(f"/v1/holders?pattern={queue}").json()["holders"]
+    assert (holder["lease"], holder["holder"]) == (pulled["lease"]["id"], "admin~http")
+    step = {
+        "parts": [
+            {"do": "ack", "lease": pulled["lease"]["id"]},
+            {"do": "push", "queue": queue, "messages": [{"body": "next"}], "priority": 9},
+        ]
+    }
+    key = {"Idempotency-Key": f"step-{queue}"}
+    for _ in range(2):
+        assert web.post("/v1/step", json=step, headers=key).json() == {"results": [1, 5]}
+    refused(web.post(f"{lease}/ack"), Code.LEASE_LOST)
+
+
+def test_messages_are_looked_at_followed_and_cancelled(web, queue):
+    pushed(web, queue, 1, 2)
+    seen = web.get(f"/v1/queues/{queue}/messages?max=1&skip=1").json()
+    assert [each["body"] for each in seen["messages"]] == [2]
+    status = web.get(f"/v1/queues/{queue}/messages/2").json()
+    assert (status["state"], status["position"]) == ("ready", 1)
+    cancelled = web.delete(f"/v1/queues/{queue}/messages/2").json()
+    assert cancelled == {"removed": 1, "marked": 0}
+    assert web.post(f"/v1/queues/{queue}/cancel", json={"ids": [1, 2]}).json()["removed"] == 1
+    told = web.post(f"/v1/queues/{queue}/status", json={"ids": [1, 9]}).json()["statuses"]
+    assert [each["state"] for each in told] == ["gone", "unknown"]
+
+
+# Tasks
+
+
+def test_a_task_from_its_submission_to_its_result(web):
+    web.post("/v1/queues", json={"queue": "work", "keep_results_seconds": 60, "max_attempts": 2})
+    made = web.post("/v1/tasks/work", json={"task": {"x": 1}})
+    assert (made.status_code, made.headers["location"]) == (201, "/v1/tasks/work/1")
+    web.post("/v1/tasks/work", json={"task": {"x": 2}})
+    assert web.get("/v1/tasks/work/2").json()["position"] == 1
+    queued = web.get("/v1/tasks/work?state=queued").json()["tasks"]
+    assert [each["task"] for each in queued] == [{"x": 1}, {"x": 2}]
+    taken = web.post("/v1/tasks/work/next?lease=30").json()
+    assert (taken["id"], taken["task"], taken["state"]) == (1, {"x": 1}, "processing")
+    [processing] = web.get("/v1/tasks/work?state=processing").json()["tasks"]
+    assert processing["lease"] == taken["lease"]
+    form = {"lease": taken["lease"], "result": {"loss": 0.5}}
+    done = web.post("/v1/tasks/work/1/complete", json=form).json()
+    assert (done["state"], done["result"]) == ("completed", {"loss": 0.5})
+    taken = web.post("/v1/tasks/work/next").json()
+    form = {"lease": taken["lease"], "error": "no such file", "retry": False}
+    failed = web.post("/v1/tasks/work/2/fail", json=form).json()
+    assert (failed["state"], failed["error"]) == ("failed", "no such file")
+    for state, expected in (("completed", 1), ("failed", 2)):
+        [listed] = web.get(f"/v1/tasks/work?state={state}").json()["tasks"]
+        assert listed["id"] == expected
+    web.post("/v1/tasks/work", json={"task": 3})
+    assert web.delete("/v1/tasks/work/3").json() == {"removed": 1, "marked": 0}
+    web.post("/v1/tasks/work", json={"task": 4})
+    assert web.delete("/v1/tasks/work").json() == {"removed": 1}
+    assert web.post("/v1/tasks/work/next").status_code == 204
+
+
+# Dead letters
+
+
+def test_dead_letters_are_listed_with_their_history_and_tried_again(web):
+    web.post("/v1/queues", json={"queue": "fails", "dead_letter": "fails.dead"})
+    pushed(web, "fails", "a")
+    lease = web.post("/v1/queues/fails/pull?lease=30").json()["lease"]["id"]
+    web.post(f"/v1/leases/{lease}/reject", json={"reason": "Traceback: boom"})
+    assert web.get("/v1/queues/fails/dead").json()["dead_letter"] == "fails.dead"
+    [letter] = web.get("/v1/queues/fails.dead/dead").json()["messages"]
+    assert (letter["body"], letter["state"]) == ("a", "ready")
+    assert letter["origin"]["queue"] == "fails"
+    assert [each["reason"] for each in letter["history"]] == ["Traceback: boom"]
+    assert web.post("/v1/queues/fails.dead/redrive").json() == {"moved": 1}
+    assert web.get("/v1/queues/fails").json()["ready"] == 1
+
+
+# The server
+
+
+def test_the_server_tells_how_it_is(web):
+    assert web.get("/health").json() == {"status": "ok"}
+    assert web.get("/ready").json() == {"status": "ok"}
+    assert web.get("/status").json()["server"]["version"]
+    assert web.post("/v1/snapshot").json()["number"] >= 1
+    assert "mqd_up 1.0" in web.get("/metrics").text
+
+
+def test_what_is_not_served_is_said(web):
+    refused(web.get("/nowhere"), GatewayCode.NO_SUCH_PATH)
+    reply = web.patch("/v1/queues")
+    refused(reply, GatewayCode.METHOD_NOT_ALLOWED)
+    assert reply.headers["allow"] == "GET, OPTIONS, POST"
