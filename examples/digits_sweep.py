@@ -398,8 +398,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     mode.add_argument("--check", action="store_true", help="fail unless a serial sweep is equal")
     numbers = (
         ("--workers", 4, 0, "processes to start here (%(default)s)"),
-        ("--c-values", 16, 1, "values of C in the grid (%(default)s)"),
-        ("--gamma-values", 15, 1, "values of gamma in the grid (%(default)s)"),
+        ("--c-values", 12, 1, "values of C in the grid (%(default)s)"),
+        ("--gamma-values", 10, 1, "values of gamma in the grid (%(default)s)"),
         ("--folds", 3, 2, "parts of the cross-validation (%(default)s)"),
     )
     for flag, default, low, text in numbers:
