@@ -371,7 +371,8 @@ def test_a_forked_child_has_a_connection_of_its_own(client, make_client, queue: 
 
 def test_a_server_that_stops_and_one_that_died(make_client):
     with running_server() as server:
-        client = make_client(address_file=server.address_file, connect_timeout=0.3)
+        # What is in doubt is tried until the time-out, so that is a short one.
+        client = make_client(address_file=server.address_file, connect_timeout=0.3, timeout=1.0)
         client.create("jobs")
         client.push("jobs", 1)
         assert server.stop() == 0

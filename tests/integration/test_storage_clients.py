@@ -260,9 +260,10 @@ def test_an_interrupted_push_says_what_was_acknowledged(server, queue):
     assert said == known % 4 + b"\n" or said.startswith(known % 3 + doubt)
 
 
-def test_the_frame_log_of_the_server_that_is_meant_is_found(server, queue):
-    assert mqctl(server, "create", queue).returncode == 0
-    done = mqctl(server, "log", "--queue", queue, "--json")
+def test_the_frame_log_of_the_server_that_is_meant_is_found():
+    with running_server() as server:  # of its own: the log of all other tests is long
+        assert mqctl(server, "create", "jobs").returncode == 0
+        done = mqctl(server, "log", "--queue", "jobs", "--json")
     assert done.returncode == 0, done.stderr
     frames = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(frame["direction"], frame["verb"]) for frame in frames] == [
