@@ -306,6 +306,11 @@ class Jobs:
             most -= count
         yield from self._plan_ends(now_ms, most)
 
+    def plan_overdue(self, queue: Queue, now_ms: int, most: int) -> Record:
+        """Plan that messages of a queue that `has_overdue` ones go; `most` as in `plan_expiry`."""
+        numbers, _ = queue.hold().expired(now_ms, most)
+        return self._plan_expire(queue, numbers, now_ms)
+
     def next_deadline_ms(self) -> int | None:
         """When `plan_expiry` has something to do; None for never."""
         state = self.state

@@ -146,6 +146,13 @@ class Queue:
             return self.ready
         return max(0, min(self.ready, self.max_leased - self.leased))
 
+    def has_overdue(self, now_ms: int) -> bool:
+        """Tell whether messages wait that have waited too long: they are to go first."""
+        if self.held is None:
+            return False
+        expires_ms = self.held.expiries.next_ms()
+        return expires_ms is not None and expires_ms <= now_ms
+
     @property
     def delayed(self) -> int:
         """How many messages wait for a time."""

@@ -76,7 +76,12 @@ class Deliveries:
         return (ids, packs, _columns(batches), record[2:4])
 
     def serve(self, queue: Queue, now_ms: int) -> None:
-        """Hand ready messages to those who wait, in the order in which they came."""
+        """Hand ready messages to those who wait, in the order in which they came.
+
+        Not while some have waited too long: when these have gone, the others are handed on.
+        """
+        if queue.has_overdue(now_ms):
+            return
         for wait in self._broker.serve(queue):
             assert isinstance(wait, LocalWait)
             if wait.terms is None:

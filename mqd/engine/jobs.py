@@ -106,7 +106,7 @@ class LocalJobs:
         queue = self._broker.queue(name)
         queue.used_ms = self.now_ms
         reached = level_of_lease(self._commits.level_for(queue, level), level)
-        if not queue.available:
+        if self.has_overdue(queue) or not queue.available:
             return NO_MESSAGES, Level.ACCEPTED
         outside = min(most, queue.ready - queue.fifo.count)  # each may be a run of its own
         self._commits.check_room(name, LEASE_RECORD_BYTES + 20 * outside, is_freeing=True)
@@ -253,6 +253,19 @@ class LocalJobs:
                 self._move(record, min(self._commits.level_for(queue, None), Level.WRITTEN))
         except CodedError:
             self._not_before_ms = self.now_ms + _RETRY_MS
+
+    def has_overdue(self, queue: Queue) -> bool:
+        """Let go what has waited too long in a queue, a slice of it; tells whether there is more.
+
+        To be asked before something is delivered. Time does this by itself; but where the server
+        itself was held up, requests come before what was due.
+        """
+        if queue.held is None or not queue.has_overdue(self.now_ms):
+            return False
+        self._commits.check_room(queue.name, RECORD_BYTES, is_freeing=True)
+        level = min(self._commits.level_for(queue, None), Level.WRITTEN)
+        self._move(self._jobs.plan_overdue(queue, self.now_ms, SLICE), level)
+        return queue.has_overdue(self.now_ms)
 
     def _planned(self) -> Iterator[Record]:
         jobs, now_ms = self._jobs, self.now_ms

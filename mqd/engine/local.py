@@ -281,7 +281,7 @@ class LocalEngine:
         queue = self.broker.queue(name)
         queue.used_ms = self._now_ms
         level = self._commits.level_for(queue, level)
-        if not queue.available:
+        if self.jobs.has_overdue(queue) or not queue.available:
             return NO_MESSAGES, Level.ACCEPTED
         if self._storage.is_full:
             self._commits.check_room(name, RECORD_BYTES, is_freeing=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mqd.core.broker import Bounds, Broker
-from mqd.engine.base import Append, PushOptions, Terms
+from mqd.engine.base import NO_MESSAGES, Append, PushOptions, Terms
 from mqd.engine.jobs import SLICE
 from mqd.engine.local import LocalEngine, Settings
 from mqd.engine.storage import MemoryOnly
@@ -73,6 +73,58 @@ def test_or_become_dead_letters_for_whom_somebody_may_wait(shop):
     shop.go_on(10)
     assert counts(shop) == {"moved": 1}
     assert ended == [((1, 1), [b"\xa1a"])]
+
+
+def late(shop, seconds):
+    """Let time pass in which the ticker does nothing, as when the process stands still."""
+    shop.clock.ms += round(1000 * seconds)
+    shop.engine.begin_turn()
+
+
+def lease(shop, name="jobs"):
+    return shop.engine.jobs.lease(
+        name, 9, Terms(60_000, {"instance": "w", "user": "ada", "peer": "10.0.0.9:1"}), None
+    )[0]
+
+
+def pull(shop, name="jobs"):
+    return shop.engine.pull(name, 9, None)[0]
+
+
+@pytest.mark.parametrize("take", [lease, pull])
+def test_what_has_waited_too_long_is_not_delivered_though_the_ticker_is_late(shop, take):
+    shop.create("jobs")
+    shop.push("jobs", "old", ttl_ms=1000)
+    shop.push("jobs", "young")
+    late(shop, 1)
+    assert take(shop)[:2] == ((2, 1), [b"\xa5young"])
+    assert counts(shop)["expired"] == 1
+
+
+@pytest.mark.parametrize("take", [lease, pull])
+def test_nor_is_it_where_it_is_more_than_one_turn_may_move(shop, take):
+    shop.create("jobs")
+    for _ in range(SLICE + 1):
+        shop.push("jobs", "old", ttl_ms=1000)
+    shop.push("jobs", "young")
+    late(shop, 1)
+    assert take(shop) == NO_MESSAGES
+    assert take(shop)[1] == [b"\xa5young"]
+
+
+def test_nor_to_one_who_waits(shop):
+    ended = []
+    shop.create("jobs", on_expiry="dead_letter", dead_letter="late")
+    shop.engine.pause("jobs")
+    shop.engine.wait("jobs", 1, 60, None, None, lambda found, _: ended.append(found[1]))
+    shop.push("jobs", "old", ttl_ms=1000)
+    shop.push("jobs", "young")
+    late(shop, 1)
+    shop.engine.resume("jobs")
+    assert ended == []
+    shop.go_on(0)
+    assert ended == [[b"\xa5young"]]
+    assert counts(shop, "late") == {"ready": 1}
 
 
 def test_a_queue_that_nobody_uses_goes(shop):
