@@ -15,16 +15,27 @@ lease was given. What it asserts:
                      holder was away for longer than the grace, or that is another holder's
     refused          one is refused though the lease lives, is its client's, and has the message
     wrong count      a settlement or pull counts other messages than it should
-    reordered        a message is passed over by one with a higher id while it is certainly ready
-                     (pushed and never delivered, or handed back); ids that do not grow with the
-                     pushes of a producer
-    id, key          a message under another id than was told, two messages under one, or one of a
-                     key pushed twice
-    invented         a message that was not pushed there, or was refused
+    reordered        a message is passed over by one of lower priority, or of the same and a higher
+                     id, while it is certainly ready (pushed and never delivered, or handed back),
+                     and that by no take that may have gone by age; takes that went by age less than
+                     sixteen from each other; ids that do not grow with the pushes of a producer
+    starved          sixteen takes in a row, none of which went by age, passed over older ones
+    id, key          a message under another id than was told, or two messages under one; a push or a
+                     step that comes again with its key is carried out again, or not answered as the
+                     first time
+    invented         a message that was not pushed there, or was refused, with its step or by itself
+    half             a part of a step has happened and another has not: it is seen by its reply, by
+                     its messages, by what it has acknowledged and what comes again
+    wrong part       a step is refused for a part that cannot be refused like that
     came back        a purge or delete was answered, and a message that it must have removed is
                      delivered
-    too early        a message is delivered before the delay of its nack has passed, or after its
-                     budget was spent
+    cancelled        the same of a CANCEL
+    not told         an extension does not tell of a message that was cancelled under its lease
+    paused           a message is delivered out of a queue that is paused
+    too many leased  more than the queue's cap allows
+    too early        a message is delivered before the delay or time of its push, or the delay of its
+                     nack, has passed, or after its budget was spent
+    too late         a message is delivered that has waited longer than it may
     deliveries       its count is not above that of the delivery before
     refusal, unanswered, stuck, silent
                      an error that cannot be right; no reply though nothing hinders; messages that
@@ -37,8 +48,8 @@ happened or not.
 
 What it cannot see: which of several messages a lost pull has taken (it may explain any as many as
 it asked for); wrong figures in INFO, LIST, HOLDERS, PEEK; order among those who wait; when a
-message that waits for a back-off comes, if it is only late; and nothing about a queue's ids and
-order after it may have been deleted.
+message that waits for a back-off comes, if it is only late; times where somebody has set the clock;
+and nothing about a queue's ids and order after it may have been deleted.
 """
 
 from __future__ import annotations
@@ -47,14 +58,19 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from mqwire.levels import LEVELS, Level
-from simulation.facts import EPSILON_SECONDS, SETTLING, Facts, covers
+from simulation.facts import EPSILON_SECONDS, SETTLING, Facts, covers, is_settled_by
+from simulation.halves import judge_steps
 from simulation.history import NEVER
+from simulation.ids import judge_ids, judge_keys
 from simulation.lifetimes import Lifetimes
-from simulation.order import judge_ids, judge_order
+from simulation.order import judge_order
+from simulation.steps import Part
+from simulation.times import judge_times, may_expire, ttl_seconds
+from simulation.wills import judge_wills, may_be_cancelled
 
 if TYPE_CHECKING:
     from simulation.facts import Delivery, LeaseSeen, Message
-    from simulation.history import History, Op
+    from simulation.history import History, Moment, Op
     from simulation.scenario import Scenario
 
 ALLOWED = {
@@ -70,6 +86,10 @@ ALLOWED = {
     "PURGE": {"QUEUE_NOT_FOUND"},
     "DELETE": {"QUEUE_NOT_FOUND"},
     "CREATE": {"STORAGE_FULL"},
+    "STEP": {"LEASE_LOST", "NOT_LEASED", "QUEUE_NOT_FOUND", "QUEUE_FULL", "STORAGE_FULL"},
+    "CANCEL": {"QUEUE_NOT_FOUND"},
+    "PAUSE": {"QUEUE_NOT_FOUND"},
+    "RESUME": {"QUEUE_NOT_FOUND"},
 }
 """The refusals that there may be."""
 
@@ -91,7 +111,11 @@ def judge(history: History, scenario: Scenario) -> list[str]:
     _judge_acks(facts)
     _judge_purges(facts)
     judge_ids(facts)
+    judge_keys(facts)
     judge_order(facts)
+    judge_times(facts)
+    judge_wills(facts, lifetimes)
+    judge_steps(facts)
     _judge_missing(facts)
     return facts.violations
 
@@ -210,7 +234,7 @@ def _judge_count(facts: Facts, op: Op, lease: LeaseSeen, over: int) -> None:
     if not asked - perhaps <= told <= asked - over:
         facts.complain("wrong count", f"{op!r}: {op.reply}, of {asked}, {over} of them settled")
     word = op.reply[2]
-    if LEVELS[word] is not facts.settled_level(op, lease):
+    if not isinstance(op, Part) and LEVELS[word] is not facts.settled_level(op, lease):
         facts.complain("wrong level", f"{op!r}: {op.reply}")
 
 
@@ -255,7 +279,7 @@ def _judge_deliveries(facts: Facts, lifetimes: Lifetimes, message: Message) -> N
 def _dead_letters(facts: Facts, queue: str) -> list[str]:
     """Return the queues that dead letters of a queue come to."""
     found = []
-    following = facts.scenario.queues[queue].get("dead_letter")
+    following = facts.scenario.queues.get(queue, {}).get("dead_letter")
     while following is not None:
         found.append(following)
         following = facts.scenario.queues[following].get("dead_letter")
@@ -320,7 +344,7 @@ def _judge_acks(facts: Facts) -> None:
             continue
         level = facts.settled_level(op, lease)
         for message_id, message in lease.taken.items():
-            if not covers(op, message_id) or _is_otherwise(lease, op, message_id):
+            if not is_settled_by(lease, op, message_id):
                 continue
             for other in message.deliveries:
                 if (
@@ -334,17 +358,6 @@ def _judge_acks(facts: Facts) -> None:
                     )
 
 
-def _is_otherwise(lease: LeaseSeen, op: Op, message_id: int) -> bool:
-    """Tell whether a message may have left its lease before an ack of the whole of it."""
-    return any(
-        other is not op
-        and other.verb != "ACK"
-        and other.came < op.left
-        and covers(other, message_id)
-        for other in lease.settled
-    )
-
-
 def _judge_purges(facts: Facts) -> None:
     """A message that was never delivered, and was there, has to go with a purge or a delete."""
     for op in (*facts.others["PURGE"], *facts.others["DELETE"]):
@@ -356,6 +369,8 @@ def _judge_purges(facts: Facts) -> None:
             push = message.push
             if message.queue != queue or not push.is_ok or push.left > op.came:
                 continue
+            if ttl_seconds(facts, message) is not None:
+                continue  # it may have been dead then
             for delivery in message.deliveries[:1]:
                 if (
                     delivery.begin > op.left
@@ -366,15 +381,18 @@ def _judge_purges(facts: Facts) -> None:
                     facts.complain("came back", f"{message.name}: {op!r}, then {delivery.op!r}")
 
 
+# What has to be there at the end
+
+
 def _judge_missing(facts: Facts) -> None:
     """What was promised and has never been removed has to be there at the end."""
+    shown = _shown_steps(facts)
     missing: dict[str, list[Message]] = defaultdict(list)
     for message in facts.messages.values():
-        if _is_promised(facts, message) and not _may_be_removed(facts, message):
+        if _is_promised(facts, message, shown) and not _may_be_removed(facts, message):
             missing[message.queue].append(message)
     for queue, messages in missing.items():
-        queues = {queue, *_dead_letters(facts, queue)}
-        pulls = [op for op in facts.others["PULL"] if op.parts[0] in queues]
+        pulls = _pulls_in_doubt(facts, queue)
         able = [
             message
             for message in messages
@@ -387,21 +405,84 @@ def _judge_missing(facts: Facts) -> None:
             facts.complain("lost", f"{message.name} of {message.push!r}, {message.push.reply}")
 
 
-def _is_promised(facts: Facts, message: Message) -> bool:
+def _pulls_in_doubt(facts: Facts, queue: str) -> list[Op]:
+    queues = {queue, *_dead_letters(facts, queue)}
+    return [op for op in facts.others["PULL"] if op.parts[0] in queues]
+
+
+def _shown_steps(facts: Facts) -> dict[int, list[Moment]]:
+    """Tell when steps, by the numbers of their requests, were seen to have happened.
+
+    One without whose acknowledgement a message would have to be there is seen in the end.
+    """
+    shown: dict[int, list[Moment]] = {}
+    steps = {each.number: step for step in facts.steps for each in step.tries}
+    for step in facts.steps:
+        moments = [each.left for each in step.tries if each.is_ok]
+        moments += [
+            delivery.op.left
+            for tries in step.pushes()
+            for message in facts.messages_of(tries[0])
+            for delivery in message.deliveries
+        ]
+        for each in step.tries:
+            shown[each.number] = moments
+    for message in facts.messages.values():
+        acks = _acks_of(message)
+        if not acks or not all(isinstance(op, Part) for op in acks):
+            continue
+        owners = {id(steps[op.number]) for op in acks}
+        if len(owners) > 1 or not _is_promised(facts, message, {}):
+            continue
+        if not _may_go_otherwise(facts, message):
+            shown[acks[0].number].append((facts.end_seconds, 0))
+    return shown
+
+
+def _is_promised(facts: Facts, message: Message, shown: dict[int, list[Moment]]) -> bool:
     """Tell whether nothing may have undone a push: somebody was told of it, or was shown it."""
     told = [push.left for push in message.tries if push.is_ok]
     told += [delivery.op.left for delivery in message.deliveries]
+    if isinstance(message.push, Part):
+        told += shown.get(message.push.number, ())
     level = facts.level(message.push)
     return any(not facts.is_undone(level, moment, NEVER) for moment in told)
 
 
 def _may_be_removed(facts: Facts, message: Message) -> bool:
-    for delivery in message.deliveries:
-        lease = delivery.lease
-        if lease is None:
-            return True
-        if any(op.verb == "ACK" and covers(op, delivery.message_id) for op in lease.settled):
-            return True
+    return (
+        any(delivery.lease is None for delivery in message.deliveries)
+        or bool(_acks_of(message))
+        or _may_be_taken_away(facts, message)
+    )
+
+
+def _may_go_otherwise(facts: Facts, message: Message) -> bool:
+    """Tell whether a message may be gone though it was not acknowledged."""
+    return (
+        any(delivery.lease is None for delivery in message.deliveries)
+        or _may_be_taken_away(facts, message)
+        or bool(_pulls_in_doubt(facts, message.queue))
+    )
+
+
+def _acks_of(message: Message) -> list[Op]:
+    """Return what may have acknowledged a message."""
+    return [
+        op
+        for delivery in message.deliveries
+        if delivery.lease is not None
+        for op in delivery.lease.settled
+        if op.verb == "ACK" and covers(op, delivery.message_id)
+    ]
+
+
+def _may_be_taken_away(facts: Facts, message: Message) -> bool:
+    """Tell whether a message may have been purged, deleted or cancelled, or is too old."""
     queues = {message.queue, *_dead_letters(facts, message.queue)}
     removals = facts.others["DELETE"] + facts.others["PURGE"]
-    return any(op.parts[0] in queues and op.end > message.push.came for op in removals)
+    return (
+        any(op.parts[0] in queues and op.end > message.came for op in removals)
+        or may_be_cancelled(facts, message, queues)
+        or may_expire(facts, message)
+    )

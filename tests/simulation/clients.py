@@ -1,4 +1,4 @@
-"""The kinds of clients: producers, workers with leases, their keepers, pullers, an operator.
+"""The kinds of clients: producers, pullers, an operator; workers are in `simulation.workers`.
 
 To add one: a subclass of `Actor` with a `script`, a line in `KINDS`, and its number in
 `simulation.scenario.Scenario.crew`. To add a verb: a request in some script; what is to hold of
@@ -9,34 +9,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mqwire.packs import join_bodies
 from simulation.actors import Actor, Script
+from simulation.wishes import LEVELS, Wishes
+from simulation.workers import Keeper, Worker
 
 if TYPE_CHECKING:
     import random
 
-    from simulation.history import LeaseId
     from simulation.world import World
-
-LEVELS = ("accepted", "written", "synced")
-LEASE_SECONDS = ((2, 0.3), (4, 1.0), (4, 3.0), (3, 10.0), (2, 300.0))
-OLD_LEASES = 6
 
 
 class Producer(Actor):
     """Pushes; what it is not sure of it pushes again, or leaves.
 
-    An attempt has the bodies of the first where it has a key, and then is to change nothing. Each
-    other one has bodies of its own, so that what a retry doubles can be told apart.
+    An attempt has the bodies of the first where it has a key, and then is to change nothing; it
+    is made until it is answered. Each other one has bodies of its own, so that what a retry
+    doubles can be told apart.
     """
 
     def __init__(self, world: World, name: str, chance: random.Random) -> None:
         super().__init__(world, name, chance)
-        self._pushed = 0
+        self._wishes = Wishes(world, name, chance)
         self._retries = chance.random() < 0.6
-        # A queue that is made again knows no keys, and a clock that is set forward forgets them.
-        may_forget = world.scenario.deletes or world.scenario.jumps
-        self._has_keys = chance.random() < 0.6 and not may_forget
+        # A queue that is made again knows no keys.
+        may_have_keys = self._wishes.may_have_keys and not world.scenario.deletes
+        self._has_keys = chance.random() < 0.6 and may_have_keys
         self._pause_seconds = chance.choice((0.3, 1.0, 3.0))
 
     def script(self) -> Script:
@@ -44,256 +41,40 @@ class Producer(Actor):
         while True:
             yield chance.uniform(0.0, self._pause_seconds)
             yield from self.dial()
-            pushes = [self._push() for _ in range(self.among(((8, 1), (1, 2), (1, 4))))]
-            replies = yield from self.ask(*pushes, patience_seconds=chance.choice((1.0, 8.0)))
-            again = [
-                push if self._has_keys else self._push(push[1])
-                for push, reply in zip(pushes, replies, strict=True)
-                if reply is None
-            ]
-            if self._retries and again:
+            pushes = [self._push() for _ in range(self._how_many())]
+            while pushes:
+                patience_seconds = chance.choice((0.02, 1.0, 1.0, 8.0, 8.0))
+                replies = yield from self.ask(*pushes, patience_seconds=patience_seconds)
+                self._note(pushes, replies)
+                pushes = [
+                    push if self._has_keys else self._push(push[1])
+                    for push, reply in zip(pushes, replies, strict=True)
+                    if reply is None
+                ]
+                if not (self._retries and pushes):
+                    break
+                yield chance.uniform(0.0, 0.5)
                 yield from self.dial()
-                yield from self.ask(*again)
+
+    def _how_many(self) -> int:
+        chance = self.chance
+        if chance.random() < self.world.scenario.bursts:
+            return chance.randint(10, 25)
+        count: int = self.among(((8, 1), (1, 2), (1, 4)))
+        return count
 
     def _push(self, queue: str | None = None) -> tuple[Any, ...]:
-        chance = self.chance
-        self._pushed += 1
         count = self.among(((6, 1), (2, 2), (1, 5)))
-        filling = "~" * 900 if chance.random() < 0.05 else ""
-        bodies = [f"{self.name}.{self._pushed}.{number}{filling}" for number in range(count)]
-        options: dict[str, Any] = {}
-        if chance.random() < 0.15:
-            options["durability"] = chance.choice(LEVELS)
-        if chance.random() < 0.1:
-            options["headers"] = {"n": self._pushed}
+        request = self._wishes.push(queue or self.chance.choice(self.world.scenario.pushed), count)
         if self._has_keys:
-            options["key"] = f"{self.name}-{self._pushed}"
-        queue = queue or chance.choice(self.world.scenario.pushed)
-        return ("PUSH", queue, count, join_bodies(bodies), options)
+            request[-1]["key"] = self._wishes.key()
+        return request
 
-
-class Holding:
-    """A lease, as its holder knows it."""
-
-    __slots__ = ("ids", "lease", "queue")
-
-    def __init__(self, queue: str, lease: LeaseId, ids: list[int]) -> None:
-        self.queue = queue
-        self.lease = lease
-        self.ids = ids
-
-
-class Worker(Actor):
-    """Takes leases and settles them: in time or late, whole or in part, twice or never."""
-
-    def __init__(self, world: World, name: str, chance: random.Random) -> None:
-        super().__init__(world, name, chance)
-        self._lives = 0
-        self.holdings: list[Holding] = []
-        self._old: list[LeaseId] = []
-        self._has_instance = chance.random() < 0.8
-        self._pause_seconds = chance.choice((0.1, 0.5, 2.0))
-        self._most = chance.choice((1, 2, 3))
-        self._is_naughty = chance.random() < 0.4
-        self._is_steady = chance.random() < 0.25
-        self.keepalive = chance.choice((None, 1.0, 3.0)) if self._has_instance else None
-        self._be_reborn()
-
-    def _be_reborn(self) -> None:
-        self._lives += 1
-        self.holdings.clear()
-        if self._has_instance:
-            self.instance = f"{self.name}-{self._lives}"
-
-    def script(self) -> Script:
-        chance = self.chance
-        while True:
-            yield chance.uniform(0.0, self._pause_seconds)
-            yield from self.dial()
-            if not self.holdings or (len(self.holdings) < 3 and chance.random() < 0.2):
-                yield from self._pull()
-                continue
-            does = self.among(self._habits())
-            yield from does()
-
-    def _habits(self) -> list[tuple[float, Any]]:
-        if self._is_steady:
-            return [(4.0, self._toil), (2.0, self._extend), (2.0, self._ack)]
-        habits = [
-            (10.0, self._ack),
-            (3.0, self._ack_some),
-            (3.0, self._give_back),
-            (3.0, self._extend),
-            (1.0, self._reject),
-            (1.5, self._toil),
-            (0.7, self._sleep_on),
-            (0.7, self._come_back),
-            (0.5, self._die),
-        ]
-        if self._is_naughty:
-            habits += [(1.5, self._settle_old), (1.0, self._settle_foreign)]
-        return habits
-
-    # Each of these is a step of a worker's life
-
-    def _pull(self) -> Script:
-        chance = self.chance
-        queue = chance.choice(self.world.scenario.leased)
-        options: dict[str, Any] = {"lease": self.among(LEASE_SECONDS)}
-        wait_seconds = self.among(((2, 0), (2, 0.5), (2, 4.0)))
-        if wait_seconds:
-            options["wait"] = wait_seconds
-        if chance.random() < 0.1:
-            options["durability"] = chance.choice(LEVELS)
-        request = ("PULL", queue, chance.randint(1, self._most), options)
-        reply = yield from self.call(*request, patience_seconds=wait_seconds + 4.0)
-        self._take(queue, reply)
-
-    def _take(self, queue: str, reply: Any) -> None:
-        if reply is not None and reply[0] == "OK" and reply[1]:
-            runs, lease = reply[1], tuple(reply[4])
-            pairs = zip(runs[::2], runs[1::2], strict=True)
-            ids = [each for first, count in pairs for each in range(first, first + count)]
-            self.holdings.append(Holding(queue, lease, ids))
-            self.world.known_leases.append(lease)
-
-    def _one(self) -> Holding:
-        return self.chance.choice(self.holdings)
-
-    def _done_with(self, holding: Holding) -> None:
-        self.holdings.remove(holding)
-        self._old = [*self._old, holding.lease][-OLD_LEASES:]
-
-    def _settle(self, verb: str, holding: Holding, options: dict[str, Any]) -> Script:
-        """Settle, and perhaps pull on in the same write."""
-        if self.chance.random() < 0.1:
-            options["durability"] = self.chance.choice(LEVELS)
-        requests: list[tuple[Any, ...]] = [(verb, holding.lease, options)]
-        if "ids" in options:
-            gone = set(options["ids"][::2])
-            holding.ids = [each for each in holding.ids if each not in gone]
-        if "ids" not in options or not holding.ids:
-            self._done_with(holding)
-        elif self.chance.random() < 0.2:
-            requests.append(("ACK", holding.lease))
-            self._done_with(holding)
-        queue = holding.queue
-        if self.chance.random() < 0.2:
-            requests.append(("PULL", queue, 1, {"lease": self.among(LEASE_SECONDS)}))
-        replies = yield from self.ask(*requests, patience_seconds=5.0)
-        if requests[-1][0] == "PULL":
-            self._take(queue, replies[-1])
-        if replies[0] is None and self.chance.random() < 0.5:  # in doubt: once more
-            yield from self.dial()
-            yield from self.call(verb, holding.lease, options)
-
-    def _ack(self) -> Script:
-        yield from self._settle("ACK", self._one(), {})
-
-    def _ack_some(self) -> Script:
-        holding = self._one()
-        yield from self._settle("ACK", holding, {"ids": self._some(holding)})
-
-    def _some(self, holding: Holding) -> list[int]:
-        """Return some of the ids, as runs of one each."""
-        count = self.chance.randint(1, len(holding.ids))
-        chosen = sorted(self.chance.sample(holding.ids, count))
-        return [number for each in chosen for number in (each, 1)]
-
-    def _give_back(self) -> Script:
-        holding = self._one()
-        options: dict[str, Any] = dict(
-            self.among(
-                (
-                    (3, {"hand_back": True}),
-                    (2, {}),
-                    (2, {"delay": self.chance.choice((0, 0.5, 3))}),
-                    (1, {"lost": True}),
-                    (1, {"reason": "it failed"}),
-                )
-            )
-        )
-        if self.chance.random() < 0.4:
-            options["ids"] = self._some(holding)
-        yield from self._settle("NACK", holding, options)
-
-    def _reject(self) -> Script:
-        yield from self._settle("REJECT", self._one(), {"reason": "it is no good"})
-
-    def _extend(self) -> Script:
-        holding = self._one()
-        yield from self.call("EXTEND", holding.lease, self.among(LEASE_SECONDS))
-
-    def _toil(self) -> Script:
-        """Work for long, having said so."""
-        yield from self.call("EXTEND", self._one().lease, 300.0)
-        yield self.chance.uniform(0.0, 5.0)
-
-    def _sleep_on(self) -> Script:
-        """Stand still, as under SIGSTOP: nothing is sent, and nothing is read."""
-        self.is_frozen = True
-        if self.link is not None:
-            self.link.go_deaf()
-        yield self.chance.uniform(0.0, 8.0)
-        self.is_frozen = False
-        if self.link is not None:
-            self.link.listen()
-
-    def _come_back(self) -> Script:
-        """Lose the connection, and be there again before the grace has ended, or after."""
-        self.hang_up()
-        yield self.chance.uniform(0.0, 2.0 * self.world.scenario.grace_seconds)
-
-    def _die(self) -> Script:
-        """End, and let somebody else begin."""
-        if self.link is not None and self.chance.random() < 0.5:
-            self.link.vanish(up=True, down=True, is_host_gone=True)
-            self.link = None
-        self.hang_up()
-        self._be_reborn()
-        yield self.chance.uniform(0.0, 2.0)
-
-    def _settle_old(self) -> Script:
-        if self._old:
-            verb = self.chance.choice(("ACK", "ACK", "NACK", "REJECT"))
-            yield from self.call(verb, self.chance.choice(self._old))
-
-    def _settle_foreign(self) -> Script:
-        known = self.world.known_leases
-        if known:
-            epoch, seq = self.chance.choice(known)
-            other = self.among(
-                ((3, (epoch, seq)), (1, (epoch + 1, seq)), (1, (max(0, epoch - 1), seq)))
-            )
-            request: Any = self.chance.choice(
-                (("ACK", other), ("NACK", other), ("EXTEND", other, 5))
-            )
-            yield from self.call(*request)
-
-
-class Keeper(Actor):
-    """Another connection of a worker's instance, that extends its leases."""
-
-    keepalive = 2.0
-
-    def __init__(self, world: World, name: str, chance: random.Random) -> None:
-        super().__init__(world, name, chance)
-        self._seconds = chance.choice((1.0, 4.0))
-
-    def script(self) -> Script:
-        number = self.name.removeprefix("keeper")
-        while True:
-            yield self._seconds * self.chance.uniform(0.2, 0.5)
-            worker = self.world.actors.get(f"worker{number}")
-            if not isinstance(worker, Worker) or worker.instance is None:
-                return
-            if worker.instance != self.instance:
-                self.hang_up()
-                self.instance = worker.instance
-            yield from self.dial()
-            leases = [each.lease for each in worker.holdings]
-            if leases:
-                yield from self.ask(*(("EXTEND", lease, self._seconds) for lease in leases))
+    def _note(self, pushes: list[Any], replies: list[Any]) -> None:
+        """Let others know of what was pushed."""
+        for push, reply in zip(pushes, replies, strict=True):
+            if reply is not None and reply[0] == "OK":
+                self.world.known_ids += [(push[1], reply[1] + place) for place in range(push[2])]
 
 
 class Puller(Actor):
@@ -318,28 +99,70 @@ class Puller(Actor):
 
 
 class Operator(Actor):
-    """Looks at queues, empties them, deletes them, lets the dead be tried again."""
+    """Looks at queues, empties them, deletes them, lets the dead be tried again.
+
+    It cancels messages, and stops the delivery of a queue for a while, which it may forget.
+    """
+
+    def __init__(self, world: World, name: str, chance: random.Random) -> None:
+        super().__init__(world, name, chance)
+        scenario = world.scenario
+        self._pause_seconds = 1.0 if scenario.cancels or scenario.pauses else 4.0
 
     def script(self) -> Script:
         chance = self.chance
         scenario = self.world.scenario
         while True:
-            yield chance.uniform(0.0, 4.0)
+            yield chance.uniform(0.0, self._pause_seconds)
             yield from self.dial()
             queue = chance.choice(scenario.names)
             look: Any = chance.choice(
                 (("INFO", queue), ("LIST",), ("HOLDERS",), ("PEEK", queue, 3), ("REDRIVE", queue))
             )
             yield from self.call(*look)
-            if chance.random() < scenario.snapshots:
-                yield from self.call("SNAPSHOT", patience_seconds=5.0)
-            if chance.random() < scenario.purges:
-                state = chance.choice(({}, {}, {"state": "dead"}))
-                yield from self.call("PURGE", queue, state)
-            if chance.random() < scenario.deletes:
-                yield from self.call("DELETE", queue)
-                yield chance.uniform(0.0, 1.0)
-                yield from self._create(queue)
+            for does, often in (
+                (self._cancel, scenario.cancels),
+                (self._stop_a_while, scenario.pauses),
+                (self._snapshot, scenario.snapshots),
+                (self._purge, scenario.purges),
+                (self._delete, scenario.deletes),
+            ):
+                if chance.random() < often:
+                    yield from does()
+
+    def _queue(self) -> str:
+        return self.chance.choice(self.world.scenario.names)
+
+    def _snapshot(self) -> Script:
+        yield from self.call("SNAPSHOT", patience_seconds=5.0)
+
+    def _purge(self) -> Script:
+        state = self.chance.choice(({}, {}, {"state": "dead"}))
+        yield from self.call("PURGE", self._queue(), state)
+
+    def _delete(self) -> Script:
+        queue = self._queue()
+        yield from self.call("DELETE", queue)
+        yield self.chance.uniform(0.0, 1.0)
+        yield from self._create(queue)
+
+    def _cancel(self) -> Script:
+        """Cancel one of the newest messages that somebody knows of, or two."""
+        known = self.world.known_ids[-12:]
+        if not known:
+            return
+        queue, message_id = self.chance.choice(known)
+        runs = self.chance.choice(([message_id, 1], [message_id, 1], [message_id, 2]))
+        options = {"durability": self.chance.choice(LEVELS)} if self.chance.random() < 0.1 else {}
+        yield from self.call("CANCEL", queue, runs, options)
+
+    def _stop_a_while(self) -> Script:
+        queue = self.chance.choice(self.world.scenario.leased)
+        yield from self.call("PAUSE", queue)
+        yield self.chance.uniform(0.0, 2.0)
+        if self.chance.random() < 0.8:
+            yield from self.dial()
+            yield from self.call("RESUME", queue)
 
     def _create(self, queue: str) -> Script:
         while True:
@@ -379,20 +202,15 @@ class Heir(Actor):
     def script(self) -> Script:
         queues = list(self.world.scenario.queues)
         yield from self.dial()
+        if self.world.scenario.pauses:
+            yield from self.ask(*(("RESUME", queue) for queue in queues))
         moved = True
         while moved:
-            moved = False
-            for queue in queues:
-                reply = yield from self.call("PULL", queue, 1000)
-                moved |= reply[0] == "OK" and bool(reply[1])
-            for queue in queues:
-                reply = yield from self.call("REDRIVE", queue)
-                moved |= reply[0] == "OK" and bool(reply[1])
-        left = {}
-        for queue in queues:
-            reply = yield from self.call("INFO", queue)
-            if reply[0] == "OK":
-                left[queue] = reply[1]
+            pulls = yield from self.ask(*(("PULL", queue, 1000) for queue in queues))
+            redrives = yield from self.ask(*(("REDRIVE", queue) for queue in queues))
+            moved = any(reply[0] == "OK" and reply[1] for reply in (*pulls, *redrives))
+        infos = yield from self.ask(*(("INFO", queue) for queue in queues))
+        left = {reply[1]["queue"]: reply[1] for reply in infos if reply[0] == "OK"}
         self.left = left
         self.hang_up()
 

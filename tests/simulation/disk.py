@@ -205,7 +205,7 @@ class SimStorage:
         sure = {"kill": self.written_lsn, "power": self.synced_lsn}.get(kind, self._committed_lsn)
         sure = max(sure, self._folded_lsn)
         spared = sure
-        if self._chance.random() < 0.4:
+        if self._chance.random() < 0.6:
             spared = self._chance.randint(sure, self._committed_lsn)
         self._history.note(
             f"disk: {spared} of {self._committed_lsn} commits survive "

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
+from mqd.core.lanes import PRIORITY
 from mqwire.levels import LEVELS, Level
 from simulation.history import NEVER, History, LeaseId, Moment, Op
+from simulation.steps import Part, StepSeen
 
 if TYPE_CHECKING:
     from simulation.scenario import Scenario
 
 SETTLING = frozenset({"ACK", "NACK", "REJECT"})
+OTHERS = frozenset({"DELETE", "PURGE", "REDRIVE", "CANCEL", "PAUSE", "RESUME"})
 EPSILON_SECONDS = 0.003
 """The engine counts in whole milliseconds."""
 
@@ -27,7 +30,7 @@ class Message:
     `push` is the first of them that was answered; where that may have been undone, the last.
     """
 
-    __slots__ = ("body", "deliveries", "offset", "push", "queue", "tries")
+    __slots__ = ("body", "deliveries", "offset", "priority", "push", "queue", "tries")
 
     def __init__(self, body: str, push: Op, offset: int) -> None:
         self.body = body
@@ -35,7 +38,18 @@ class Message:
         self.tries = [push]
         self.offset = offset
         self.queue: str = push.parts[0]
+        self.priority: int = push.options.get("priority", PRIORITY)
         self.deliveries: list[Delivery] = []
+
+    @property
+    def alive(self) -> list[Op]:
+        """Those of its pushes that were not refused."""
+        return [push for push in self.tries if push.error is None]
+
+    @property
+    def came(self) -> Moment:
+        """It has not been pushed before."""
+        return min(push.came for push in self.alive or self.tries)
 
     @property
     def name(self) -> str:
@@ -138,8 +152,13 @@ class Facts:
         """Settlements and extensions that are there."""
         self.auths: dict[str, list[Op]] = defaultdict(list)
         self.others: dict[str, list[Op]] = defaultdict(list)
-        """DELETE, PURGE and REDRIVE that are there and were not refused, and PULLs in doubt without a lease, by verb."""
+        """Requests that are there and were not refused, by verb; of PULLs those in doubt, and as
+        LEASE those of them with a lease."""
+        self.steps: list[StepSeen] = []
+        self._queue_of: dict[LeaseId, str] = {}
         self.deleted: set[str] = set()
+        self.end_seconds = history.ops[-1].conn.opened[0]
+        """When the last client came, who has emptied the queues."""
         self._read()
         self._tie()
 
@@ -149,23 +168,38 @@ class Facts:
     # Reading
 
     def _read(self) -> None:
+        steps: dict[Any, list[Op]] = defaultdict(list)
+        readers = {
+            "PUSH": self._read_push,
+            "PULL": self._read_pull,
+            "AUTH": self._read_auth,
+            **dict.fromkeys((*SETTLING, "EXTEND"), self.claims.append),
+            **dict.fromkeys(OTHERS, self._read_other),
+        }
         for op in self.history.ops:
             if not op.is_there:
                 continue
-            verb = op.verb
-            if verb == "PUSH":
-                self._read_push(op)
-            elif verb == "PULL":
-                self._read_pull(op)
-            elif verb in SETTLING or verb == "EXTEND":
-                self.claims.append(op)
-            elif verb == "AUTH":
-                if op.error is None:
-                    self.auths[op.who].append(op)
-            elif verb in ("DELETE", "PURGE", "REDRIVE") and op.error is None:
-                self._read_other(op)
+            if op.verb == "STEP":
+                steps[op.options.get("key", op.number)].append(op)
+            elif op.verb in readers:
+                readers[op.verb](op)
+        for tries in steps.values():
+            self._read_step(StepSeen(sorted(tries, key=lambda op: op.came)))
+
+    def _read_auth(self, op: Op) -> None:
+        if op.error is None:
+            self.auths[op.who].append(op)
+
+    def _read_step(self, step: StepSeen) -> None:
+        self.steps.append(step)
+        self.claims += step.settlements()
+        for tries in step.pushes():
+            for part in tries:
+                self._read_push(part)
 
     def _read_other(self, op: Op) -> None:
+        if op.error is not None:
+            return
         if op.verb == "REDRIVE" and op.reply is not None and not op.reply[1]:
             return  # it has moved nothing
         self.others[op.verb].append(op)
@@ -197,11 +231,11 @@ class Facts:
     def _read_pull(self, op: Op) -> None:
         reply = op.reply
         if reply is None:
-            if "lease" not in op.options:
-                self.others["PULL"].append(op)
-            return
-        if reply[0] == "OK" and reply[1]:
+            self.others["LEASE" if "lease" in op.options else "PULL"].append(op)
+        elif reply[0] == "OK" and reply[1]:
             self.pulls.append(op)
+            if "lease" in op.options:
+                self._queue_of[tuple(reply[4])] = op.parts[0]
 
     # Tying what belongs together; pushes may be behind pulls in the order of sending
 
@@ -223,18 +257,14 @@ class Facts:
     def _tie_pull(self, op: Op) -> None:
         assert op.reply is not None
         runs, packs, *rest = op.reply[1:]
-        ids = [
-            each
-            for first, n in zip(runs[::2], runs[1::2], strict=True)
-            for each in range(first, first + n)
-        ]
+        ids = ids_in(runs)
         bodies = bodies_of(packs)
         columns = rest[0] if rest else {}
         lease = self._tie_lease(op, rest)
         if len(ids) != len(bodies) or len(ids) > op.parts[1]:
             self.complain("wrong count", f"{op!r}: {ids} and {len(bodies)} bodies")
-        if ids != sorted(set(ids)):
-            self.complain("reordered", f"{op!r}: {ids} in one reply")
+        if len(ids) != len(set(ids)):
+            self.complain("id", f"{op!r}: {ids} in one reply")
         counts, attempts, losses = (
             columns.get(each) for each in ("deliveries", "attempts", "losses")
         )
@@ -266,14 +296,29 @@ class Facts:
         lease.level = self.lease_level(op)
         return lease
 
+    def messages_of(self, push: Op) -> list[Message]:
+        """Return the messages of a push."""
+        return [self.messages[body] for body in bodies_of([push.parts[2]])]
+
     # Levels
 
     def level(self, op: Op) -> Level:
-        """Return the level of a request on a queue."""
+        """Return the level of a request on a queue, or of the step that it is a part of."""
+        if isinstance(op, Part):
+            return self.step_level(op.step)
         return self._level(op.options.get("durability"), op.parts[0])
 
+    def step_level(self, step: Op) -> Level:
+        """Return the level of a step: the highest of its queues."""
+        word = step.options.get("durability")
+        queues = [
+            part[1] if part[0] == "PUSH" else self._queue_of.get(tuple(part[1]))
+            for part in step.parts[0]
+        ]
+        return max(self._level(word, queue) for queue in queues if queue is not None)
+
     def _level(self, word: str | None, queue: str) -> Level:
-        options = self.scenario.queues[queue]
+        options = self.scenario.queues.get(queue, {})
         return LEVELS[word or options.get("durability") or self.scenario.level]
 
     def lease_level(self, op: Op) -> Level:
@@ -284,6 +329,8 @@ class Facts:
 
     def settled_level(self, op: Op, lease: LeaseSeen) -> Level:
         """Return the level of a settlement."""
+        if isinstance(op, Part):
+            return self.step_level(op.step)
         return self._level(op.options.get("durability"), lease.queue)
 
     def is_undone(self, level: Level, since: Moment, until: Moment) -> bool:
@@ -295,6 +342,12 @@ class Facts:
     def has_crash(self, since: Moment, until: Moment) -> bool:
         """Tell whether the server has ended between two moments."""
         return any(since < crash.at < until for crash in self.history.crashes)
+
+    def was_stalled(self, since_seconds: float, until_seconds: float) -> bool:
+        """Tell whether in that time nobody did anything for a while."""
+        return any(
+            begin <= until_seconds and since_seconds <= end for begin, end in self.history.stalls
+        )
 
     def is_still(self, since_seconds: float, until_seconds: float) -> bool:
         """Tell whether in that time the server could not do what was due."""
@@ -313,8 +366,21 @@ def bodies_of(packs: Any) -> list[str]:
 def covers(op: Op, message_id: int) -> bool:
     """Tell whether a settlement is of a message of its lease."""
     runs = op.options.get("ids")
-    if not runs:
-        return True
-    return any(
-        first <= message_id < first + n for first, n in zip(runs[::2], runs[1::2], strict=True)
+    return not runs or message_id in ids_in(runs)
+
+
+def is_settled_by(lease: LeaseSeen, op: Op, message_id: int) -> bool:
+    """Tell whether a message was still under its lease for an ack of it, for all that is known."""
+    return covers(op, message_id) and not any(
+        other is not op
+        and other.verb != "ACK"
+        and other.came < op.left
+        and covers(other, message_id)
+        for other in lease.settled
     )
+
+
+def ids_in(runs: Any) -> list[int]:
+    """Return the ids that runs stand for."""
+    pairs = zip(runs[::2], runs[1::2], strict=True)
+    return [each for first, count in pairs for each in range(first, first + count)]

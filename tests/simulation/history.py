@@ -26,6 +26,9 @@ NEVER: Moment = (float("inf"), 0)
 
 LeaseId: TypeAlias = "tuple[int, int]"
 
+WALL_SECONDS = 1_700_000_000.0
+"""What the wall's clock shows when a run begins."""
+
 
 class Conn:
     """One connection, as the server sees it."""
@@ -134,6 +137,8 @@ class History:
         """What the harness itself has seen to be wrong."""
         self.trace: Callable[[str], None] | None = None
         """Takes a line for everything that happens."""
+        self.on_arrival: Callable[[Op], None] | None = None
+        """Is told of requests that are there."""
         self._now_seconds = now_seconds
         self._moments = 0
 
@@ -157,6 +162,8 @@ class History:
     def arrived(self, op: Op) -> None:
         """A request is there."""
         op.came = self.moment()
+        if self.on_arrival is not None:
+            self.on_arrival(op)
         if self.trace is not None:
             self.note(f"  #{op.number} is there")
 

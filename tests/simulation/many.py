@@ -6,7 +6,7 @@ import signal
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from simulation.runs import run_seeds
+from simulation.runs import kinds_of, run_seeds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,11 +15,19 @@ CHUNK = 100
 """Seeds that a process takes at a time."""
 
 
+class Failure(NamedTuple):
+    """A seed in which something was wrong."""
+
+    seed: int
+    kinds: list[str]
+    text: str
+
+
 class Found(NamedTuple):
     """What came of some seeds."""
 
     counts: Counter[str]
-    failures: list[str]
+    failures: list[Failure]
 
 
 def work(chunk: tuple[int, int]) -> Found:
@@ -30,7 +38,8 @@ def work(chunk: tuple[int, int]) -> Found:
     for outcome in run_seeds(range(first, first + count)):
         counts.update(outcome.counts)
         if outcome.violations:
-            failures.append(str(outcome))
+            kinds = sorted(kinds_of(outcome))
+            failures.append(Failure(outcome.seed, kinds, str(outcome)))
     return Found(counts, failures)
 
 

@@ -68,9 +68,9 @@ def lost_leases_are_answered_ok(patch: Any) -> None:
     """An ack of a lease that is over is answered with OK and changes nothing."""
     ack = LocalJobs.ack
 
-    def kind(self: LocalJobs, claim: Any, level: Any) -> Any:
+    def kind(self: LocalJobs, claim: Any, level: Any, *result: Any) -> Any:
         try:
-            return ack(self, claim, level)
+            return ack(self, claim, level, *result)
         except BrokerError as error:
             if error.code is not Code.LEASE_LOST or error.details["why"] != "over":
                 raise
@@ -217,10 +217,11 @@ def restarts_forget_holders(patch: Any) -> None:
 
 def nameless_holders_have_grace(patch: Any) -> None:
     """The leases of a connection without an instance are not handed back when it breaks."""
+    leaving = Holder.leave
 
-    def leave(self: Holder) -> None:
-        if self._has_arrived and self._has_instance:
-            self._jobs.leave(self.who, has_grace=True)
+    def leave(self: Holder, unsent: Any) -> None:
+        if self._has_instance:
+            leaving(self, unsent)
         self._has_arrived = False
 
     patch(Holder, "leave", leave)
@@ -381,9 +382,3 @@ MUTANTS: dict[str, Callable[[Any], None]] = {
         recovery_loses_the_last_promise,
     )
 }
-
-RARE = {
-    "extend_forgets_its_record": range(800, 1100),
-    "purges_forget_their_record": range(100, 400),
-}
-"""Those that need more seeds than others, and some that are enough."""

@@ -1,133 +1,179 @@
-"""The part of the judge that looks at ids and at the order of deliveries."""
+"""The part of the judge that looks at the order of deliveries.
+
+Of what is ready the highest priority goes first, and the lowest id within one; but every
+sixteenth take goes by age, the lowest id first. A take is counted while there is a choice; which
+takes were, the judge cannot know. So each one must go by rank or by age; those that certainly went
+by age alone must lie sixteen takes apart; and sixteen in a row that certainly did not are too many.
+
+What is ready is known only in part: `_Span` is a time in which a message certainly was.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from simulation.facts import covers
+from simulation.times import due_seconds, ttl_seconds
 
 if TYPE_CHECKING:
     from simulation.facts import Delivery, Facts, Message
     from simulation.history import Moment, Op
 
+BY_AGE_EVERY = 16
+"""As DOCUMENTATION.md and PROTOCOL.md have it."""
 
-def judge_ids(facts: Facts) -> None:
-    """Hold ids against what pushes were told, and against each other."""
-    _judge_pushes(facts)
-    used: dict[tuple[str, int], Message] = {}
-    has_moves = bool(facts.others["REDRIVE"])
-    for message in facts.messages.values():
-        first_id = message.first_id
-        if first_id is not None and message.queue not in facts.deleted:
-            _use(facts, used, (message.queue, first_id), message)
-        for delivery in message.deliveries:
-            queue = delivery.queue
-            if queue in facts.deleted:
-                continue
-            if queue != message.queue or has_moves:
-                continue
-            if len(message.tries) > 1 and _was_pushed_anew(facts, message):
-                continue
-            if first_id is not None and delivery.message_id != first_id:
-                facts.complain("id", f"{message.name} was {first_id}, and is {delivery.message_id}")
-            elif first_id is None:
-                _use(facts, used, (queue, delivery.message_id), message)
+WAKE_SECONDS = 0.1
+"""So long after its time a delayed message is ready for certain."""
 
 
-def _was_pushed_anew(facts: Facts, message: Message) -> bool:
-    """Tell whether a push with a key may have been undone before it was repeated."""
-    tries = message.tries
-    return facts.is_undone(facts.level(message.push), tries[0].came, tries[-1].end)
+class _Span(NamedTuple):
+    """A time in which a message is ready, in its queue."""
+
+    message_id: int
+    since: Moment
+    until: Moment
+    message: Message
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        return (-self.message.priority, self.message_id)
 
 
-def _use(
-    facts: Facts, used: dict[tuple[str, int], Message], key: tuple[str, int], message: Message
-) -> None:
-    other = used.setdefault(key, message)
-    if other is message:
-        return
-    told = [other.push.left, *(each.op.left for each in other.deliveries)]
-    later = min([message.push.left, *(each.op.left for each in message.deliveries)])
-    if not facts.is_undone(facts.level(other.push), min(told), later):
-        facts.complain("id", f"{key} is {other.name} and {message.name}")
-    used[key] = message
+class _Take(NamedTuple):
+    """What one pull has taken."""
 
-
-def _judge_pushes(facts: Facts) -> None:
-    """Ids grow with the pushes of a producer, in the order of its connection and of replies."""
-    last: dict[tuple[str, str], Op] = {}
-    for op in facts.pushes:
-        if not op.is_ok or op.parts[0] in facts.deleted:
-            continue
-        assert op.reply is not None
-        if op.reply[3:]:  # a repeat: it has the id that was given before
-            continue
-        key = (op.conn.client, op.parts[0])
-        before = last.get(key)
-        is_after = before is not None and (before.conn is op.conn or before.left < op.came)
-        if is_after and not facts.is_undone(facts.level(before), before.left, op.left):
-            assert before is not None
-            assert before.reply is not None
-            if op.reply[1] < before.reply[1] + before.parts[1]:
-                facts.complain("reordered", f"{before!r}: {before.reply}, then {op!r}: {op.reply}")
-        last[key] = op
-        if op.reply[2] != facts.level(op).word:
-            facts.complain("wrong level", f"{op!r}: {op.reply}")
+    op: Op
+    begin: Moment
+    end: Moment
+    may_go_by_rank: bool
+    may_go_by_age: bool
 
 
 def judge_order(facts: Facts) -> None:
-    """No message is passed over while it is ready: the lowest id comes first."""
-    ready: dict[str, list[tuple[int, Moment, Moment, Message]]] = defaultdict(list)
+    """See that no message is passed over while it is ready."""
+    ready: dict[str, list[_Span]] = defaultdict(list)
     for message in facts.messages.values():
         deliveries = sorted(message.deliveries, key=lambda each: each.begin)
         if deliveries and deliveries[0].queue not in facts.deleted:
             _note_fresh(facts, ready, message, deliveries[0])
             for one, other in pairwise(deliveries):
                 _note_returned(facts, ready, one, other)
-    for spans in ready.values():
-        spans.sort(key=lambda span: span[0])
+    takes: dict[str, list[_Take]] = defaultdict(list)
     for op, taken in facts.taken_by.items():
         if taken:
-            _judge_pull(facts, op, taken, ready[op.parts[0]])
+            queue = op.parts[0]
+            takes[queue].append(_judge_take(facts, op, taken, ready[queue]))
+    for queue, found in takes.items():
+        found.sort(key=lambda take: take.end)
+        _judge_turns(facts, queue, found)
 
 
-def _judge_pull(
-    facts: Facts,
-    op: Op,
-    taken: list[Delivery],
-    spans: list[tuple[int, Moment, Moment, Message]],
-) -> None:
-    highest = max(delivery.message_id for delivery in taken)
+def _judge_take(facts: Facts, op: Op, taken: list[Delivery], spans: list[_Span]) -> _Take:
+    """Tell whether a pull may have gone by rank, and whether by age; one of these it must."""
     begin, end = taken[0].begin, taken[0].end
-    for message_id, since, until, message in spans:
-        if message_id >= highest:
-            return
-        if since < begin and end < until:
-            facts.complain(
-                "reordered",
-                f"{op!r} takes {highest} and leaves {message_id}, {message.name}, which is ready "
-                f"from {since[0]:.3f} to {until[0]:.3f}",
+    ids = [delivery.message_id for delivery in taken]
+    ranks = [(-delivery.message.priority, delivery.message_id) for delivery in taken]
+    last_id, last_rank = max(ids), max(ranks)
+    may_go_by_rank, may_go_by_age = ranks == sorted(ranks), ids == sorted(ids)
+    passed = None
+    for span in spans:
+        if span.since < begin and end < span.until:
+            is_older, is_higher = span.message_id < last_id, span.rank < last_rank
+            may_go_by_age &= not is_older
+            may_go_by_rank &= not is_higher
+            if is_older or is_higher:
+                passed = span
+    if not (may_go_by_rank or may_go_by_age):
+        why = ""
+        if passed is not None:
+            why = (
+                f" and leaves {passed.message_id}, {passed.message.name}, of priority "
+                f"{passed.message.priority}, which is ready from {passed.since[0]:.3f} "
+                f"to {passed.until[0]:.3f}"
             )
+        facts.complain("reordered", f"{op!r} takes {ids} of {ranks}{why}")
+    return _Take(op, begin, end, may_go_by_rank, may_go_by_age)
+
+
+# The guard against starvation
+
+
+def _judge_turns(facts: Facts, queue: str, takes: list[_Take]) -> None:
+    """Look at which takes of a queue went by age; `takes` are in the order of their ends."""
+    by_age: _Take | None = None
+    not_by_age: list[_Take] = []
+    for take in takes:
+        if take.may_go_by_age:
+            not_by_age.clear()
+        else:
+            not_by_age.append(take)
+            _judge_run(facts, queue, not_by_age[-BY_AGE_EVERY:], takes)
+        if not take.may_go_by_rank and take.may_go_by_age:
+            if by_age is not None and not facts.has_crash(by_age.begin, take.end):
+                between = _count(facts, queue, takes, by_age.begin, take.end) - 1
+                if between < BY_AGE_EVERY:
+                    facts.complain(
+                        "reordered", f"{by_age.op!r} goes by age, and so does {take.op!r}"
+                    )
+            by_age = take
+
+
+def _judge_run(facts: Facts, queue: str, run: list[_Take], takes: list[_Take]) -> None:
+    """Judge takes that follow each other, none of which has gone by age."""
+    if len(run) < BY_AGE_EVERY or any(take.begin != take.end for take in run):
+        return
+    begin, end = run[0].begin, run[-1].end
+    if not facts.has_crash(begin, end) and _count(facts, queue, takes, begin, end) == len(run):
+        facts.complain(
+            "starved", f"{queue}: nothing goes by age from {run[0].op!r} to {run[-1].op!r}"
+        )
+
+
+def _count(facts: Facts, queue: str, takes: list[_Take], begin: Moment, end: Moment) -> int:
+    """Tell how many takes there may have been between two moments, with these."""
+    in_doubt = (*facts.others["PULL"], *facts.others["LEASE"])
+    return sum(take.end >= begin and take.begin <= end for take in takes) + sum(
+        op.parts[0] == queue and op.end >= begin and op.came <= end for op in in_doubt
+    )
+
+
+# What is ready for certain
 
 
 def _note_fresh(
     facts: Facts,
-    ready: dict[str, list[tuple[int, Moment, Moment, Message]]],
+    ready: dict[str, list[_Span]],
     message: Message,
     first: Delivery,
 ) -> None:
     push = message.push
     is_first = first.count == 1 and first.message_id == message.first_id
     is_here = push.is_ok and is_first and first.queue == message.queue
-    if is_here and not facts.has_crash(push.left, first.end):
-        ready[first.queue].append((first.message_id, push.left, first.begin, message))
+    if not is_here or facts.has_crash(push.left, first.end):
+        return
+    since: Moment = push.left
+    due = due_seconds(message)
+    if due is not None:
+        if facts.scenario.jumps or facts.was_stalled(push.left[0], first.end[0]):
+            return
+        since = max(since, (due + WAKE_SECONDS, 0))
+    until = _until(facts, message, first.begin)
+    ready[first.queue].append(_Span(first.message_id, since, until, message))
+
+
+def _until(facts: Facts, message: Message, taken: Moment) -> Moment:
+    """Tell until when a message was ready; once too old it may be dead, and redriven to its place."""
+    ttl = ttl_seconds(facts, message)
+    if ttl is None:
+        return taken
+    return min(taken, (message.came[0] + ttl, 0))
 
 
 def _note_returned(
     facts: Facts,
-    ready: dict[str, list[tuple[int, Moment, Moment, Message]]],
+    ready: dict[str, list[_Span]],
     one: Delivery,
     other: Delivery,
 ) -> None:
@@ -142,7 +188,8 @@ def _note_returned(
         if op.is_ok and op.options.get("hand_back") and covers(op, one.message_id)
     ]
     if handed and not _was_elsewhere(lease.settled, one, handed[0]):
-        ready[one.queue].append((one.message_id, handed[0], other.begin, one.message))
+        until = _until(facts, one.message, other.begin)
+        ready[one.queue].append(_Span(one.message_id, handed[0], until, one.message))
 
 
 def _was_elsewhere(settled: list[Op], one: Delivery, left: Moment) -> bool:

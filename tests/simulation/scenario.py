@@ -37,11 +37,26 @@ MISHAPS = (
     (3, "power"),
     (1, "stop"),
     (1, "disk"),
+    (4, "ambush"),
     (2, "slow_disk"),
     (1, "full_disk"),
     (1, "deaf"),
     (1, "stall"),
 )
+
+HABITS = (
+    "snapshots",
+    "purges",
+    "deletes",
+    "cancels",
+    "pauses",
+    "priorities",
+    "delays",
+    "ttls",
+    "steps",
+    "bursts",
+)
+"""What clients do more or less often: fields of a scenario."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +81,17 @@ class Scenario:
     snapshots: float = 0.0
     purges: float = 0.0
     deletes: float = 0.0
+    cancels: float = 0.0
+    pauses: float = 0.0
     """How often the operator does that, at each of its visits."""
+    priorities: float = 0.0
+    delays: float = 0.0
+    ttls: float = 0.0
+    """How often a push says something of that."""
+    steps: float = 0.0
+    """How often a worker that could settle a lease makes a step instead."""
+    bursts: float = 0.0
+    """How often a producer that comes brings many messages at once."""
     jumps: tuple[float, ...] = field(default=())
     """By how many seconds somebody has set the clock at each restart."""
 
@@ -79,9 +104,13 @@ class Scenario:
         """Say what it is, for people."""
         queues = "; ".join(f"{name} {options}" for name, options in self.queues.items())
         mishaps = ", ".join(f"{each.kind} at {each.at_seconds:.2f}" for each in self.mishaps)
+        habits = ", ".join(
+            f"{name} {getattr(self, name)}" for name in HABITS if getattr(self, name)
+        )
         return (
             f"seed {self.seed}: {self.seconds:.1f} s, grace {self.grace_seconds:g} s, "
             f"level {self.level}, crew {' '.join(self.crew)}; queues: {queues}; "
+            f"habits: {habits or 'none'}; "
             f"mishaps: {mishaps or 'none'}; clock set by {self.jumps}"
         )
 
@@ -89,8 +118,9 @@ class Scenario:
 def draw(seed: int) -> Scenario:
     """Make the scenario of a seed."""
     chance = random.Random(seed)
-    seconds = chance.choice((3.0, 6.0, 9.0, 14.0))
-    queues, leased = _queues(chance)
+    seconds = chance.choice((1.5, 2.5, 4.0, 6.0, 9.0))
+    habits = _habits(chance)
+    queues, leased = _queues(chance, habits)
     crew = [f"producer{number}" for number in range(chance.randint(1, 2))]
     workers = chance.randint(1, 3)
     crew += [f"worker{number}" for number in range(workers)]
@@ -99,10 +129,11 @@ def draw(seed: int) -> Scenario:
     if chance.random() < 0.4:
         crew.append("puller0")
         plain = ("plain", *leased) if chance.random() < 0.5 else ("plain",)
-    has_operator = chance.random() < 0.5
-    if has_operator:
+    has_operator = chance.random() < 0.3
+    if has_operator or "cancels" in habits or "pauses" in habits:
         crew.append("operator0")
-    may_remove = has_operator and chance.random() < 0.4
+    if has_operator and chance.random() < 0.6:
+        habits |= {"purges": 0.3, "deletes": 0.05}
     return Scenario(
         seed=seed,
         seconds=seconds,
@@ -119,16 +150,35 @@ def draw(seed: int) -> Scenario:
         limits=chance.choice(
             ({}, {"max_frames_per_turn": 2}, {"max_unsent_bytes": 4096, "max_frames_per_turn": 1})
         ),
-        snapshots=0.4 if chance.random() < 0.5 else 0.0,
-        purges=0.3 if may_remove else 0.0,
-        deletes=0.05 if may_remove else 0.0,
         jumps=tuple(chance.choice((0.0, 0.0, 3600.0, -3600.0)) for _ in range(20))
         if chance.random() < 0.2
         else (),
+        **habits,
     )
 
 
-def _queues(chance: random.Random) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
+def _habits(chance: random.Random) -> dict[str, float]:
+    """Draw what clients do beside the usual; in a third of all runs nothing."""
+    drawn = {"snapshots": 0.4} if chance.random() < 0.5 else {}
+    if chance.random() < 0.33:
+        return drawn
+    often = (
+        ("cancels", 0.8),
+        ("pauses", 0.6),
+        ("priorities", 0.7),
+        ("delays", 0.4),
+        ("ttls", 0.5),
+        ("steps", 0.6),
+    )
+    drawn |= {name: share for name, share in often if chance.random() < 0.4}
+    if "priorities" in drawn and chance.random() < 0.5:
+        drawn["bursts"] = 0.3
+    return drawn
+
+
+def _queues(
+    chance: random.Random, habits: dict[str, float]
+) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
     jobs: dict[str, Any] = {}
     if chance.random() < 0.3:
         jobs["durability"] = chance.choice(("synced", "written", "accepted"))
@@ -142,7 +192,16 @@ def _queues(chance: random.Random) -> tuple[dict[str, dict[str, Any]], tuple[str
         careful["backoff_jitter"] = chance.choice((0, 0.5))
     if chance.random() < 0.2:
         careful["max_messages"] = 6
+    for options in (jobs, careful):
+        if chance.random() < 0.15:
+            options["max_leased"] = chance.randint(1, 3)
+        if "ttls" in habits and chance.random() < 0.5:
+            options["on_expiry"] = "dead_letter"
+        if "ttls" in habits and chance.random() < 0.3:
+            options["ttl_seconds"] = chance.choice((1, 4))
     queues = {"dead": {}, "jobs": jobs, "careful": careful, "plain": {}}
+    if "steps" in habits:
+        queues["results"] = {} if chance.random() < 0.7 else {"max_messages": 4}
     if chance.random() < 0.2:
         queues["dead"] = {"max_messages": 2}
     leased = chance.choice((("jobs",), ("jobs", "careful"), ("careful", "jobs", "dead")))
@@ -177,6 +236,6 @@ def smaller(scenario: Scenario) -> Iterator[Scenario]:
         yield replace(scenario, limits={})
     if scenario.jumps:
         yield replace(scenario, jumps=())
-    for name in ("snapshots", "purges", "deletes"):
+    for name in HABITS:
         if getattr(scenario, name):
             yield replace(scenario, **{name: 0.0})

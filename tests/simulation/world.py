@@ -28,7 +28,7 @@ from mqd.passwords import User
 from mqwire.levels import LEVELS
 from simulation.clients import KINDS, Founder, Heir
 from simulation.disk import Disk, Pace, SimStorage
-from simulation.history import Conn, Crash, History
+from simulation.history import WALL_SECONDS, Conn, Crash, History
 from simulation.network import Link, Peer
 from support.virtual_loop import Listener, Timeline, VirtualLoop
 
@@ -36,11 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from simulation.actors import Actor
-    from simulation.history import LeaseId
+    from simulation.history import LeaseId, Op
     from simulation.scenario import Mishap, Scenario
-
-WALL_SECONDS = 1_700_000_000.0
-"""What the wall's clock shows when a run begins."""
 
 REST_SECONDS = 70.0
 """How long everything is left alone at the end, beside the grace: a host that is gone is noticed."""
@@ -117,6 +114,8 @@ class World:
         self.history.trace = trace
         self.disk = Disk()
         self.known_leases: list[LeaseId] = []
+        self.known_ids: list[tuple[str, int]] = []
+        """Messages that clients know of: queue and id."""
         self.actors: dict[str, Actor] = {}
         self._chance = random.Random(scenario.seed * 2 + 1)
         self._links: list[Link] = []
@@ -129,6 +128,10 @@ class World:
 
     def timeline_now(self) -> float:
         return self.timeline.now_seconds
+
+    def wall_seconds(self) -> float:
+        """Tell what the wall's clock shows."""
+        return _time.time()
 
     # The whole of it
 
@@ -309,6 +312,18 @@ class World:
 
     def _mishap_power(self, _extent: float) -> None:
         self._end("power")
+
+    def _mishap_ambush(self, extent: float) -> None:
+        """Kill the server while it does what a request asks for that is all or nothing."""
+        verb = "STEP" if self.scenario.steps else "PUSH"
+
+        def see(op: Op) -> None:
+            if op.verb == verb:
+                self.history.on_arrival = None
+                kind = "power" if extent < 0.3 else "kill"
+                self.timeline.call_later(0.02 * extent**2, self._end, kind)
+
+        self.history.on_arrival = see
 
     def _mishap_stop(self, _extent: float) -> None:
         if self._loop is not None and not self._is_stopping:
