@@ -7,7 +7,7 @@ is never larger than twice what lives in it.
 
 `Timetable` is for keys that may be millions. Keys of the same millisecond share an
 entry of the heap, which is an integer, so adding and removing are a few steps of
-hash tables and no sweep ever looks at a key.
+hash tables, and the sweep, which looks at no key, is done a few steps at a time.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 _SWEEP_LEAST: Final = 64
+
+_MOVED_TOGETHER: Final = 4  # more than come in or go meanwhile, so a sweep comes to its end
+
+MOST_PASSED: Final = 4096
+"""Entries for nothing that one call passes over: that takes some 3 ms."""
 
 
 def earlier(one_ms: int | None, other_ms: int | None) -> int | None:
@@ -89,13 +94,19 @@ class Deadlines(Generic[Item]):
 
 
 class Timetable(Generic[Item]):
-    """Keys by the time when they are due; whoever removes one knows its time."""
+    """Keys by the time when they are due; whoever removes one knows its time.
 
-    __slots__ = ("_heap", "_keys_by_ms")
+    No call takes long, however many keys there are: of entries that stand for nothing any
+    more a call passes over `MOST_PASSED`, and where more than half are such, each change
+    moves a few of the others to a new heap.
+    """
+
+    __slots__ = ("_heap", "_keys_by_ms", "_old")
 
     def __init__(self) -> None:
         self._keys_by_ms: dict[int, dict[Item, None]] = {}
         self._heap: list[int] = []  # each time of `_keys_by_ms`, and some that are past
+        self._old: list[int] = []  # a heap too: the rest of one that is moved into the other
 
     def add(self, when_ms: int, key: Item) -> None:
         """Remember a key that is not in the table."""
@@ -103,6 +114,8 @@ class Timetable(Generic[Item]):
         if keys is None:
             self._keys_by_ms[when_ms] = {key: None}
             heapq.heappush(self._heap, when_ms)
+            if self._old:
+                self._move()
         else:
             keys[key] = None
 
@@ -113,39 +126,69 @@ class Timetable(Generic[Item]):
         del keys[key]
         if not keys:
             del by_ms[when_ms]
-            if len(self._heap) > 2 * len(by_ms) + _SWEEP_LEAST:
-                self._heap = list(by_ms)
-                heapq.heapify(self._heap)
+            if self._old:
+                self._move()
+            elif len(self._heap) > 2 * len(by_ms) + _SWEEP_LEAST:
+                self._old, self._heap = self._heap, []
+
+    def _move(self) -> None:
+        """Move a few of the old heap's entries that are needed: from its end it stays a heap."""
+        old, by_ms = self._old, self._keys_by_ms
+        for _ in range(min(_MOVED_TOGETHER, len(old))):
+            when_ms = old.pop()
+            if when_ms in by_ms:
+                heapq.heappush(self._heap, when_ms)
 
     def next_ms(self) -> int | None:
-        """When the earliest key is due; None if there is none."""
-        heap, by_ms = self._heap, self._keys_by_ms
-        while heap and heap[0] not in by_ms:
-            heapq.heappop(heap)
-        return heap[0] if heap else None
+        """When the earliest key is due, or a time before that; None if there is none.
+
+        It is earlier only where many keys were removed; then every call comes nearer to it.
+        """
+        by_ms = self._keys_by_ms
+        if not by_ms:
+            self._heap.clear()
+            self._old.clear()
+            return None
+        most, tops = MOST_PASSED, []
+        for heap in (self._heap, self._old):
+            while heap and heap[0] not in by_ms and most:
+                heapq.heappop(heap)
+                most -= 1
+            if heap:
+                tops.append(heap[0])
+        return min(tops)
 
     def due(self, now_ms: int) -> Iterator[Item]:
         """Yield the keys of the earliest time if that is `now_ms` or before."""
         when_ms = self.next_ms()
         if when_ms is not None and when_ms <= now_ms:
-            yield from self._keys_by_ms[when_ms]
+            yield from self._keys_by_ms.get(when_ms, ())
 
     def all_due(self, now_ms: int) -> Iterator[Item]:
         """Yield the keys of all times up to `now_ms`, the earliest first.
 
-        The table must not change meanwhile. Complexity: O(log n) for each time, for as many
-        as are asked for.
+        Some of them, where many were removed: as long as `next_ms` is not past `now_ms`,
+        there may be more. The table must not change meanwhile. Complexity: O(log n) for each
+        time, for as many as are asked for.
         """
-        heap, by_ms = self._heap, self._keys_by_ms
-        reach = [(heap[0], 0)] if heap else []  # what may be next, and where in the heap it is
-        last_ms = -1
-        while reach:
-            when_ms, index = heapq.heappop(reach)
+        by_ms = self._keys_by_ms
+        if self.next_ms() is None:
+            return
+        heaps = (self._heap, self._old)
+        # What may be next, in which heap it is, and where.
+        reach = [(heap[0], number, 0) for number, heap in enumerate(heaps) if heap]
+        heapq.heapify(reach)
+        last_ms, passed = -1, 0
+        while reach and passed <= MOST_PASSED:
+            when_ms, number, index = heapq.heappop(reach)
             if when_ms > now_ms:
                 return
+            heap = heaps[number]
             for child in (2 * index + 1, 2 * index + 2):
                 if child < len(heap):
-                    heapq.heappush(reach, (heap[child], child))
+                    heapq.heappush(reach, (heap[child], number, child))
             if when_ms != last_ms and when_ms in by_ms:
                 last_ms = when_ms
                 yield from by_ms[when_ms]
+            else:
+                passed += 1

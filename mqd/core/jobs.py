@@ -292,16 +292,28 @@ class Jobs:
             if most <= 0:
                 return
             lease = book.by_seq[seq]
-            ids = lease.run_out(now_ms)
-            most -= sum(ids[1::2]) if ids else lease.count
+            ids: Runs = ()
+            count = lease.count
+            if lease.own is not None:
+                found = sorted(lease.run_out(now_ms))
+                if not found:
+                    book.retime(lease)
+                    continue
+                ids = () if len(found) == count else runs_of(found)
+                count = len(found)
+            most -= count
             yield self._plan_loss(lease, (records.EXPIRED, "", now_ms), ids)
         while most > 0 and (uid := next(self.state.alarms.due(now_ms), None)) is not None:
-            held = self._by_uid[uid].hold()
+            queue = self._by_uid[uid]
+            held = queue.hold()
             numbers, count = held.expired(now_ms, most)
             if numbers:
-                yield self._plan_expire(self._by_uid[uid], numbers, now_ms)
+                yield self._plan_expire(queue, numbers, now_ms)
             else:
                 numbers, count = held.due(now_ms, most)
+                if not numbers:  # the timetables are not through what was removed from them
+                    self.state.set_alarm(queue)
+                    return
                 yield (records.READY, uid, runs_of(numbers))
             most -= count
         yield from self._plan_ends(now_ms, most)

@@ -23,46 +23,67 @@ PRIORITY: Final = 128
 _RANK_BITS: Final = 64
 _SWEEP_LEAST: Final = 64
 
+_SWEPT_TOGETHER: Final = 8
+"""Numbers: more than come in meanwhile, so a sweep comes to its end."""
+
 
 class _Lane:
-    __slots__ = ("in_order", "others")
+    """Numbers of one priority, or of all.
+
+    They lie in two deques, each ascending, one behind the other, and two heaps. One deque and
+    one heap are empty but while a sweep is under way, which brings over what is there.
+    """
+
+    __slots__ = ("in_order", "kept", "others", "unswept")
 
     def __init__(self) -> None:
+        self.kept: deque[int] = deque()  # in front of the next
         self.in_order: deque[int] = deque()
         self.others: list[int] = []
+        self.unswept: list[int] = []
 
     def add(self, number: int) -> None:
-        in_order = self.in_order
-        if not in_order or number > in_order[-1]:
-            in_order.append(number)
-        elif number < in_order[0]:
-            in_order.appendleft(number)
-        else:
-            heapq.heappush(self.others, number)
+        kept, in_order = self.kept, self.in_order
+        if not kept or number > kept[-1]:
+            if not in_order or number > in_order[-1]:
+                in_order.append(number)
+                return
+            if number < in_order[0]:
+                in_order.appendleft(number)
+                return
+        elif number < kept[0]:
+            kept.appendleft(number)
+            return
+        heapq.heappush(self.others, number)
 
     def first(self, messages: Container[int], parcels: Container[int]) -> int | None:
         """Return the lowest number of a thing that is there; None if none is."""
-        in_order, others = self.in_order, self.others
-        while in_order:
-            number = in_order[0]
-            if number in parcels or number in messages:
+        lowest = None
+        for line in (self.kept, self.in_order):
+            while line and not (line[0] in parcels or line[0] in messages):
+                line.popleft()
+            if line:
+                lowest = line[0]
                 break
-            in_order.popleft()
-        if not others:
-            return in_order[0] if in_order else None
-        while others and not (others[0] in parcels or others[0] in messages):
-            heapq.heappop(others)
-        if others and not (in_order and in_order[0] <= others[0]):
-            return others[0]
-        return in_order[0] if in_order else None
+        for heap in (self.others, self.unswept):
+            while heap and not (heap[0] in parcels or heap[0] in messages):
+                heapq.heappop(heap)
+            if heap and (lowest is None or heap[0] < lowest):
+                lowest = heap[0]
+        return lowest
 
-    def forget(self, number: int) -> None:
-        """Drop a number and all before it."""
-        in_order, others = self.in_order, self.others
-        while in_order and in_order[0] <= number:
-            in_order.popleft()
-        while others and others[0] <= number:
-            heapq.heappop(others)
+    def forget(self, number: int) -> int:
+        """Drop a number and all before it; returns how many these were."""
+        count = 0
+        for line in (self.kept, self.in_order):
+            while line and line[0] <= number:
+                line.popleft()
+                count += 1
+        for heap in (self.others, self.unswept):
+            while heap and heap[0] <= number:
+                heapq.heappop(heap)
+                count += 1
+        return count
 
     def walk(self, messages: Container[int], parcels: Container[int]) -> Iterator[int]:
         """Yield the numbers of things that are there, ascending.
@@ -70,22 +91,44 @@ class _Lane:
         Complexity: O(log n) for each, and for each that has gone and was not dropped yet.
         """
         last = None
-        for number in heapq.merge(self.in_order, _ascending(self.others)):
+        lines = (self.kept, self.in_order, _ascending(self.others), _ascending(self.unswept))
+        for number in heapq.merge(*lines):
             if number != last and (number in parcels or number in messages):
                 yield number
             last = number
 
-    def sweep(self, messages: Container[int], parcels: Container[int]) -> None:
-        """Drop the numbers of things that have gone."""
-        kept = [number for number in self.in_order if number in parcels or number in messages]
-        self.in_order = deque(kept)
-        kept = [number for number in self.others if number in parcels or number in messages]
-        self.others = sorted(set(kept))
+    def sweep(self, messages: Container[int], parcels: Container[int]) -> Iterator[None]:
+        """Drop the numbers of things that have gone, a few steps between one `yield` and the next.
+
+        Meanwhile the lane may be used. It must not be swept a second time.
+        """
+        steps = 0
+        while self.in_order:
+            number = self.in_order.popleft()
+            if number in parcels or number in messages:
+                self.kept.append(number)
+            steps += 1
+            if steps % _SWEPT_TOGETHER == 0:
+                yield
+        self.in_order, self.kept = self.kept, self.in_order
+        self.unswept, self.others = self.others, []
+        seen: set[int] = set()
+        while self.unswept:
+            number = self.unswept.pop()  # from its end, so it stays a heap
+            if (number in parcels or number in messages) and number not in seen:
+                seen.add(number)
+                heapq.heappush(self.others, number)
+            steps += 1
+            if steps % _SWEPT_TOGETHER == 0:
+                yield
 
 
 def rank_of(priority: int, number: int) -> int:
     """Return the rank of a number in its lane: the lower, the sooner."""
     return ((PRIORITY - priority) << _RANK_BITS) + number
+
+
+_OVER: Final = object()
 
 
 def _ascending(heap: list[int]) -> Iterator[int]:
@@ -107,7 +150,7 @@ class Lanes:
         parcels: the parcels, by key.
     """
 
-    __slots__ = ("_all", "_gone", "_lanes", "_mask", "_messages", "_parcels")
+    __slots__ = ("_all", "_gone", "_lanes", "_mask", "_messages", "_parcels", "_sweep")
 
     def __init__(self, messages: Collection[int], parcels: Collection[int]) -> None:
         self._messages = messages
@@ -115,7 +158,8 @@ class Lanes:
         self._all = _Lane()
         self._lanes: dict[int, _Lane] = {}
         self._mask = 0  # a bit for each lane that is not known to be empty
-        self._gone = 0  # things that went otherwise than from the front
+        self._gone = 0  # numbers that may still be in a lane though their things have gone
+        self._sweep: Iterator[None] | None = None  # what is under way
 
     def add(self, priority: int, number: int) -> None:
         """Put the number of a thing that is there in its place."""
@@ -124,21 +168,25 @@ class Lanes:
             lane = self._lanes[priority] = _Lane()
             self._mask |= 1 << priority
         in_order = lane.in_order
-        if not in_order or number > in_order[-1]:
+        if in_order and number > in_order[-1]:
             in_order.append(number)
         else:
             lane.add(number)
         in_order = self._all.in_order
-        if not in_order or number > in_order[-1]:
+        if in_order and number > in_order[-1]:
             in_order.append(number)
         else:
             self._all.add(number)
-            if len(self._all.others) > 2 * self._size + _SWEEP_LEAST:
-                self._sweep()
+        if self._sweep is not None:
+            self._go_on()
 
-    @property
-    def _size(self) -> int:
-        return len(self._messages) + len(self._parcels)
+    def __len__(self) -> int:
+        """Tell how many numbers are kept, of things that have gone too."""
+        lanes = (self._all, *self._lanes.values())
+        return sum(
+            len(each.kept) + len(each.in_order) + len(each.others) + len(each.unswept)
+            for each in lanes
+        )
 
     def forget(self, priority: int, number: int, *, is_oldest: bool) -> None:
         """Drop the number of a thing that has gone, which was the first of its lane.
@@ -148,28 +196,39 @@ class Lanes:
             number: of the thing; those before it in its lane have gone too.
             is_oldest: whether nothing is left over all priorities that was before it.
         """
-        self._lanes[priority].forget(number)
+        count = self._lanes[priority].forget(number)
         if is_oldest:
             self._all.forget(number)
+        else:
+            self._note(count)
 
     def note_gone(self, number: int) -> None:
-        """Take note of a thing that has gone otherwise than as the first of its lane.
-
-        Complexity: a step, and now and then one for each thing that is there.
-        """
+        """Take note of a thing that has gone otherwise than as the first of its lane."""
         in_order = self._all.in_order
-        if in_order and in_order[0] == number:  # so it is the first of its lane after all
-            in_order.popleft()
+        if in_order and in_order[0] == number:
+            in_order.popleft()  # so it is the first of its lane after all
             return
-        self._gone += 1
-        if self._gone > self._size + _SWEEP_LEAST:
-            self._sweep()
+        self._note(1)
 
-    def _sweep(self) -> None:
-        """Drop the numbers of all that has gone."""
+    def _note(self, count: int) -> None:
+        """Note that numbers stay whose things have gone; where they are many, drop some."""
+        self._gone += count
+        if self._sweep is None:
+            if self._gone <= (len(self._messages) + len(self._parcels)) // 2 + _SWEEP_LEAST:
+                return
+            self._gone = 0
+            self._sweep = self._sweep_all()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        assert self._sweep is not None, "as whoever calls knows"
+        if next(self._sweep, _OVER) is _OVER:
+            self._sweep = None
+
+    def _sweep_all(self) -> Iterator[None]:
+        """Drop the numbers of all that has gone, a few at a time."""
         for lane in (self._all, *self._lanes.values()):
-            lane.sweep(self._messages, self._parcels)
-        self._gone = 0
+            yield from lane.sweep(self._messages, self._parcels)
 
     def oldest(self) -> int | None:
         """Return the lowest number over all priorities; None if nothing is there."""

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from mqd.core import deadlines as deadlines_module
 from mqd.core import held as held_module
 from mqd.core import job_records, order_records, records
 from mqd.core import lanes as lanes_module
@@ -53,7 +54,15 @@ OPTIONS = st.fixed_dictionaries(
     },
 )
 BY_AGE_EVERY = 2
-"""Small, so that turns come up in a run of few steps."""
+
+SMALL = (
+    (held_module, "BY_AGE_EVERY", BY_AGE_EVERY),
+    (lanes_module, "_SWEEP_LEAST", 0),
+    (lanes_module, "_SWEPT_TOGETHER", 1),
+    (deadlines_module, "_SWEEP_LEAST", 0),
+    (deadlines_module, "_MOVED_TOGETHER", 1),
+)
+"""So that turns and sweeps come up in a run of few steps."""
 
 EXTRAS = st.one_of(
     st.none(),
@@ -291,11 +300,13 @@ class JobMachine(RuleBasedStateMachine):
         self.last_seq = 0
         self.now_ms = 1_000_000
         self.bodies = 0
-        self.usual = (held_module.BY_AGE_EVERY, lanes_module._SWEEP_LEAST)
-        held_module.BY_AGE_EVERY, lanes_module._SWEEP_LEAST = BY_AGE_EVERY, 0
+        self.usual = [(module, name, getattr(module, name)) for module, name, _ in SMALL]
+        for module, name, value in SMALL:
+            setattr(module, name, value)
 
     def teardown(self):
-        held_module.BY_AGE_EVERY, lanes_module._SWEEP_LEAST = self.usual
+        for module, name, value in self.usual:
+            setattr(module, name, value)
 
     # Helpers
 

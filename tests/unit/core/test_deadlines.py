@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 
-from mqd.core.deadlines import Deadlines, Timetable
+from mqd.core.deadlines import MOST_PASSED, Deadlines, Timetable
 
 
 def test_things_come_due_in_order_and_not_before():
@@ -93,7 +93,7 @@ def test_times_that_are_empty_do_not_pile_up():
         table.add(number, number)
         if number % 10:
             table.remove(number, number)
-    assert len(table._heap) <= 2 * 1000 + 65
+    assert len(table._heap) + len(table._old) <= 2 * 1000 + 65
     assert table.next_ms() == 0
 
 
@@ -129,3 +129,68 @@ def test_a_timetable_tells_all_that_is_due_in_order_and_changes_nothing():
         moments = [times[3] if key == 99 else times[key] for key in found]
         assert moments == sorted(moments)
     assert table.next_ms() == 0
+
+
+class Counting(dict):
+    """A dictionary that counts how often it is asked for something."""
+
+    looks = 0
+
+    def __contains__(self, key):
+        self.looks += 1
+        return super().__contains__(key)
+
+
+def test_no_call_looks_at_more_than_a_part_of_what_was_removed():
+    table, worst, number = Timetable(), 0, 6 * MOST_PASSED
+    by_ms = table._keys_by_ms = Counting()
+    for key in range(number):
+        table.add(key, key)
+    for key in range(1, number // 2 - 9):  # and the first stays before them
+        table.remove(key, key)
+    assert by_ms.looks == 0
+    assert list(table.all_due(number)) == [0]
+    assert by_ms.looks <= MOST_PASSED + 4
+    table.remove(0, 0)
+    by_ms.looks = calls = 0
+    while (when_ms := table.next_ms()) < number // 2 - 9:
+        assert list(table.due(when_ms)) == []
+        assert list(table.all_due(when_ms)) == []
+        calls += 1
+        assert by_ms.looks <= calls * 4 * (MOST_PASSED + 4)
+    assert calls in (1, 2)
+    assert list(table.due(when_ms)) == [when_ms]
+    for key in range(when_ms, number):  # by now half of what is there was removed
+        before = by_ms.looks
+        table.remove(key, key)
+        worst = max(worst, by_ms.looks - before)
+    assert 0 < worst <= 4
+
+
+def test_what_is_due_is_told_while_a_heap_is_moved():
+    table = Timetable()
+    for key in range(300):
+        table.add(key, key)
+    gone = [*range(1, 40, 2), *range(0, 300, 2), *range(299, 46, -2)]
+    while not table._old:  # a move is under way then
+        table.remove(gone[0], gone.pop(0))
+    assert 45 not in gone
+    assert table.next_ms() == 41
+    table.add(7, "new")
+    assert table.next_ms() == 7
+    assert list(table.all_due(45)) == ["new", 41, 43, 45]
+    while table._old:
+        table.add(-len(table._old), "more")
+        table.add(1000 + len(table._old), "more")
+    assert [key for key in table.all_due(45) if type(key) is int] == [41, 43, 45]
+
+
+def test_an_empty_timetable_keeps_nothing():
+    table = Timetable()
+    for key in range(500):
+        table.add(key, key)
+    for key in reversed(range(500)):
+        table.remove(key, key)
+    assert table.next_ms() is None
+    assert list(table.all_due(999)) == []
+    assert (table._heap, table._old) == ([], [])
