@@ -68,6 +68,10 @@ MAX_WAITS_PER_CONNECTION: Final = 1024
 MIN_LEASE_SECONDS: Final = 0.1
 """Shortest lease: less is over before a worker has seen its messages."""
 
+MAX_LEASE_MESSAGES: Final = 2048
+"""Messages of one leased PULL. Each that comes back needs steps of its own: all of them some
+12 ms, in which the server does nothing else."""
+
 MAX_LEASE_SECONDS: Final = 7 * 24 * 3600
 """Longest lease. A worker that needs more extends it."""
 
@@ -119,6 +123,12 @@ MAX_WATCHES_PER_CONNECTION: Final = 16
 MAX_CANCELLED_MESSAGES: Final = 1024
 """Messages that one CANCEL may name: looking for them in a million packs takes some 30 ms."""
 
+MAX_HOLDERS_ENTRIES: Final = 4096
+"""Leases that one HOLDERS tells of: 13 ms or so."""
+
+MAX_SKIPPED_ENTRIES: Final = 32_768
+"""Packs, leases and messages that one PEEK may pass over where that takes a step for each."""
+
 MAX_INSTANCE_CHARS: Final = 64
 """Characters in the id that a client chooses for itself."""
 
@@ -134,6 +144,9 @@ MAX_TEXT_CHARS: Final = 256
 
 MAX_STEP_PARTS: Final = 1024
 """Parts of one STEP, which are planned and carried out in one go."""
+
+MAX_STEP_MESSAGES: Final = 2048
+"""Messages that one STEP may settle, for the reason of `MAX_LEASE_MESSAGES`."""
 
 MAX_KEY_CHARS: Final = 128
 """Characters in the key of a push or a step: room for more than any random id."""
@@ -156,4 +169,5 @@ assert MAX_BODY_BYTES + MAX_HEADERS_BYTES + FRAME_OVERHEAD_BYTES <= MAX_FRAME_BY
 assert MAX_HEADERS_BYTES + FRAME_OVERHEAD_BYTES < MIN_FRAME_BYTES
 assert MAX_HEADERS_BYTES <= MAX_CONTAINER_BYTES
 assert MAX_FRAME_BYTES_BEFORE_AUTH <= MAX_CONTAINER_BYTES
+assert MAX_LEASE_MESSAGES <= MAX_STEP_MESSAGES
 assert MAX_MESSAGES_PER_FRAME < MAX_CONTAINER_ENTRIES

@@ -98,6 +98,30 @@ def not_leased(epoch: int, seq: int, message_id: int) -> BrokerError:
     )
 
 
+def too_many_settled(limit: int) -> BrokerError:
+    """Make the refusal of a step that settles more messages than it may."""
+    return BrokerError(
+        Code.TOO_MANY_MESSAGES,
+        f"a step may settle {limit} messages together at most; nothing has changed",
+        {"limit": limit},
+    )
+
+
+def skips_too_much(skip: int, limit: int) -> BrokerError:
+    """Make the refusal of a look that would have to pass over too much.
+
+    Args:
+        skip: messages that were to be passed over.
+        limit: the packs, leases and messages that may be.
+    """
+    return BrokerError(
+        Code.OUT_OF_RANGE,
+        f"PEEK: the first {skip} messages here lie in more than {limit} packs and other places, "
+        "which are too many to pass over",
+        {"verb": "PEEK", "field": "skip", "low": 0, "got": skip, "limit": limit},
+    )
+
+
 def bad_dead_letter(name: str, target: str) -> BrokerError:
     """Make the refusal of a dead-letter queue whose own dead letters would come back."""
     return BrokerError(

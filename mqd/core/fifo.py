@@ -22,9 +22,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from mqd.core.errors import skips_too_much
+from mqwire.limits import MAX_SKIPPED_ENTRIES
 from mqwire.packs import Cutter, iter_sizes, split_pack
 
 if TYPE_CHECKING:
@@ -187,14 +190,22 @@ class Fifo:
     def peek(self, skip: int, most: int, room_bytes: int) -> Batch:
         """Return what `take` would after `skip` messages were taken; nothing changes.
 
-        Complexity: linear in the packs that are skipped.
+        Complexity: O(log packs) and a copy of what is skipped where the ids all follow each
+        other, linear in the packs that are skipped where they do not.
+
+        Raises:
+            BrokerError: OUT_OF_RANGE: these are more than `MAX_SKIPPED_ENTRIES`.
         """
         window = Fifo()
         gaps = deque(self._gaps)
-        first_id = self.first_id
-        for index, (pack, end) in enumerate(zip(self._packs, self._ends, strict=True)):
+        asked = skip
+        start, first_id, skip = self._leap(skip)
+        pairs = zip(islice(self._packs, start, None), islice(self._ends, start, None), strict=True)
+        for index, (pack, end) in enumerate(pairs, start):
             if window.count >= skip + most:
                 break
+            if index - start > MAX_SKIPPED_ENTRIES and not window.count:
+                raise skips_too_much(asked, MAX_SKIPPED_ENTRIES)
             count = end - first_id - self._count_holes(first_id, end)
             after = end + gaps.popleft()[1] if gaps and gaps[0][0] == end else end
             if skip >= count and not window.count:
@@ -211,13 +222,27 @@ class Fifo:
             first_id = after
         if not window.count:
             return Batch(first_id, 0, [], None)
-        window._header_runs = deque(self._runs_before(first_id))
+        runs = self._header_runs
+        begin = bisect_right(runs, window.first_id, key=itemgetter(0))
+        later = islice(runs, max(0, begin - 1), None)
+        window._header_runs = deque(takewhile(lambda run: run[0] < first_id, later))
         if self._holes:
             window._holes = [-hole for hole in self._holes_in(window.first_id, first_id)[::-1]]
             window._pass_over()
         while skip:
             skip -= window.take(skip, ANY_SIZE).count if window.count else skip
         return window.take(most, room_bytes)
+
+    def _leap(self, skip: int) -> tuple[int, int, int]:
+        """Pass over whole packs where the ids all follow each other.
+
+        Returns:
+            The index of the first pack that was not, its first id, and how many messages
+            from there on are still to be passed over.
+        """
+        index = 0 if self.has_gaps else bisect_right(self._ends, self.first_id + skip)
+        first_id = self._ends[index - 1] if index else self.first_id
+        return index, first_id, skip - (first_id - self.first_id) if index else skip
 
     def beside(self, most: int) -> tuple[tuple[HeaderRun, ...], tuple[Mark, ...]]:
         """Return what lies beside the oldest `most` messages: headers and push times.

@@ -362,6 +362,10 @@ class Held:
 
     def delayed_in_order(self) -> Iterator[Message | Parcel]:
         """Yield what is delayed, that first which has been so for longest."""
+        if not self.delayed_parcels:
+            return iter(self.delayed.values())
+        if not self.delayed:
+            return iter(self.delayed_parcels.values())
         return heapq.merge(self.delayed.values(), self.delayed_parcels.values(), key=_since_ms)
 
     def delayed_since_ms(self) -> int | None:

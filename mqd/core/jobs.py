@@ -19,7 +19,7 @@ from mqd.core.dead_letters import EVERY_ONE, Attic, Redrive, Wanted, Yard
 from mqd.core.job_state import JobState
 from mqd.core.leases import Claim, Lease
 from mqd.core.messages import Message, Owner, Runs, apart, runs_of
-from mqwire.limits import MAX_REASON_CHARS
+from mqwire.limits import MAX_LEASE_MESSAGES, MAX_REASON_CHARS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,7 +73,7 @@ class Jobs:
         Args:
             queue: has at least one message `available`.
             most: how many messages at most, at least 1. No more than the queue's cap allows
-                are taken.
+                are taken, nor than `MAX_LEASE_MESSAGES`.
             room_bytes: how large they may be together. The first is taken in any case.
             deadline_ms: when the lease runs out.
             owner: who asks.
@@ -84,6 +84,7 @@ class Jobs:
             in batches, in each of which the ids follow each other.
         """
         book = self._book
+        most = min(most, MAX_LEASE_MESSAGES)
         if queue.max_leased is not None:
             most = min(most, queue.max_leased - queue.leased)
         seq = book.last_seq + 1

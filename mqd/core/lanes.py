@@ -91,8 +91,11 @@ class _Lane:
         Complexity: O(log n) for each, and for each that has gone and was not dropped yet.
         """
         last = None
-        lines = (self.kept, self.in_order, _ascending(self.others), _ascending(self.unswept))
-        for number in heapq.merge(*lines):
+        numbers: Iterator[int] = iter(self.in_order)
+        if self.kept or self.others or self.unswept:
+            heaps = map(_ascending, (self.others, self.unswept))
+            numbers = heapq.merge(self.kept, numbers, *heaps)
+        for number in numbers:
             if number != last and (number in parcels or number in messages):
                 yield number
             last = number

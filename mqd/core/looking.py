@@ -10,8 +10,10 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from mqd.core.errors import skips_too_much
 from mqd.core.messages import Message, unpacked
 from mqd.core.parcels import closed
+from mqwire.limits import MAX_SKIPPED_ENTRIES
 from mqwire.packs import split_pack
 
 if TYPE_CHECKING:
@@ -48,6 +50,33 @@ def is_plain(queue: Queue, state: str) -> bool:
     return state == READY and (queue.held is None or not queue.held.ready_count)
 
 
+class _Skip:
+    """How many messages are still to be passed over, and how much was looked at for it."""
+
+    def __init__(self, count: int) -> None:
+        self._count = self._left = count
+        self._entries = 0
+
+    def passes(self, count: int) -> bool:
+        """Tell whether so many messages that lie together are passed over whole.
+
+        Raises:
+            BrokerError: OUT_OF_RANGE: that was said of too many such places.
+        """
+        if not self._left or self._left < count:
+            return False
+        self._left -= count
+        self._entries += 1
+        if self._entries > MAX_SKIPPED_ENTRIES:
+            raise skips_too_much(self._count, MAX_SKIPPED_ENTRIES)
+        return True
+
+    def inside(self) -> int:
+        """Return how many of those that lie together next are passed over; none after that."""
+        left, self._left = self._left, 0
+        return left
+
+
 def look(queue: Queue, state: str, skip: int) -> Iterator[Seen]:
     """Yield the messages of a queue that are in a state.
 
@@ -59,6 +88,10 @@ def look(queue: Queue, state: str, skip: int) -> Iterator[Seen]:
         skip: how many are passed over.
 
     Complexity: linear in what is passed over; packs, parcels and leases are passed over whole.
+
+    Raises:
+        BrokerError: OUT_OF_RANGE: more than `MAX_SKIPPED_ENTRIES` packs, parcels, leases and
+            messages that lie by themselves would be passed over; dead ones are not counted.
     """
     return _WAYS[state](queue, skip)
 
@@ -67,17 +100,15 @@ def _ready(queue: Queue, skip: int) -> Iterator[Seen]:
     """Yield what lies in packs and what does not, merged by rank."""
     things = iter(()) if queue.held is None else queue.held.in_order()
     rank, thing = next(things, _NOTHING)
+    left = _Skip(skip)
     for first_id, count, pack, runs, _ in queue.fifo.export():
         while thing is not None and rank < first_id:  # nothing else has a place inside a pack
-            yield from _seen_of(thing, skip)
-            skip = max(0, skip - _count(thing))
+            yield from _seen_of(thing, left)
             rank, thing = next(things, _NOTHING)
-        if skip < count:
-            yield from islice(_fresh(first_id, pack, runs), skip, None)
-        skip = max(0, skip - count)
+        if not left.passes(count):
+            yield from islice(_fresh(first_id, pack, runs), left.inside(), None)
     while thing is not None:
-        yield from _seen_of(thing, skip)
-        skip = max(0, skip - _count(thing))
+        yield from _seen_of(thing, left)
         _, thing = next(things, _NOTHING)
 
 
@@ -95,11 +126,11 @@ def _fresh(first_id: int, pack: bytes, runs: tuple[HeaderRun, ...]) -> Iterator[
 
 def _delayed(queue: Queue, skip: int) -> Iterator[Seen]:
     things = () if queue.held is None else queue.held.delayed_in_order()
+    left = _Skip(skip)
     for thing in things:
         due_ms = thing.due_ms if isinstance(thing, Message) else thing[6]
-        for seen in _seen_of(thing, skip):
+        for seen in _seen_of(thing, left):
             yield seen._replace(due_ms=due_ms)
-        skip = max(0, skip - _count(thing))
 
 
 def _dead(queue: Queue, skip: int) -> Iterator[Seen]:
@@ -108,29 +139,20 @@ def _dead(queue: Queue, skip: int) -> Iterator[Seen]:
 
 
 def _leased(queue: Queue, skip: int) -> Iterator[Seen]:
+    left = _Skip(skip)
     for lease in queue.leases.values():
-        if skip >= lease.count:
-            skip -= lease.count
-            continue
-        for message in lease.messages()[skip:]:
-            yield _seen(message, lease)
-        skip = 0
+        if not left.passes(lease.count):
+            for message in lease.messages()[left.inside() :]:
+                yield _seen(message, lease)
 
 
-def _count(thing: Message | Parcel) -> int:
-    return 1 if isinstance(thing, Message) else thing[1]
-
-
-def _seen_of(thing: Message | Parcel, skip: int) -> Iterator[Seen]:
-    """Yield a message, or those of a parcel; those that are passed over are not."""
-    if skip >= _count(thing):
-        return
+def _seen_of(thing: Message | Parcel, left: _Skip) -> Iterator[Seen]:
+    """Yield a message, or those of a parcel, but for those that are passed over."""
     if isinstance(thing, Message):
-        yield _seen(thing)
-        return
-    for index, message in enumerate(unpacked(closed(thing))):
-        if index >= skip:
-            yield _seen(message)
+        if not left.passes(1):
+            yield _seen(thing)
+    elif not left.passes(thing[1]):
+        yield from map(_seen, unpacked(closed(thing), left.inside()))
 
 
 def _seen(message: Message, lease: Lease | None = None) -> Seen:

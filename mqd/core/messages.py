@@ -5,6 +5,7 @@ Where they are, and which have one, is the matter of `mqd.core.held`.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from mqd.core.lanes import PRIORITY
@@ -151,14 +152,17 @@ def restored(fields: Record) -> Message:
     return message
 
 
-def unpacked(parcel: Parcel) -> Iterator[Message]:
-    """Yield the messages of a parcel that was never begun, with an object for each."""
+def unpacked(parcel: Parcel, skip: int = 0) -> Iterator[Message]:
+    """Yield the messages of a parcel that was never begun, with an object for each.
+
+    The first `skip` of them are passed over.
+    """
     first_id, count, pack, runs, pushed_ms, priority, _, expires_ms, terms = parcel
     headers: list[tuple[dict[str, Any] | None, int]] = [(None, 0)] * count
     for offset, number, values, bytes_each in runs:
         headers[offset : offset + number] = [(values, bytes_each)] * number
     pieces = [pack] if count == 1 else split_pack(pack)
-    for index, piece in enumerate(pieces):
+    for index, piece in islice(enumerate(pieces), skip, None):
         message = Message(first_id + index, piece, *headers[index], pushed_ms)
         message.priority, message.expires_ms, message.terms = priority, expires_ms, terms
         yield message

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from mqd.core import job_records, order_records
 from mqd.core import step_records as records
-from mqd.core.errors import BrokerError, key_reused, lease_lost
+from mqd.core.errors import BrokerError, key_reused, lease_lost, too_many_settled
 from mqd.core.keys import digest_of, digest_of_push
 from mqd.core.rooms import Rooms
+from mqwire.limits import MAX_STEP_MESSAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -168,6 +169,7 @@ class _Course:
         self._now_ms = now_ms
         self._rooms = Rooms()
         self._settled: set[int] = set()  # the numbers of leases that a part has settled
+        self._left = MAX_STEP_MESSAGES  # how many more messages may be settled
         self._pushed: dict[tuple[int, str], tuple[bytes, int]] = {}  # by queue and key
 
     def ack(self, part: Ack) -> int:
@@ -214,10 +216,13 @@ class _Course:
         return self._return(record)
 
     def _check(self, claim: Claim) -> None:
-        """Make sure that no part before has settled the same lease."""
+        """Make sure that no part before has settled the same lease, and that it is not too much."""
+        lease = self._jobs.lease_of(claim)
         if claim[1] in self._settled:
-            self._jobs.lease_of(claim)
             raise lease_lost(claim[0], claim[1], "over")
+        self._left -= sum(claim[2][1::2]) if claim[2] else lease.count
+        if self._left < 0:
+            raise too_many_settled(MAX_STEP_MESSAGES)
 
     def _return(self, record: Record) -> int:
         """Note a RETURN, and what it brings to which queue."""

@@ -195,7 +195,10 @@ class JobEngine(Protocol):
         """Remove the dead messages of a queue; returns how many."""
 
     def holders(self, pattern: str, most: int) -> list[dict[str, Any]]:
-        """Describe leases on the queues whose names fit, the oldest first."""
+        """Describe leases on the queues whose names fit, the oldest first.
+
+        They are `most` at most, and `MAX_HOLDERS_ENTRIES`.
+        """
 
     def arrive(self, who: str) -> None:
         """Note that a holder has one more connection."""

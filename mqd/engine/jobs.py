@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from heapq import merge
+from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core import job_records, order_records, records
@@ -16,7 +19,7 @@ from mqd.engine.owners import described
 from mqd.engine.presence import Presence
 from mqwire.errors import CodedError
 from mqwire.levels import Level
-from mqwire.names import matches
+from mqwire.limits import MAX_HOLDERS_ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,15 +201,17 @@ class LocalJobs:
         """Describe leases on the queues whose names fit, the oldest first."""
         found: list[dict[str, Any]] = []
         room_bytes = self._room_bytes
-        for lease in self._jobs.leases():
-            if len(found) == most or room_bytes < _MOST_DESCRIBED_BYTES:
+        most = min(most, MAX_HOLDERS_ENTRIES)
+        queues = [queue for queue in self._broker.queues(pattern) if queue.leases]
+        leases = merge(*(queue.leases.values() for queue in queues), key=attrgetter("seq"))
+        for lease in islice(leases, most):
+            if room_bytes < _MOST_DESCRIBED_BYTES:
                 break
-            if matches(pattern, lease.queue.name):
-                entry = self._describe(lease)
-                room_bytes -= _DESCRIBED_BYTES + sum(
-                    len(value.encode()) for value in entry.values() if isinstance(value, str)
-                )
-                found.append(entry)
+            entry = self._describe(lease)
+            room_bytes -= _DESCRIBED_BYTES + sum(
+                len(value.encode()) for value in entry.values() if isinstance(value, str)
+            )
+            found.append(entry)
         return found
 
     def _describe(self, lease: Lease) -> dict[str, Any]:

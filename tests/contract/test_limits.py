@@ -32,6 +32,7 @@ EXPECTED = {
     "wait": f"{limits.MAX_WAIT_SECONDS} s",
     "waiting PULLs of a connection": f"{limits.MAX_WAITS_PER_CONNECTION}",
     "lease": f"{limits.MIN_LEASE_SECONDS} s to {limits.MAX_LEASE_SECONDS} s (7 days)",
+    "messages under one lease": f"{limits.MAX_LEASE_MESSAGES}",
     "delay, back-off, `ttl`, `ttl_seconds`, `expires_seconds`": (
         f"{limits.MAX_DELAY_SECONDS} s (366 days)"
     ),
@@ -40,6 +41,9 @@ EXPECTED = {
     "not_before": f"{limits.MAX_TIME_SECONDS} s",
     "priority": f"0 to {limits.MAX_PRIORITY}, {limits.DEFAULT_PRIORITY} without one",
     "parts of one STEP": f"{limits.MAX_STEP_PARTS}",
+    "messages that one STEP settles": f"{limits.MAX_STEP_MESSAGES}",
+    "leases that one HOLDERS tells of": f"{limits.MAX_HOLDERS_ENTRIES}",
+    "places that one PEEK passes over": f"{limits.MAX_SKIPPED_ENTRIES}",
     "key of a push or a step": f"{limits.MAX_KEY_CHARS} characters",
     "`dedupe_seconds`": f"{limits.MAX_DEDUPE_SECONDS} s (7 days)",
     "result of a message": f"{limits.MAX_RESULT_BYTES} bytes (64 KiB)",

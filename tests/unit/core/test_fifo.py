@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 
+from mqd.core import fifo as fifo_module
+from mqd.core.errors import BrokerError
 from mqd.core.fifo import ANY_SIZE, Fifo
+from mqwire.codes import Code
 from mqwire.packs import join_bodies, split_pack
 
 
@@ -319,3 +324,47 @@ def test_what_lies_beside_the_oldest_messages():
     assert fifo.beside(3) == ((first, second), ((1, 0), (3, 500)))
     fifo.take(3, ANY_SIZE)
     assert fifo.beside(9) == ((), ((4, 900),))
+
+
+class CountingDeque(deque):
+    """A deque that counts how often one of its items is asked for by its index."""
+
+    looks = 0
+
+    def __getitem__(self, index):
+        self.looks += 1
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("with_headers", [False, True])
+@pytest.mark.parametrize("begun", [0, 1, 3])
+def test_a_peek_far_behind_looks_at_few_packs(with_headers, begun):
+    fifo, runs = Fifo(), ((1, 1, {"k": 1}, 3),) if with_headers else ()
+    for number in range(1000):
+        fifo.append(join_bodies([number, -number]), 2, runs, 0)
+    if begun:
+        fifo.take(begun, ANY_SIZE)
+    ends = fifo._ends = CountingDeque(fifo._ends)
+    marked = fifo._header_runs = CountingDeque(fifo._header_runs)
+    for skip in (0, 1, 2, 1501, 1996 - begun, 1999 - begun):
+        shown = fifo.peek(skip, 3, ANY_SIZE)
+        first_id = begun + 1 + skip
+        assert (shown.first_id, shown.count) == (first_id, min(3, 2001 - first_id))
+        expected = [{"k": 1} if each % 2 == 0 else None for each in range(first_id, 2001)[:3]]
+        assert (shown.headers or [None] * shown.count) == (
+            expected if with_headers else [None] * shown.count
+        )
+    assert fifo.peek(2001 - begun, 3, ANY_SIZE).count == 0
+    assert max(ends.looks, marked.looks) < 7 * 14
+
+
+def test_a_peek_passes_over_so_many_packs_between_gaps_and_no_more(monkeypatch):
+    monkeypatch.setattr(fifo_module, "MAX_SKIPPED_ENTRIES", 5)
+    fifo = Fifo()
+    for number in range(9):
+        fifo.append(join_bodies([number]), 1, (), 0)
+        fifo.skip(1)
+    assert fifo.peek(5, 1, ANY_SIZE).first_id == 11
+    with pytest.raises(BrokerError) as caught:
+        fifo.peek(6, 1, ANY_SIZE)
+    assert (caught.value.code, caught.value.details["got"]) == (Code.OUT_OF_RANGE, 6)

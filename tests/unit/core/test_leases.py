@@ -10,6 +10,7 @@ from mqd.core.leases import identity_of
 from mqd.core.messages import ids_of
 from mqd.core.queue import Waiter
 from mqwire.codes import Code
+from mqwire.limits import MAX_LEASE_MESSAGES
 from mqwire.packs import join_bodies
 from support.jobs import Desk, refusal, texts_of
 
@@ -34,6 +35,15 @@ def test_a_lease_is_a_record_and_the_packs_as_they_came(desk):
     assert desk.counts() == {"leased": 3}
     assert len(desk.jobs) == 1
     assert desk.jobs.next_deadline_ms() == 30_000
+
+
+def test_a_lease_takes_no_more_messages_than_come_back_in_a_moment(desk):
+    queue = desk.broker.queue("jobs")
+    queue.free_messages = queue.free_bytes = 10**6
+    desk.push(*["x"] * (2 * MAX_LEASE_MESSAGES))
+    _, (batch,) = desk.lease(MAX_LEASE_MESSAGES + 1)
+    assert batch.count == MAX_LEASE_MESSAGES
+    assert desk.lease(MAX_LEASE_MESSAGES)[1][0].count == MAX_LEASE_MESSAGES
 
 
 def test_numbers_of_leases_rise_and_are_not_used_twice_after_an_export(desk):

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mqd.core import looking
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.held import Held, Message
 from mqd.core.looking import is_plain, look
-from support.jobs import Desk, texts_of
+from mqwire.codes import Code
+from support.jobs import Desk, refusal, texts_of
 
 
 def seen(desk, state, skip=0, name="jobs"):
@@ -264,3 +266,73 @@ def test_ready_is_what_pulls_return(seed, skip):
         queue.hold().turn = 0  # no take is to go by age
         pulled += texts_of([desk.broker.take(queue, 1, ANY_SIZE)])
     assert found == pulled[skip:]
+
+
+# How much is passed over
+
+
+def with_returned(desk):
+    desk.push("x")
+    seq, _ = desk.lease(1)
+    desk.push(*"ab")
+    for text in "cdef":
+        desk.push(text)
+    desk.hand_back(seq)
+
+
+def ranked(desk):
+    for text in "abcdefg":
+        desk.push_with(text, priority=3)
+
+
+def delayed(desk):
+    for text in "abcdefg":
+        desk.push_with(text, due_ms=50)
+
+
+def leased(desk):
+    desk.push(*"abcdefg")
+    for _ in range(7):
+        desk.lease(1)
+
+
+@pytest.mark.parametrize(
+    ("state", "fill", "skip"),
+    [
+        ("ready", with_returned, 5),
+        ("ready", ranked, 4),
+        ("delayed", delayed, 4),
+        ("leased", leased, 4),
+    ],
+)
+def test_a_look_passes_over_so_many_places_and_no_more(monkeypatch, state, fill, skip):
+    monkeypatch.setattr(looking, "MAX_SKIPPED_ENTRIES", 4)
+    desk = Desk()
+    fill(desk)
+    everything = seen(desk, state)
+    assert len(everything) == 7
+    assert seen(desk, state, skip) == everything[skip:]
+    error = refusal(seen, desk, state, skip + 1)
+    assert error.code is Code.OUT_OF_RANGE
+    assert error.details == {"verb": "PEEK", "field": "skip", "low": 0, "got": skip + 1, "limit": 4}
+    monkeypatch.setattr(looking, "MAX_SKIPPED_ENTRIES", 99)
+    assert seen(desk, state, 9) == []
+
+
+def test_dead_messages_are_passed_over_however_many_they_are(monkeypatch):
+    monkeypatch.setattr(looking, "MAX_SKIPPED_ENTRIES", 1)
+    desk = Desk()
+    desk.push(*"abcd")
+    desk.reject(desk.lease(4)[0])
+    assert seen(desk, "dead", 3) == [(4, "d")]
+
+
+def test_what_is_delayed_in_parcels_and_by_itself_is_told_together():
+    desk = Desk()
+    desk.push("a")
+    desk.nack(desk.lease(1)[0], now_ms=5, delay_ms=50)
+    assert [text for _, text in seen(desk, "delayed")] == ["a"]
+    desk.push_with("b", due_ms=50, now_ms=3)
+    desk.push_with("c", due_ms=50, now_ms=8)
+    assert [text for _, text in seen(desk, "delayed")] == ["b", "a", "c"]
+    assert desk.broker.queue("jobs").info(10)["oldest_delayed_age_seconds"] == 0.007

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from mqd.core import job_records, order_records, records, step_records
+from mqd.core import job_records, order_records, records, step_records, steps
 from mqd.core.parcels import PushExtras
 from mqd.core.steps import Ack, Nack, Push, Reject
 from mqwire.codes import Code
+from mqwire.limits import MAX_LEASE_MESSAGES
 from mqwire.packs import join_bodies
 from support.jobs import Desk, refusal
 
@@ -434,3 +435,25 @@ def test_pushes_of_a_step_say_what_others_may(pair):
     ]
     assert pair.step(push("k", key="k")).repeats == (0,), "a key is about what was pushed"
     assert pair.texts() == ["x", "k", "w"]
+
+
+# How much a step may settle
+
+
+def test_a_step_settles_so_many_messages_and_no_more(desk, monkeypatch):
+    monkeypatch.setattr(steps, "MAX_STEP_MESSAGES", 6)
+    desk.push(*"abcdefgh")
+    one, two, three = (desk.lease(most)[0] for most in (3, 3, 2))
+    error = desk.refused(Ack(claim(one)), Nack(claim(two)), Reject(claim(three, 8, 1)))
+    assert error.code is Code.TOO_MANY_MESSAGES
+    assert error.details == {"limit": 6, "part": 2}
+    assert desk.refused(Ack(claim(one, 1, 3, 1, 3, 1, 1))).code is Code.TOO_MANY_MESSAGES
+    assert desk.step(Ack(claim(one)), Nack(claim(two, 4, 1)), Reject(claim(three))).results == (
+        3,
+        1,
+        2,
+    )
+
+
+def test_a_whole_lease_fits_into_a_step():
+    assert steps.MAX_STEP_MESSAGES >= MAX_LEASE_MESSAGES

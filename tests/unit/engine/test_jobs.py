@@ -7,6 +7,7 @@ import pytest
 from mqd.core import job_records
 from mqd.core.broker import Bounds, Broker
 from mqd.core.errors import BrokerError
+from mqd.engine import jobs as engine_jobs
 from mqd.engine.base import NO_MESSAGES, GiveBack, Terms
 from mqd.engine.jobs import GONE_REASON, SLICE
 from mqwire.codes import Code
@@ -736,6 +737,34 @@ def test_holders_are_told_with_what_is_known_of_them(shop):
     ]
     shop.jobs.leave("ada/w1", has_grace=True)
     assert not shop.jobs.holders("*", 9)[0]["is_connected"]
+
+
+class Unlooked(dict):
+    """Leases that nobody is to look at one by one."""
+
+    def values(self):
+        raise AssertionError("these are not asked for")
+
+    __iter__ = items = values
+
+
+def test_what_does_not_fit_is_not_looked_through_for_holders(shop):
+    for name in ("a.one", "b.two"):
+        shop.engine.create(name, {}, if_missing=False)
+        shop.push("x", name=name)
+        shop.lease(name=name)
+    queue = shop.engine.broker.queue("a.one")
+    queue.leases = Unlooked(queue.leases)
+    assert [each["queue"] for each in shop.jobs.holders("b.*", 9)] == ["b.two"]
+
+
+def test_one_reply_tells_of_so_many_leases_and_no_more(shop, monkeypatch):
+    monkeypatch.setattr(engine_jobs, "MAX_HOLDERS_ENTRIES", 2)
+    shop.push(*"abc")
+    for _ in range(3):
+        shop.lease()
+    assert len(shop.jobs.holders("*", 9)) == 2
+    assert len(shop.jobs.holders("*", 1)) == 1
 
 
 def test_holders_by_pattern_and_number_the_oldest_first(shop):
