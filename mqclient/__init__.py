@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mqclient.consuming import AsyncConsumer, Consumer
     from mqclient.errors import (
         AccessDenied,
+        ArgumentError,
         AuthBusy,
         AuthFailed,
         AuthTimeout,
@@ -102,6 +103,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessDenied",
+    "ArgumentError",
     "AsyncClient",
     "AsyncConsumer",
     "AsyncJob",

@@ -13,6 +13,7 @@ from mqclient import calls, lease_calls, steps
 from mqclient.async_view_client import AsyncViewClient
 from mqclient.backups import Backup
 from mqclient.base import check_lease, check_wait
+from mqclient.checks import check_callable
 from mqclient.consuming import AsyncConsumer, consume_settings
 from mqclient.errors import ConnectionLost, RequestTimeout
 from mqclient.lease_calls import Leased
@@ -146,6 +147,7 @@ class AsyncClient(AsyncViewClient):
     ) -> list[int]:
         """As `Client.push_many`."""
         seconds = self._seconds(timeout)
+        check_callable(on_progress, "on_progress")
         said = self._more_of_frames(durability, more)
         limits = await self._limits(seconds)
         operation = steps.push_many(

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from mqclient import calls, lease_calls
+from mqclient.checks import check_headers
 from mqclient.codecs import Codec, Encoder, decoders
 from mqclient.cutting import cut_portions, pack_bodies
-from mqclient.errors import ConfigurationError, InterfaceError
+from mqclient.errors import ArgumentError, ConfigurationError, InterfaceError
 from mqclient.identity import KEEPALIVE_SECONDS, Identity, host_name, new_instance
 from mqclient.kept import KeptMessages
 from mqclient.keys import Keys, keys_of_frames
@@ -72,8 +73,9 @@ class BaseClient:
         self._decoders = decoders(codec)
         self._timeout = _positive(timeout, "timeout")
         self._connect_timeout = _positive(connect_timeout, "connect_timeout")
-        if name is not None and not 0 < len(name) <= _MAX_NAME_CHARS:
-            raise ConfigurationError(f"name must have 1 to {_MAX_NAME_CHARS} characters")
+        is_name = isinstance(name, str) and 0 < len(name) <= _MAX_NAME_CHARS
+        if name is not None and not is_name:
+            raise ConfigurationError(f"name is a text of 1 to {_MAX_NAME_CHARS} characters")
         self._name = f"mqclient/{__version__} {name}" if name else f"mqclient/{__version__}"
         self._consumers: WeakSet[BaseConsumer[Any]] = WeakSet()
         self._adds_keys = keys
@@ -199,7 +201,7 @@ class BaseClient:
     ) -> Call:
         check_count(count)
         if wait > MAX_WAIT_SECONDS:
-            raise InterfaceError(f"a lease is waited for {MAX_WAIT_SECONDS} s at most, not {wait}")
+            raise ArgumentError(f"a lease is waited for {MAX_WAIT_SECONDS} s at most, not {wait}")
         return lease_calls.pull(self._source(queue, into), count, seconds, wait)
 
     def _step_call(self, settlement: Part, push: Mapping[str, Iterable[Any]]) -> Call:
@@ -233,6 +235,8 @@ class BaseClient:
             options["key"] = next(self._keys)
         encoder = self._encoder
         pack = pack_bodies([encoder.encode(body)])
+        if headers:
+            check_headers(headers)
         if headers or encoder.mark is not None:
             headers = encoder.headers_of(body, headers)
         return calls.push(queue, 1, pack, headers, len(pack), durability, options)
@@ -275,7 +279,7 @@ def check_lease(seconds: float) -> float:
     """
     is_number = type(seconds) in (int, float)
     if not is_number or not MIN_LEASE_SECONDS <= seconds <= MAX_LEASE_SECONDS:
-        raise InterfaceError(
+        raise ArgumentError(
             f"a lease has {MIN_LEASE_SECONDS} to {MAX_LEASE_SECONDS} seconds, not {seconds!r}"
         )
     return seconds
@@ -288,7 +292,7 @@ def check_wait(wait: float) -> float:
         InterfaceError: it is no number from 0 on.
     """
     if type(wait) not in (int, float) or not wait >= 0:
-        raise InterfaceError(f"wait must be a number of seconds from 0 on, not {wait!r}")
+        raise ArgumentError(f"wait must be a number of seconds from 0 on, not {wait!r}")
     return wait
 
 

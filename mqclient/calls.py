@@ -10,7 +10,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from mqclient.errors import InterfaceError, ProtocolError
+from mqclient.checks import check_flag
+from mqclient.errors import ArgumentError, ProtocolError
 from mqclient.messages import pack_bytes, read_messages
 from mqclient.models import QueueInfo, ServerInfo, SnapshotInfo
 from mqclient.options import checked_options
@@ -155,6 +156,7 @@ def create(
         options["max_bytes"] = max_bytes
     if durability is not None:
         options["durability"] = check_level(durability)
+    check_flag(if_missing, "if_missing")
     if if_missing:
         options["if_missing"] = True
     return Call("CREATE", (queue, options) if options else (queue,), _queue_info)
@@ -351,7 +353,7 @@ def check_level(durability: object) -> str:
     """
     if not isinstance(durability, str) or durability not in LEVELS:
         known = ", ".join(LEVELS)
-        raise InterfaceError(f"durability must be one of {known}, not {durability!r}")
+        raise ArgumentError(f"durability must be one of {known}, not {durability!r}")
     return durability
 
 
@@ -362,4 +364,4 @@ def check_queue(queue: object) -> None:
         InterfaceError: it is none.
     """
     if not isinstance(queue, str):
-        raise InterfaceError(f"a queue's name is a string, not {type(queue).__name__}")
+        raise ArgumentError(f"a queue's name is a string, not {type(queue).__name__}")

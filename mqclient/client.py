@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mqclient import calls, steps
 from mqclient.backups import Backup
 from mqclient.base import check_wait
+from mqclient.checks import check_callable
 from mqclient.errors import ConnectionLost, RequestTimeout
 from mqclient.job_client import JobClient
 from mqclient.pipelines import Pipeline
@@ -253,6 +254,7 @@ class Client(JobClient):
             MqError: the first error, as with `push`; its `pushed` has the ids so far.
         """
         seconds = self._seconds(timeout)
+        check_callable(on_progress, "on_progress")
         said = self._more_of_frames(durability, more)
         limits = self._limits(seconds)
         operation = steps.push_many(

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgpack
 
-from mqclient.errors import ConfigurationError, InterfaceError
+from mqclient.checks import check_callable
+from mqclient.errors import ArgumentError, ConfigurationError, InterfaceError
 from mqclient.typed import to_plain
 
 if TYPE_CHECKING:
@@ -49,6 +50,17 @@ class Codec:
     name: str
     encode: Callable[[Any], bytes | str]
     decode: Callable[[Any], Any]
+
+    def __post_init__(self) -> None:
+        """Refuse what could not work.
+
+        Raises:
+            ArgumentError: a part of it is of the wrong kind.
+        """
+        if not isinstance(self.name, str):
+            raise ArgumentError(f"the name of a codec is a text, not {self.name!r}")
+        check_callable(self.encode, "encode")
+        check_callable(self.decode, "decode")
 
 
 class JsonText(str):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgpack
 
+from mqclient.checks import check_bodies, check_headers, is_many
 from mqclient.codecs import CODEC_HEADER
 from mqclient.errors import InterfaceError
 from mqwire.limits import FRAME_OVERHEAD_BYTES, KIB, MAX_CONTAINER_BYTES, MIB
@@ -70,10 +71,7 @@ def cut_portions(
         InterfaceError: a body cannot be encoded, or there are not as many headers as bodies.
     """
     cutter = _Cutter(limits)
-    if isinstance(bodies, str | bytes | bytearray | Mapping):
-        raise InterfaceError(
-            f"push_many takes many bodies, not one of type {type(bodies).__name__}; use push"
-        )
+    check_bodies(bodies)
     for group in _groups(encoder, bodies, headers):
         yield from cutter.add(group)
     yield from cutter.rest()
@@ -184,8 +182,11 @@ class _HeaderPlan:
         self._plain: dict[str, Any] | None = None
         if isinstance(headers, Mapping):
             self._plain = dict(headers) or None
+            check_headers(self._plain)
+        elif is_many(headers):
+            self._listed = iter(headers or ())
         elif headers is not None:
-            self._listed = iter(headers)
+            check_headers(headers)
         self._marked = self._plain
         if encoder.mark is not None:
             self._marked = {**(self._plain or {}), **encoder.mark}
@@ -198,9 +199,11 @@ class _HeaderPlan:
         """Return the headers of the next body; equal ones are one object where that is easy."""
         if self._listed is not None:
             try:
-                return self._encoder.headers_of(body, next(self._listed))
+                headers = next(self._listed)
             except StopIteration:
                 raise _uneven() from None
+            check_headers(headers)
+            return self._encoder.headers_of(body, headers)
         if self._encoder.is_marked(body) and CODEC_HEADER not in (self._plain or ()):
             return self._marked
         return self._encoder.headers_of(body, self._plain)

@@ -2,6 +2,7 @@
 
     MqError
       InterfaceError                       the library was misused
+        ArgumentError                      an argument is of the wrong kind; says what to write
         ConfigurationError                 a URL, codec or time-out that makes no sense
       TransportError
         ConnectFailed                      no connection could be made
@@ -44,6 +45,10 @@ class MqError(Exception):
 
 class InterfaceError(MqError):
     """The library was misused: nothing was sent."""
+
+
+class ArgumentError(InterfaceError, TypeError, ValueError):
+    """An argument is of the wrong kind: the text says which, and what to write instead."""
 
 
 class ConfigurationError(InterfaceError, ValueError):

@@ -13,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import traceback
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from mqclient import lease_calls, steps
+from mqclient.checks import check_pushes, check_seconds, reason_text
 from mqclient.codecs import encode_result
 from mqclient.errors import (
     AccessDenied,
@@ -207,6 +207,7 @@ class BaseJob:
         raw = None if result is None else encode_result(result)
         if push is None:
             return self._settle(lambda lease, ids: lease_calls.ack(lease, ids, result=raw))
+        check_pushes(push)
 
         def make(lease: LeaseId, ids: list[int] | None) -> Call:
             part = lease_calls.ack_part(lease, ids, raw)
@@ -215,11 +216,12 @@ class BaseJob:
         return self._settle(make)
 
     def _fail(self, reason: str | BaseException, delay: float | None) -> StepsOf:
-        text = _text_of(reason)
+        text = reason_text(reason)
+        check_seconds(delay, "delay")
         return self._settle(lambda *of: lease_calls.nack(*of, reason=text, delay=delay))
 
     def _reject(self, reason: str | BaseException) -> StepsOf:
-        text = _text_of(reason)
+        text = reason_text(reason)
         return self._settle(lambda *of: lease_calls.reject(*of, reason=text))
 
     def _hand_back(self) -> StepsOf:
@@ -481,9 +483,3 @@ class AsyncJob(BaseJob):
         if self._is_inside and not self.is_settled and self._task is not None:
             self._is_drained = True
             self._task.cancel("the process was told to end")
-
-
-def _text_of(reason: str | BaseException) -> str:
-    if isinstance(reason, BaseException):
-        return "".join(traceback.format_exception(type(reason), reason, reason.__traceback__))
-    return reason

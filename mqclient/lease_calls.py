@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from mqclient.calls import Call, check_level, number
-from mqclient.errors import InterfaceError
+from mqclient.checks import check_ids, check_seconds, reason_text
 from mqclient.messages import read_messages
 from mqclient.models import Holder, LeaseId
 from mqwire.limits import MAX_REASON_CHARS
@@ -63,7 +63,7 @@ def nack(
     lease: LeaseId,
     ids: Collection[int] | None = None,
     *,
-    reason: str = "",
+    reason: str | BaseException = "",
     delay: float | None = None,
     hand_back: bool = False,
     lost: bool = False,
@@ -81,6 +81,7 @@ def nack(
         durability: what the reply waits for.
     """
     options = _options(ids, reason)
+    check_seconds(delay, "delay")
     if delay is not None:
         options["delay"] = delay
     if hand_back:
@@ -94,7 +95,7 @@ def reject(
     lease: LeaseId,
     ids: Collection[int] | None = None,
     *,
-    reason: str = "",
+    reason: str | BaseException = "",
     durability: str | None = None,
 ) -> Call:
     """Say that messages are never to be tried again. Result: how many."""
@@ -106,6 +107,7 @@ def extend(lease: LeaseId, seconds: float, ids: Collection[int] | None = None) -
 
     Result: ids of the lease that were cancelled meanwhile.
     """
+    check_seconds(seconds, "seconds")
     arguments: tuple[Any, ...] = (tuple(lease), seconds)
     return Call("EXTEND", arguments if ids is None else (*arguments, _options(ids)), _cancelled)
 
@@ -181,11 +183,9 @@ def runs_of(ids: Iterable[int]) -> list[int]:
     """Return ids as runs: first, count, first, count, ...
 
     Raises:
-        InterfaceError: there are none, or they are no positive integers.
+        ArgumentError: there are none, or they are no positive integers.
     """
-    ordered = sorted(set(ids))
-    if not ordered or any(type(each) is not int or each < 1 for each in ordered):
-        raise InterfaceError("ids are positive integers, one at least; None means all")
+    ordered = sorted(set(check_ids(ids)))
     runs: list[int] = []
     for each in ordered:
         if runs and runs[-2] + runs[-1] == each:
@@ -201,13 +201,14 @@ def _cancelled(frame: Frame) -> list[int]:
     return [each for first, count in pairs for each in range(first, first + count)]
 
 
-def _options(ids: Collection[int] | None, reason: str = "") -> dict[str, Any]:
+def _options(ids: Collection[int] | None, reason: str | BaseException = "") -> dict[str, Any]:
     options: dict[str, Any] = {}
     if ids is not None:
         options["ids"] = runs_of(ids)
-    if reason:
+    text = reason_text(reason)
+    if text:
         # Of a traceback the end says most: the error, and where it was raised.
-        options["reason"] = reason[-MAX_REASON_CHARS:]
+        options["reason"] = text[-MAX_REASON_CHARS:]
     return options
 
 

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from mqclient import lease_calls, steps
+from mqclient.checks import check_ids
 from mqclient.codecs import encode_result
 from mqclient.errors import InterfaceError
 from mqclient.models import LeaseId
@@ -71,7 +72,7 @@ class BaseLease:
     ) -> tuple[StepsOf, float]:
         """Return the operation that settles, and how long it may take."""
         seconds = self._client._seconds(timeout)  # noqa: SLF001  a part of the client
-        chosen = None if ids is None else list(ids)
+        chosen = None if ids is None else check_ids(ids)
         count = len(self.messages) if chosen is None else len(chosen)
         call = make(self.id, chosen, **options)
         return steps.settle(call, count, monotonic() + seconds), seconds
@@ -125,7 +126,7 @@ class Lease(BaseLease):
         self,
         ids: Collection[int] | None = None,
         *,
-        reason: str = "",
+        reason: str | BaseException = "",
         delay: float | None = None,
         timeout: float | None = None,
     ) -> int:
@@ -133,7 +134,8 @@ class Lease(BaseLease):
 
         Args:
             ids: which; None for all.
-            reason: why, for their history; of a long one the end.
+            reason: why, for their history: a text, of which the end counts, or an error,
+                whose traceback is taken.
             delay: seconds until they are ready again; None for the queue's back-off.
             timeout: seconds; None for the client's.
         """
@@ -143,7 +145,7 @@ class Lease(BaseLease):
         self,
         ids: Collection[int] | None = None,
         *,
-        reason: str = "",
+        reason: str | BaseException = "",
         timeout: float | None = None,
     ) -> int:
         """Say that messages are never to be tried again: they are dead letters."""
@@ -208,7 +210,7 @@ class AsyncLease(BaseLease):
         self,
         ids: Collection[int] | None = None,
         *,
-        reason: str = "",
+        reason: str | BaseException = "",
         delay: float | None = None,
         timeout: float | None = None,
     ) -> int:
@@ -219,7 +221,7 @@ class AsyncLease(BaseLease):
         self,
         ids: Collection[int] | None = None,
         *,
-        reason: str = "",
+        reason: str | BaseException = "",
         timeout: float | None = None,
     ) -> int:
         """As `Lease.reject`."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from mqclient.errors import InterfaceError
+from mqclient.checks import check_seconds
+from mqclient.errors import ArgumentError, InterfaceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,6 +93,13 @@ def checked_push_options(options: Mapping[str, Any]) -> dict[str, Any]:
     moment = checked.get("not_before")
     if isinstance(moment, datetime):
         checked["not_before"] = moment.timestamp()
+    elif isinstance(moment, str):
+        raise ArgumentError(
+            "not_before is a datetime or a number of seconds since 1970, not text: write "
+            f"datetime.fromisoformat({moment!r})"
+        )
+    for name in ("delay", "ttl"):
+        check_seconds(checked.get(name), name)
     return checked
 
 
@@ -100,4 +108,6 @@ def _checked(options: Mapping[str, Any], names: frozenset[str], what: str) -> di
         if name not in names:
             known = ", ".join(sorted(names))
             raise InterfaceError(f"{what} has no option {name!r}; it has {known}")
+        if name.endswith("_seconds"):
+            check_seconds(options[name], name)
     return {name: value for name, value in options.items() if value is not None}

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from mqclient import calls
 from mqclient.cutting import Portion, cut_portions
 from mqclient.errors import (
+    ArgumentError,
     AuthBusy,
     AuthTimeout,
     ConnectionLost,
-    InterfaceError,
     LeaseLost,
     MqError,
     NotLeased,
@@ -316,7 +316,7 @@ def check_count(count: int, what: str = "count", least: int = 1) -> None:
         InterfaceError: it is not.
     """
     if type(count) is not int or count < least:
-        raise InterfaceError(f"{what} must be an integer from {least} on, not {count!r}")
+        raise ArgumentError(f"{what} must be an integer from {least} on, not {count!r}")
 
 
 def _is_cut(pack_bytes: int, limits: Limits) -> bool:

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from mqclient import view_calls
+from mqclient.checks import check_ids
 from mqclient.errors import InterfaceError, MqError, ProtocolError
 from mqclient.steps import Patience, Within, is_passing
 from mqclient.view_calls import MOST_IDS
@@ -32,10 +33,11 @@ def ids_of(ids: int | Iterable[int]) -> list[int]:
     Raises:
         InterfaceError: they are no positive integers.
     """
-    found = [ids] if isinstance(ids, int) else list(ids)
-    if any(type(each) is not int or each < 1 for each in found):
-        raise InterfaceError("ids are positive integers, or one of them")
-    return found
+    if type(ids) is int:
+        return check_ids([ids])
+    if isinstance(ids, list) and not ids:
+        return []
+    return check_ids(ids)
 
 
 def status(queue: str, ids: list[int]) -> Generator[Call, list[Status], list[Status]]:

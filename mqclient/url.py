@@ -184,7 +184,11 @@ def find_target(
     """
     if url is not None and address_file is not None:
         raise ConfigurationError("give a URL or an address file, not both")
+    if url is not None and not isinstance(url, str):
+        raise ConfigurationError(f"a URL is a text such as mq://user:password@host, not {url!r}")
     if address_file is not None:
+        if not isinstance(address_file, str | os.PathLike):
+            raise ConfigurationError(f"address_file is a path, not {address_file!r}")
         return FileTarget(os.fspath(address_file))
     url = url or os.environ.get(URL_VARIABLE)
     if url:

@@ -20,7 +20,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from mqclient import view_calls
-from mqclient.errors import InterfaceError, MqError, ProtocolError
+from mqclient.checks import check_words
+from mqclient.errors import MqError, ProtocolError
 from mqclient.steps import Patience, Pause, check_count, is_passing
 from mqclient.view_models import MISSED, Event
 
@@ -66,8 +67,7 @@ class BaseWatch:
         wait: float | None,
     ) -> None:
         check_count(credit, "credit")
-        if isinstance(events, str):
-            raise InterfaceError("events are several words, in a list")
+        check_words(events, "events", "acked")
         self._client = client
         self._call = view_calls.watch(pattern, events, credit)
         self._wait = math.inf if wait is None else wait
