@@ -51,7 +51,7 @@ class AsyncClient(AsyncViewClient):
 
     async def connect(self, *, timeout: float | None = None) -> None:
         """As `Client.connect`."""
-        await self._ready(monotonic() + self._seconds(timeout))
+        await self._ready(monotonic() + self._connect_seconds(timeout))
 
     async def close(self) -> None:
         """As `Client.close`; calls of other tasks fail."""

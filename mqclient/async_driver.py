@@ -125,7 +125,7 @@ class AsyncDriver(BaseClient):
         left = deadline - monotonic()
         task = self._connecting
         if task is None or task.done() or task.get_loop() is not loop:
-            task = loop.create_task(self._connect(min(left, self._connect_timeout)))
+            task = loop.create_task(self._connect(min(left, self._dial_seconds())))
             task.add_done_callback(_look_at)
             self._connecting = task
         await asyncio.wait([task], timeout=max(left, 0.0))
@@ -180,13 +180,16 @@ class AsyncDriver(BaseClient):
 
     async def _dial(self, seconds: float) -> AsyncConnection:
         """Make a connection, or say why there is none."""
-        dialing = Dialing(self._target, seconds, is_again=self._was_connected)
+        waits = self._waits_for_server()
+        dialing = Dialing(self._target, seconds, is_again=self._was_connected or waits)
         while True:
             try:
                 identity = self._identity(KEEPALIVE_SECONDS)
                 connection = await open_async(dialing.attempt(), identity, self._kept)
             except (OSError, MqError) as error:
                 pause = dialing.pause_after(error)
+                if waits:
+                    self._say_waiting(dialing.why(error), seconds)
             else:
                 self._server, self._was_connected = connection.server, True
                 return connection

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 DEFAULT_CONNECT_SECONDS: Final = 10.0
+WORKER_SERVER_WAIT_SECONDS: Final = 300.0
+"""Batch systems start workers and servers in any order, minutes apart."""
 DEFAULT_SNAPSHOT_SECONDS: Final = 600.0
 """For what makes a snapshot, which takes as long as the server's disk needs for its state:
 enough for some tens of gigabytes, and an end all the same."""
@@ -66,6 +68,7 @@ class BaseClient:
         name: str | None = None,
         address_file: str | os.PathLike[str] | None = None,
         keys: bool = True,
+        server_wait: float | None = None,
         detached: str | None = None,
     ) -> None:
         self._target = find_target(url, address_file)
@@ -79,11 +82,15 @@ class BaseClient:
         self._name = f"mqclient/{__version__} {name}" if name else f"mqclient/{__version__}"
         self._consumers: WeakSet[BaseConsumer[Any]] = WeakSet()
         self._adds_keys = keys
+        if server_wait is not None:
+            check_wait(server_wait)
+        self._server_wait = server_wait
         if detached is not None and not 0 < len(detached) <= MAX_INSTANCE_CHARS:
             raise ConfigurationError(f"detached must have 1 to {MAX_INSTANCE_CHARS} characters")
         self._detached = detached
         self._is_closed = False
         self._is_draining = False
+        self._said_waiting = False
         self._was_connected = False
         self._server: ServerInfo | None = None
         self._reset()
@@ -136,6 +143,31 @@ class BaseClient:
     def _identity(self, keepalive: int = 0) -> Identity:
         is_detached = self._detached is not None
         return Identity(self._name, self._instance, host_name(), keepalive, is_detached)
+
+    def _waits_for_server(self) -> bool:
+        """Whether a server that is not there yet is waited for by whoever connects."""
+        return bool(self._server_wait) and not self._was_connected
+
+    def _dial_seconds(self) -> float:
+        """How long connecting may take."""
+        if self._waits_for_server():
+            return max(self._connect_timeout, self._server_wait or 0.0)
+        return self._connect_timeout
+
+    def _connect_seconds(self, timeout: float | None) -> float:
+        """How long a call of `connect` may take."""
+        seconds = self._seconds(timeout)
+        return seconds if timeout is not None else max(seconds, self._dial_seconds())
+
+    def _worker_wait(self) -> float:
+        """How long a worker waits for a server that is not there yet."""
+        return WORKER_SERVER_WAIT_SECONDS if self._server_wait is None else self._server_wait
+
+    def _say_waiting(self, why: str, seconds: float) -> None:
+        """Say once, while there is no server, that one is waited for."""
+        if not self._said_waiting and not self._was_connected:
+            self._said_waiting = True
+            _logger.warning("waiting for a server, %.3g s at most: %s", seconds, why)
 
     def drain(self) -> None:
         """Begin no more jobs; see `Client.drain`."""

@@ -50,6 +50,9 @@ class Client(JobClient):
         name: what the server's logs call this client.
         address_file: an address file to use instead of a URL.
         keys: whether pushes get a key that are not given one.
+        server_wait: seconds for which `connect` and `with` wait for a server that is not
+            there yet, also where its address file is not; it is logged once. None: they do
+            not, and loops of `consume` wait for 300.
         detached: for a gateway, which holds leases for workers that it cannot watch: the name
             of a holder whose leases end at their time alone, be it connected or not. Clients of
             one user with one name are one holder, this process after a restart too.
@@ -94,7 +97,7 @@ class Client(JobClient):
             ConnectFailed: nothing answers; the text says what to do.
             AuthFailed: the credentials are not valid.
         """
-        self._ready(monotonic() + self._seconds(timeout))
+        self._ready(monotonic() + self._connect_seconds(timeout))
 
     def close(self) -> None:
         """Close the connection. Calls of other threads fail; later calls are refused.

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypedDict, TypeVar
 
 from mqclient import lease_calls, steps
 from mqclient.base import check_lease, check_wait
-from mqclient.errors import InterfaceError, MqError, ServerError
+from mqclient.errors import ConnectFailed, InterfaceError, MqError, ServerError
 from mqclient.jobs import OPEN, RETURNED, AsyncJob, BaseJob, Batch, Job
 from mqclient.terminating import leave_loop, on_loop, on_process
 from mqwire.limits import MAX_WAIT_SECONDS
@@ -206,6 +206,7 @@ class BaseConsumer(Generic[JobT]):
         client = self._client
         ends_at = monotonic() + self._settings.wait
         patience = steps.Patience(ends_on_drain=True)
+        server_by = monotonic() + client._worker_wait()  # noqa: SLF001  a part of it
         told = ""
         while not client.is_draining:
             left = max(ends_at - monotonic(), 0.0)
@@ -217,9 +218,12 @@ class BaseConsumer(Generic[JobT]):
             try:
                 leased: Leased | None = yield call
             except MqError as error:
-                # Who has never been connected has a wrong address more likely than a server
-                # that restarts.
-                if not (_is_passing(error) and client._was_connected and left):  # noqa: SLF001  a part of it
+                if not client._was_connected:  # noqa: SLF001  a part of it
+                    # Until there is a server nothing can have come: the wait begins with it.
+                    ends_at = monotonic() + self._settings.wait
+                    yield self._pause_without_server(error, server_by, patience)
+                    continue
+                if not (_is_passing(error) and left):
                     raise
                 if str(error) != told:
                     told = str(error)
@@ -229,6 +233,21 @@ class BaseConsumer(Generic[JobT]):
             if leased is not None or ends_at - monotonic() < _SHORTEST_WAIT_SECONDS:
                 return leased
         return None
+
+    def _pause_without_server(
+        self, error: MqError, server_by: float, patience: steps.Patience
+    ) -> steps.Pause:
+        """Return how long to wait for a server that is not there yet, until `server_by` at most.
+
+        Raises:
+            MqError: the error, since waiting would not help, or has lasted long enough.
+        """
+        may_pass = error.may_pass if isinstance(error, ConnectFailed) else _is_passing(error)
+        left = server_by - monotonic()
+        if not may_pass or left <= 0:
+            raise error
+        self._client._say_waiting(str(error), left)  # noqa: SLF001  a part of it
+        return patience.pause(left)
 
     def _begin(self, leased: Leased) -> None:
         batch = Batch(

@@ -51,8 +51,8 @@ class Dialing:
     Args:
         target: the server.
         seconds: for all attempts and pauses together.
-        is_again: whether a connection has been lost before; then a server whose address
-            file is gone may be restarting, and is waited for too.
+        is_again: whether a connection has been lost before, or a server is expected that is
+            not there yet; then one whose address file is gone is waited for too.
     """
 
     def __init__(
@@ -94,13 +94,19 @@ class Dialing:
         if not self._may_change(error):
             raise self._final(error) from error
         if self._route is not None and self._route.stale and not self._is_again:
-            raise ConnectFailed(self._route.stale) from error
+            raise ConnectFailed(self._route.stale, may_pass=True) from error
         # Half of the pause is left to chance: clients that lost one server spread out.
         pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311  no secret depends on it
         if monotonic() + pause >= self._ends_at:
             raise self._final(error) from error
         self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)
         return pause
+
+    def why(self, error: Exception) -> str:
+        """Say in a sentence what an attempt has met."""
+        if isinstance(error, MqError):
+            return str(error)
+        return f"cannot connect to {self._place()}: {_reason(error)}"
 
     def _may_change(self, error: Exception) -> bool:
         if isinstance(error, ServerError):
@@ -122,7 +128,8 @@ class Dialing:
         if isinstance(error, OSError) and not self._may_change(error):
             text = f"cannot connect to {place}: {why}"
         stale = self._route.stale if self._route is not None else ""
-        return ConnectFailed(f"{text}; {stale}" if stale else f"{text}; is the server running?")
+        text = f"{text}; {stale}" if stale else f"{text}; is the server running?"
+        return ConnectFailed(text, may_pass=self._may_change(error))
 
     def _place(self) -> str:
         """Say where was tried: what was asked for, and where that leads if it does not say."""

@@ -111,7 +111,7 @@ class Driver(BaseClient):
         try:
             connection = self._connection
             if connection is None or connection.is_lost:
-                connection = self._connect(min(deadline - monotonic(), self._connect_timeout))
+                connection = self._connect(min(deadline - monotonic(), self._dial_seconds()))
             return connection
         finally:
             self._connecting.release()
@@ -160,7 +160,8 @@ class Driver(BaseClient):
 
     def _dial(self, seconds: float) -> BlockingConnection:
         """Make a connection, or say why there is none."""
-        dialing = Dialing(self._target, seconds, is_again=self._was_connected)
+        waits = self._waits_for_server()
+        dialing = Dialing(self._target, seconds, is_again=self._was_connected or waits)
         while True:
             if self._is_closed:
                 raise InterfaceError("the client is closed")
@@ -168,6 +169,8 @@ class Driver(BaseClient):
                 connection = open_blocking(dialing.attempt(), self._identity(), self._kept)
             except (OSError, MqError) as error:
                 pause = dialing.pause_after(error)
+                if waits:
+                    self._say_waiting(dialing.why(error), seconds)
             else:
                 self._server, self._was_connected = connection.server, True
                 return connection

@@ -60,7 +60,20 @@ class TransportError(MqError):
 
 
 class ConnectFailed(TransportError):
-    """No connection could be made; the text says what to do."""
+    """No connection could be made; the text says what to do.
+
+    Args:
+        text: why, and what to do.
+        may_pass: whether a server that is started later would mend it.
+    """
+
+    def __init__(self, text: str, *, may_pass: bool = False) -> None:
+        super().__init__(text)
+        self.may_pass = may_pass
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the attributes: errors cross process pools."""
+        return partial(type(self), may_pass=self.may_pass), self.args, {"pushed": self.pushed}
 
 
 class ConnectionLost(TransportError):

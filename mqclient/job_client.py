@@ -101,7 +101,9 @@ class JobClient(ViewClient):
         If this process dies, the job is another worker's within seconds; while it is stopped
         the lease is not extended and runs out.
 
-        *Lost connections* are tried again for as long as it takes, once there was one.
+        *Lost connections* are tried again for as long as it takes, once there was one. A
+        server that is not there yet is waited for as the client's `server_wait` says, and for
+        300 s where that says nothing; it is logged once.
 
         *The end.* The loop ends when nothing has come for `wait` seconds, after `drain`, and
         after SIGTERM, which a loop in the main thread takes where the program has not: the

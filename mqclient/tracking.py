@@ -5,6 +5,7 @@ As `mqclient.steps`: loops that exist once for both clients.
 
 from __future__ import annotations
 
+import logging
 import math
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mqclient.calls import Call
     from mqclient.steps import Pause
 
+_logger = logging.getLogger("mqclient")
 _GRACE_SECONDS: Final = 10.0
 """What a reply may take beside the time that the server holds it back, if nothing is said."""
 
@@ -66,6 +68,7 @@ def wait(
     """
     ends_at = monotonic() + seconds
     patience = Patience()
+    is_told = False
     known: dict[int, Status] = {}
     left = sorted(set(ids))
     while left:
@@ -76,9 +79,14 @@ def wait(
         except MqError as error:
             if not (is_passing(error) and was_connected and remaining):
                 raise
+            if not is_told:
+                is_told = True
+                _logger.warning(
+                    "waiting for messages of %r over a lost connection: %s", queue, error
+                )
             yield patience.pause(remaining)
             continue
-        was_connected = True
+        was_connected, is_told = True, False
         patience = Patience()
         if ends_at > monotonic():
             told = [each for each in told if each.is_over]

@@ -142,7 +142,7 @@ class FileTarget:
             urls = address.urls_from(socket.gethostname())
             endpoints = tuple(_parse(url)[0] for url in urls)
         except FileNotFoundError as error:
-            raise ConnectFailed(self._missing()) from error
+            raise ConnectFailed(self._missing(), may_pass=True) from error
         except (OSError, ValueError) as error:
             raise ConnectFailed(f"the address file {self._path} is of no use: {error}") from error
         if not endpoints:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 import mqwire
-from mqclient.ctl import exits, values
+from mqclient.ctl import exits, output, values
 from mqclient.ctl.exits import Failure
 from mqwire.levels import LEVELS
 
@@ -29,6 +29,9 @@ DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 """The client waits so long for a server that refuses, in case it is just starting. People
 and scripts at a shell want to know sooner than a worker does."""
+
+SERVER_WAIT_SECONDS: Final = 300.0
+"""So long do commands wait for a server that are started by batch systems."""
 
 _IS_OLDER: Final = "`mqctl version` shows whether the server is older than this program"
 
@@ -57,6 +60,7 @@ def _open_client(session: Session) -> Client:
         timeout=session.timeout_seconds,
         connect_timeout=min(CONNECT_TIMEOUT_SECONDS, session.timeout_seconds),
         name=f"mqctl/{mqwire.__version__}",
+        server_wait=session.server_wait,
     )
 
 
@@ -69,6 +73,8 @@ class Session:
         address_file: an address file to use instead.
         timeout: seconds for each call, or None if nothing was said.
         is_json: whether output is for machines.
+        server_wait: seconds for which a server that is not there yet is waited for; None
+            for a command that a person waits for.
         open_client: makes the client; tests put their own here.
     """
 
@@ -76,6 +82,7 @@ class Session:
     address_file: str | None = None
     timeout: float | None = None
     is_json: bool = False
+    server_wait: float | None = None
     open_client: Callable[[Session], Any] = _open_client
 
     @property
@@ -181,6 +188,33 @@ def global_options(function: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
+
+
+@contextmanager
+def library_warnings() -> Iterator[None]:
+    """Have the library's warnings written as this program's: that a server is away, and so on."""
+    import logging
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno >= logging.WARNING:
+                output.warn(record.getMessage())
+
+    logger, handler = logging.getLogger("mqclient"), Handler()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+server_wait_option = click.option(
+    "--server-wait",
+    metavar="SECONDS",
+    type=values.seconds,
+    default=SERVER_WAIT_SECONDS,
+    help=f"Wait so long for a server that is not there yet. [default: {SERVER_WAIT_SECONDS:g}]",
+)
 
 
 def durability_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -10,7 +10,14 @@ import click
 
 from mqclient.ctl import exits, output
 from mqclient.ctl.output import Column
-from mqclient.ctl.session import Session, global_options, pass_session, queue_argument
+from mqclient.ctl.session import (
+    Session,
+    global_options,
+    library_warnings,
+    pass_session,
+    queue_argument,
+    server_wait_option,
+)
 from mqclient.ctl.stories import CAUSES
 from mqclient.ctl.values import id_ranges, seconds
 
@@ -70,16 +77,24 @@ def status(session: Session, queue: str, ids: list[int]) -> None:
     type=seconds,
     help="For so long at most. [default: as long as it takes]",
 )
+@server_wait_option
 @global_options
 @pass_session
-def wait(session: Session, queue: str, ids: list[int], limit: float | None) -> None:
+def wait(
+    session: Session, queue: str, ids: list[int], limit: float | None, server_wait: float
+) -> None:
     """Wait until none of the messages IDS of QUEUE will be worked on any more.
 
     The output is that of status. The exit code is 0 when all are done (or gone, where the
     queue keeps no results), 7 if one is dead or was cancelled, 5 if the queue has never had
-    one of them, and 6 if the time was over before.
+    one of them, and 6 if the time was over before. A server that restarts, or is not there
+    yet, is waited for.
     """
-    with session.client() as client:
+    began_at = time.monotonic()
+    session.server_wait = server_wait if limit is None else min(server_wait, limit)
+    with library_warnings(), session.client() as client:
+        if limit is not None:
+            limit = max(limit - (time.monotonic() - began_at), 0.0)
         found = client.wait(queue, ids, timeout=limit)
     _write(session, found)
     states = {each.state for each in found}

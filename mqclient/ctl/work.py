@@ -7,7 +7,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import PurePath
 from subprocess import DEVNULL
 from typing import TYPE_CHECKING, Any, Final
@@ -21,14 +21,16 @@ from mqclient.ctl.session import (
     complete_queue,
     failure,
     global_options,
+    library_warnings,
     pass_session,
     queue_argument,
+    server_wait_option,
 )
 from mqclient.ctl.values import number, seconds, seconds_up_to
 from mqwire.limits import MAX_LEASE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from mqclient.ctl.working import Outcome, Worker
 
@@ -99,6 +101,7 @@ _SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh", "fish", "csh", "
     "step with its end: both happen, or neither.",
 )
 @click.option("--raw", is_flag=True, help="Give bodies as the bytes that they are.")
+@server_wait_option
 @global_options
 @pass_session
 def work(
@@ -108,6 +111,7 @@ def work(
     queue: str,
     command: tuple[str, ...],
     raw: bool,
+    server_wait: float,
     **settings: Any,
 ) -> None:
     """Run COMMAND for each message of QUEUE, one after the other or several at a time.
@@ -143,7 +147,8 @@ def work(
         **{names.get(name, name): value for name, value in settings.items()},
     )
     report = Report(session, queue)
-    with session.client() as client, _warnings():
+    session.server_wait = server_wait
+    with library_warnings(), session.client() as client:
         if plan.results is not None:
             client.info(plan.results)  # before a job is taken whose result had no place
         worker = Worker(client, plan, report.tell, output.warn)
@@ -224,24 +229,6 @@ def _end(worker: Worker, report: Report) -> None:
         raise click.exceptions.Exit(exits.FAILED)
     if not report.counts and not worker.was_drained:
         raise click.exceptions.Exit(exits.EMPTY)
-
-
-@contextmanager
-def _warnings() -> Iterator[None]:
-    """Have the library's warnings written as this program's: that a server is away, and so on."""
-    import logging
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.levelno >= logging.WARNING:
-                output.warn(record.getMessage())
-
-    logger, handler = logging.getLogger("mqclient"), Handler()
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
 
 
 COMMANDS = (work,)

@@ -12,6 +12,7 @@ import threading
 import pytest
 
 import mqclient
+from mqclient.base import BaseClient
 from mqclient.keeper import keeper
 from mqwire.packs import split_pack
 from support.both_jobs import begin, work
@@ -416,7 +417,55 @@ def test_a_pull_that_loses_its_connection_is_tried_again(client, leases, server,
 def test_a_server_that_was_never_there_is_an_error(server: FakeServer, make_client):
     server.stop()
     with pytest.raises(mqclient.ConnectFailed):
-        work(make_client(server.url, connect_timeout=0.2), lambda _job: None)
+        work(make_client(server.url, connect_timeout=0.2, server_wait=0.1), lambda _job: None)
+
+
+@pytest.fixture
+def started_when_told(server: FakeServer, monkeypatch):
+    """The server starts when a client has said that it waits for one."""
+    told = []
+    say = BaseClient._say_waiting
+
+    def say_and_start(self, why, seconds):
+        say(self, why, seconds)
+        if not told:
+            server.start()
+        told.append(seconds)
+
+    server.stop()
+    monkeypatch.setattr(BaseClient, "_say_waiting", say_and_start)
+    return told
+
+
+def test_a_worker_may_begin_before_its_server(
+    server: FakeServer, leases: FakeLeases, make_client, started_when_told, caplog
+):
+    client = make_client(server.url, connect_timeout=0.1)
+    work(client, lambda _job: None, wait=0.05)
+    assert leases.done == [1, 2, 3, 4, 5]
+    assert 299 < started_when_told[0] <= 300
+    assert caplog.text.count("waiting for a server, 300 s at most: cannot connect to") == 1
+
+
+def test_connecting_waits_for_a_server_if_it_is_told_to(
+    server: FakeServer, make_client, started_when_told, caplog, tmp_path
+):
+    with make_client(server.url, connect_timeout=0.1, server_wait=60) as client:
+        client.ping()
+    assert 59 < started_when_told[0] <= 60
+    assert caplog.text.count("waiting for a server, 60 s at most: cannot connect to mq://") == 1
+    file = tmp_path / "address.json"
+    with pytest.raises(mqclient.ConnectFailed, match="there is no address file"):
+        make_client(address_file=file, server_wait=0.1).connect()
+    with pytest.raises(mqclient.ArgumentError):
+        make_client(server.url, server_wait="60")
+
+
+def test_what_no_server_would_mend_is_not_waited_for(make_client, tmp_path):
+    file = tmp_path / "address.json"
+    file.write_text("{")
+    with pytest.raises(mqclient.ConnectFailed, match="is of no use"):
+        work(make_client(address_file=file), lambda _job: None)
 
 
 def test_refusals_come_out_of_the_loop(client, server: FakeServer):

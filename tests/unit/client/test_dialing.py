@@ -137,3 +137,21 @@ def test_a_stale_file_ends_it_unless_a_server_was_there_before(clock: Clock):
 def test_a_file_that_is_gone_is_waited_for_if_a_server_was_there_before(clock: Clock):
     dial = Dialing(Target(HERE), 10, is_again=True)
     assert dial.pause_after(ConnectFailed("no file")) > 0
+
+
+@pytest.mark.parametrize(
+    ("error", "may_pass"),
+    [
+        (ConnectionRefusedError("refused"), True),
+        (TimeoutError(), True),
+        (PermissionError("the socket"), False),
+        (socket.gaierror(socket.EAI_NONAME, "unknown"), False),
+    ],
+)
+def test_whether_a_later_server_would_mend_it(clock: Clock, error: Exception, may_pass: bool):
+    dial = Dialing(Target(HERE), 10)
+    dial.attempt()
+    clock.now += 20
+    with pytest.raises(ConnectFailed) as caught:
+        dial.pause_after(error)
+    assert caught.value.may_pass is may_pass

@@ -556,3 +556,12 @@ def test_the_command_of_a_cancelled_job_is_ended(ctl, make_message, monkeypatch)
     assert result.exit_code == exits.OK
     assert json.loads(result.stdout)["result"] == "cancelled"
     assert ctl.client.settlements == [(1, "hand_back")]
+
+
+@pytest.mark.parametrize(("options", "seconds"), [([], 300), (["--server-wait", "0"], 0)])
+def test_a_server_that_is_not_there_yet_is_waited_for(ctl, options, seconds):
+    ctl.with_queue("1")
+    run(ctl, "true", options=["--wait", "0", *options])
+    assert [session.server_wait for session in ctl.sessions] == [seconds]
+    ctl("info", "jobs")  # somebody waits for that
+    assert ctl.sessions[-1].server_wait is None
