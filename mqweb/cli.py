@@ -100,6 +100,66 @@ def _serve(config: Config) -> None:
         _end(EXIT_CANNOT_LISTEN, f"{config.host} port {config.port}: {reason}{hint}")
 
 
+@main.command("events", short_help="Carry events to Redis.")
+@click.option("--to", "url", required=True, metavar="URL", help="Redis: redis://host:6379/0.")
+@click.option(
+    "--name",
+    default="mqd:events",
+    show_default=True,
+    help="Channel or stream; {queue} and {kind} in it stand for an event's.",
+)
+@click.option("--stream", is_flag=True, help="Add events to a stream instead of publishing them.")
+@click.option(
+    "--max-length",
+    default=100_000,
+    show_default=True,
+    type=click.IntRange(0),
+    help="About how many events a stream keeps; 0 for all.",
+)
+@click.option("--pattern", help="Queues whose events are carried; else all.")
+@click.option("--kinds", help="Kinds of events, with commas between; else all.")
+@click.option(
+    "--line-events",
+    default=10_000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Events that may wait while Redis is away; past that the oldest are lost and counted.",
+)
+@click.pass_obj
+def events(  # noqa: PLR0913  flags
+    config: Config,
+    /,
+    *,
+    url: str,
+    name: str,
+    stream: bool,
+    max_length: int,
+    pattern: str | None,
+    kinds: str | None,
+    line_events: int,
+) -> None:
+    """Carry what happens at mqd to Redis, until SIGTERM or SIGINT.
+
+    An event is a JSON document as /events has it, with its `kind`. Both sides may go away and
+    come back. What could not be delivered is counted, and told at the end.
+    """
+    from mqclient.errors import MqError
+
+    try:
+        from mqweb.bridge import Route
+        from mqweb.carrying import run
+    except ImportError as error:
+        _end(EXIT_FAILED, f"{error.name} is missing: install the extra, pip install 'mqd[web]'")
+    chosen = None if kinds is None else [each.strip() for each in kinds.split(",")]
+    route = Route(url, name, stream, max_length, pattern, chosen, line_events)
+    try:
+        run(config, route)
+    except ValueError as error:
+        _end(EXIT_USAGE, str(error))
+    except MqError as error:
+        _end(EXIT_FAILED, str(error))
+
+
 def _end(code: int, sentence: str) -> NoReturn:
     click.echo(f"mqweb: {sentence}", err=True)
     sys.exit(code)

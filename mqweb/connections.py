@@ -202,7 +202,7 @@ class Connections:
         if url is None:
             return None
         if self._own is None:
-            self._own = self._client(url)
+            self._own = client_of(self._config, url)
         await self._own.connect(timeout=self._config.connect_seconds)
         return self._own
 
@@ -214,10 +214,6 @@ class Connections:
         """
         await probe(self._place.endpoint())
         return "ok"
-
-    def another(self, credentials: Credentials) -> GatewayClient:
-        """Return a client beside those that are kept; who asked for it closes it."""
-        return self._client(self._place.url_for(credentials))
 
     def close_idle(self, now: float) -> None:
         """Close connections that nobody has used for a while.
@@ -246,20 +242,10 @@ class Connections:
     def _added(self, digest: bytes, credentials: Credentials) -> _Entry:
         if len(self._entries) >= self._config.max_users:
             self._make_room()
-        entry = _Entry(self._client(self._place.url_for(credentials)))
+        entry = _Entry(client_of(self._config, self._place.url_for(credentials)))
         entry.used_at = monotonic()
         self._entries[digest] = entry
         return entry
-
-    def _client(self, url: str) -> GatewayClient:
-        config = self._config
-        return GatewayClient(
-            url,
-            timeout=config.answer_seconds,
-            connect_timeout=config.connect_seconds,
-            name="mqweb",
-            detached=HOLDER,
-        )
 
     def _make_room(self) -> None:
         """Close the connection that was used longest ago.
@@ -288,6 +274,17 @@ class Connections:
         task = asyncio.get_running_loop().create_task(_closed(client))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+def client_of(config: Config, url: str) -> GatewayClient:
+    """Return a client that connects when it is first used."""
+    return GatewayClient(
+        url,
+        timeout=config.answer_seconds,
+        connect_timeout=config.connect_seconds,
+        name="mqweb",
+        detached=HOLDER,
+    )
 
 
 async def _closed(client: GatewayClient) -> None:
