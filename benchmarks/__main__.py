@@ -110,6 +110,22 @@ def idle(connections: int, round_trips: int) -> None:
         click.echo(line)
 
 
+@main.command()
+@click.option("--rounds", default=5, show_default=True, help="How often each work is done.")
+@click.option("--scale", default=1.0, show_default=True, help="Times the usual amount of work.")
+@click.option("--streams", default=1000, show_default=True, help="Event streams at a time.")
+@click.option("--events", default=100, show_default=True, help="Events that these get.")
+def web(rounds: int, scale: float, streams: int, events: int) -> None:
+    """Requests through the HTTP gateway beside a bare endpoint, and very many event streams."""
+    from benchmarks import web as web_bench  # noqa: PLC0415  it needs the extra `web`
+
+    click.echo(_machine())
+    for line in web_bench.measure(rounds, scale):
+        click.echo(line)
+    for line in web_bench.streams(streams, events):
+        click.echo(line)
+
+
 def _machine() -> str:
     """Say what the figures were measured on."""
     cores = len(os.sched_getaffinity(0))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _IDLE_SECONDS: Final = 1.0
 _HIGH_WATER_BYTES: Final = 1024 * 1024
+_LARGE_BYTES: Final = 16 * 1024
 
 
 async def open_async(attempt: Attempt, identity: Identity, kept: KeptMessages) -> AsyncConnection:
@@ -86,6 +87,7 @@ class AsyncConnection(asyncio.Protocol):
         self._probe = Probe(self._used_at)
         self._timer: asyncio.TimerHandle | None = None
         self._on_end: Callable[[], object] | None = None
+        self._unsent: list[bytes] = []  # what tasks of this turn of the loop have to send
 
     @property
     def is_lost(self) -> bool:
@@ -226,7 +228,7 @@ class AsyncConnection(asyncio.Protocol):
         assert transport is not None
         for request in requests:
             request.is_sent = True
-        transport.write(data)
+        self._send(data)
 
     async def _has_room(self, requests: Sequence[Request]) -> bool:
         """Wait until the transport takes more; False if the requests are done before."""
@@ -268,7 +270,23 @@ class AsyncConnection(asyncio.Protocol):
 
     def _say(self, frame: bytes) -> None:
         if frame and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frame)
+            self._send(frame)
+
+    def _send(self, data: bytes) -> None:
+        """Send at the end of this turn of the loop: what many tasks have goes out in one write.
+
+        What is large goes at once, so that the transport says when it has enough.
+        """
+        if not self._unsent:
+            self.loop.call_soon(self._flush)
+        self._unsent.append(data)
+        if len(data) > _LARGE_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._unsent and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
 
     def _lose(self, why: str, cause: BaseException | None = None) -> None:
         self._wake(self._in_flight.lose(why, cause))
@@ -283,6 +301,7 @@ class AsyncConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
+        self._flush()
         if transport.get_write_buffer_size():
             transport.abort()  # what is left would never be read
         else:

@@ -15,7 +15,7 @@ from mqweb.routing import application, routes_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from starlette.applications import Starlette
+    from starlette.routing import Router
 
     from mqweb.config import Config
 
@@ -29,11 +29,11 @@ def make_gateway(config: Config) -> Gateway:
     return Gateway(config, Connections(config, Place(config.mqd)))
 
 
-def make_app(gateway: Gateway) -> Starlette:
+def make_app(gateway: Gateway) -> Router:
     """Return the ASGI application; its lifespan is the gateway's."""
 
     @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_app: Router) -> AsyncIterator[None]:
         upkeep = asyncio.get_running_loop().create_task(gateway.look_after())
         try:
             yield

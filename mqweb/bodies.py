@@ -23,7 +23,7 @@ from mqwire.codes import Code, GatewayCode
 from mqwire.json_text import base64_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mqclient.messages import Message
 
@@ -32,6 +32,7 @@ TEXT: Final = "text"
 JSON: Final = "json"
 
 _decode_json = msgspec.json.Decoder().decode
+_decode_lines = msgspec.json.Decoder(msgspec.Raw).decode_lines
 
 
 def raw_of(body: msgspec.Raw, encoding: str) -> bytes | str:
@@ -66,6 +67,30 @@ def shown(raw: Any, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
     if type(raw) is bytes:
         return {"body": base64_of(raw), "encoding": BASE64}
     return {"body": repr(raw), "encoding": TEXT}  # of a foreign client: no bytes, no text
+
+
+def are_lines(texts: Sequence[Any]) -> bool:
+    """Tell whether each text is a JSON document on one line; in one C call for all of them.
+
+    A line that is no document by itself makes an error, or fewer documents than lines.
+    """
+    try:
+        joined = "\n".join(texts)
+        if joined.count("\n") != len(texts) - 1:
+            return False
+        return len(_decode_lines(joined)) == len(texts)
+    except (msgspec.DecodeError, RecursionError, TypeError):  # the last: one is no text
+        return False
+
+
+def shown_plain(messages: Sequence[Message]) -> str | None:
+    """Return messages of which there is nothing to tell but id and body, as they stand in JSON.
+
+    None where one has no JSON document; then each is to be looked at by itself.
+    """
+    if not are_lines([each.raw for each in messages]):
+        return None
+    return ",".join([f'{{"id":{each.id},"body":{each.raw},"deliveries":1}}' for each in messages])
 
 
 def shown_result(raw: bytes | str | None) -> dict[str, Any]:

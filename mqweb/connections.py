@@ -1,9 +1,8 @@
 """Connections to mqd: one for each who asks, kept while it is used. Floor 2.
 
 Theory of operation. A request brings credentials, and is carried out over the connection that
-has authenticated with them: so it is mqd that knows who may do what. Connections are found by
-a hash of the credentials, bounded in number, and closed when nobody has used them for a while.
-None is closed that a request is using.
+has authenticated with them: so it is mqd that knows who may do what. Connections are bounded in
+number, and closed when nobody has used them for a while. None is closed that a request is using.
 
 All clients of one user are the same holder of leases for mqd, whichever gateway they came
 through: a lease may be settled by a request that names it, now or after a restart of the gateway.
@@ -12,9 +11,7 @@ through: a lease may be settled by a request that names it, now or after a resta
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-import secrets
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -28,7 +25,10 @@ from mqweb.problems import Problem
 from mqwire.codes import Code, GatewayCode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mqclient.calls import Call
+    from mqclient.inflight import Request as InFlightRequest
     from mqclient.url import Endpoint
     from mqweb.config import Config
 
@@ -63,9 +63,25 @@ class GatewayClient(AsyncClient):
         """
         return await self._result(call, self._seconds(timeout))
 
+    async def call_many(self, many: Sequence[Call]) -> list[MqError | None]:
+        """Carry out several calls in one go, and return what went wrong with each."""
+        try:
+            requests = await self._run_pipeline(many, self._seconds(None))
+        except MqError as error:
+            return [error] * len(many)
+        return [_error_of(each) for each in requests]
+
     def new_key(self) -> str:
         """Return a key that no push or step has had."""
         return next(self._keys)
+
+
+def _error_of(request: InFlightRequest) -> MqError | None:
+    try:
+        request.outcome()
+    except MqError as error:
+        return error
+    return None
 
 
 class Place:
@@ -125,13 +141,22 @@ class Place:
             raise Problem(GatewayCode.SERVER_AWAY, text) from error
 
 
-class _Entry:
-    __slots__ = ("client", "is_known", "used_at", "uses")
+class Link:
+    """A connection that is kept, and who uses it.
 
-    def __init__(self, client: GatewayClient) -> None:
+    Args:
+        credentials: whose.
+        client: it itself.
+    """
+
+    __slots__ = ("client", "credentials", "is_known", "used_at", "uses")
+
+    def __init__(self, credentials: Credentials, client: GatewayClient) -> None:
+        self.credentials = credentials
         self.client = client
         self.is_known = False
-        self.used_at = 0.0
+        """Whether mqd has taken the credentials."""
+        self.used_at = monotonic()
         self.uses = 0
 
 
@@ -146,51 +171,50 @@ class Connections:
     def __init__(self, config: Config, place: Place) -> None:
         self._config = config
         self._place = place
-        self._entries: dict[bytes, _Entry] = {}
+        self._links: dict[Credentials, Link] = {}
+        self._left: list[Link] = []  # not given to anybody any more, and still in use
         self._own: GatewayClient | None = None
-        self._salt = secrets.token_bytes(16)
         self._logins = asyncio.Semaphore(_MOST_LOGINS)
         self._closing: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._links)
 
-    async def take(self, credentials: Credentials) -> tuple[bytes, GatewayClient]:
-        """Return a connection that acts as somebody, and what gives it back.
+    async def take(self, credentials: Credentials) -> Link:
+        """Return a connection that acts as somebody; it is to be given back.
 
         Raises:
             Problem: there are as many as there may be, and all are in use.
             MqError: mqd refuses the credentials, or is not reached.
         """
-        digest = self._digest(credentials)
-        entry = self._entries.get(digest)
-        if entry is None:
-            entry = self._added(digest, credentials)
-        entry.uses += 1
-        if not entry.is_known:
+        link = self._links.get(credentials)
+        if link is None:
+            link = self._added(credentials)
+        link.uses += 1
+        if not link.is_known:
             try:
                 async with self._logins:
-                    await entry.client.connect(timeout=self._config.connect_seconds)
-            except BaseException as error:
-                entry.uses -= 1
-                if isinstance(error, MqError) or not entry.uses:
-                    self._forget(digest, entry)
+                    await link.client.connect(timeout=self._config.connect_seconds)
+            except BaseException:
+                link.uses -= 1
+                self.forget(link)
                 raise
-            entry.is_known = True
-        return digest, entry.client
+            link.is_known = True
+        return link
 
-    def give(self, digest: bytes) -> None:
+    def give(self, link: Link) -> None:
         """Give a connection back."""
-        entry = self._entries.get(digest)
-        if entry is not None:
-            entry.uses -= 1
-            entry.used_at = monotonic()
+        link.uses -= 1
+        link.used_at = monotonic()
 
-    def forget(self, digest: bytes) -> None:
-        """Keep a connection no longer whose credentials mqd does not take any more."""
-        entry = self._entries.get(digest)
-        if entry is not None:
-            self._forget(digest, entry)
+    def forget(self, link: Link) -> None:
+        """Keep a connection no longer; it is closed when nobody uses it."""
+        if self._links.get(link.credentials) is link:
+            del self._links[link.credentials]
+        if not link.uses:
+            self._close(link.client)
+        elif link not in self._left:
+            self._left.append(link)
 
     async def own(self) -> GatewayClient | None:
         """Return a connection with the gateway's own credentials; None where it has none.
@@ -216,36 +240,36 @@ class Connections:
         return "ok"
 
     def close_idle(self, now: float) -> None:
-        """Close connections that nobody has used for a while.
+        """Close connections that nobody has used for a while, and those that were left.
 
         Args:
             now: the time by the monotonic clock.
         """
         limit = now - self._config.user_idle_seconds
-        for digest, entry in list(self._entries.items()):
-            if not entry.uses and entry.used_at < limit:
-                self._forget(digest, entry)
+        for link in list(self._links.values()):
+            if not link.uses and link.used_at < limit:
+                self.forget(link)
+        for link in [each for each in self._left if not each.uses]:
+            self._left.remove(link)
+            self._close(link.client)
 
     async def close(self) -> None:
         """Close all of them."""
-        for digest, entry in list(self._entries.items()):
-            self._forget(digest, entry)
+        for link in [*self._links.values(), *self._left]:
+            self._close(link.client)
+        self._links.clear()
+        self._left.clear()
         if self._own is not None:
             self._close(self._own)
         if self._closing:
             await asyncio.wait(self._closing)
 
-    def _digest(self, credentials: Credentials) -> bytes:
-        said = f"{len(credentials.user)}:{credentials.user}{credentials.secret}"
-        return hashlib.sha256(self._salt + said.encode("utf-8", "surrogatepass")).digest()
-
-    def _added(self, digest: bytes, credentials: Credentials) -> _Entry:
-        if len(self._entries) >= self._config.max_users:
+    def _added(self, credentials: Credentials) -> Link:
+        if len(self._links) >= self._config.max_users:
             self._make_room()
-        entry = _Entry(client_of(self._config, self._place.url_for(credentials)))
-        entry.used_at = monotonic()
-        self._entries[digest] = entry
-        return entry
+        url = self._place.url_for(credentials)
+        link = self._links[credentials] = Link(credentials, client_of(self._config, url))
+        return link
 
     def _make_room(self) -> None:
         """Close the connection that was used longest ago.
@@ -253,22 +277,14 @@ class Connections:
         Raises:
             Problem: all are in use.
         """
-        idle = [
-            (entry.used_at, digest) for digest, entry in self._entries.items() if not entry.uses
-        ]
+        idle = [link for link in self._links.values() if not link.uses]
         if not idle:
             raise Problem(
                 GatewayCode.GATEWAY_FULL,
                 "the gateway acts for as many users as it may",
                 {"limit": self._config.max_users},
             )
-        digest = min(idle)[1]
-        self._forget(digest, self._entries[digest])
-
-    def _forget(self, digest: bytes, entry: _Entry) -> None:
-        if self._entries.get(digest) is entry:
-            del self._entries[digest]
-        self._close(entry.client)
+        self.forget(min(idle, key=lambda link: link.used_at))
 
     def _close(self, client: GatewayClient) -> None:
         task = asyncio.get_running_loop().create_task(_closed(client))

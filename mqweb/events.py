@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mqclient.view_models import Event
     from mqclient.watching import AsyncWatch
     from mqweb.config import Config
-    from mqweb.connections import Connections, Credentials, GatewayClient
+    from mqweb.connections import Connections, Credentials, GatewayClient, Link
     from mqweb.forms import EventsQuery
     from mqweb.requests import Receive, Request
 
@@ -118,8 +118,8 @@ class Stream:
 class Hub:
     """One watch, and the streams that it feeds."""
 
-    def __init__(self, digest: bytes, watch: AsyncWatch) -> None:
-        self.digest = digest
+    def __init__(self, link: Link, watch: AsyncWatch) -> None:
+        self.link = link
         self.streams: set[Stream] = set()
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None] | None = None
@@ -252,19 +252,19 @@ class Streams:
 
     async def _begun(self, key: Key) -> Hub:
         said, pattern, kinds = key
-        digest, client = await self._connections.take(said)
+        link = await self._connections.take(said)
         found = self._hubs.get(key)
         if found is not None and found.task is not None and not found.task.done():
-            self._connections.give(digest)  # another request has begun one meanwhile
+            self._connections.give(link)  # another request has begun one meanwhile
             return found
-        hub = Hub(digest, _watch(client, pattern, kinds))
+        hub = Hub(link, _watch(link.client, pattern, kinds))
         self._hubs[key] = hub
         hub.task = asyncio.get_running_loop().create_task(hub.run())
         hub.task.add_done_callback(lambda _task: self._ended(key, hub))
         return hub
 
     def _ended(self, key: Key, hub: Hub) -> None:
-        self._connections.give(hub.digest)
+        self._connections.give(hub.link)
         if self._hubs.get(key) is hub:
             del self._hubs[key]
 

@@ -141,19 +141,21 @@ class Settler:
 
     async def _settle(self, key: tuple[GatewayClient, str | None]) -> None:
         client, durability = key
-        while leases := self._due[key]:
-            self._due[key] = []
-            await asyncio.gather(*(self._ack(client, each, durability) for each in leases))
-        del self._due[key]
-
-    async def _ack(self, client: GatewayClient, lease: LeaseId, durability: str | None) -> None:
         try:
-            await client.call(lease_calls.ack(lease, durability=durability))
-        except MqError as error:
-            self.failed += 1
-            _logger.warning(
-                "lease %s was handed on and could not be acknowledged; it may be delivered "
-                "once more: %s",
-                lease,
-                error,
-            )
+            await asyncio.sleep(0)  # what is handed on in this turn of the loop goes along
+            while leases := self._due[key]:
+                self._due[key] = []
+                calls = [lease_calls.ack(each, durability=durability) for each in leases]
+                for lease, error in zip(leases, await client.call_many(calls), strict=True):
+                    if error is not None:
+                        self._failed(lease, error)
+        finally:
+            del self._due[key]
+
+    def _failed(self, lease: LeaseId, error: MqError) -> None:
+        self.failed += 1
+        _logger.warning(
+            "lease %s was handed on and could not be acknowledged; it may come once more: %s",
+            lease,
+            error,
+        )

@@ -130,17 +130,18 @@ class Endpoint:
         connections = self._gateway.connections
         said = credentials_of(request.field(b"authorization"), request.field(b"x-api-key"))
         said = self._gateway.sessions.resolved(said)
-        digest, request.client = await connections.take(said)
+        link = await connections.take(said)
+        request.client = link.client
         request.credentials = said
         try:
             return await self._handler(request)
         except Exception as error:
             problem = problem_of(error)
             if problem is not None and problem.code is Code.AUTH_FAILED:
-                connections.forget(digest)
+                connections.forget(link)
             raise
         finally:
-            connections.give(digest)
+            connections.give(link)
 
     async def _tell(self, request: Request, sending: Sending, error: Exception) -> None:
         problem = problem_of(error)

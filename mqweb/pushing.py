@@ -11,7 +11,7 @@ from mqclient import calls
 from mqclient.cutting import pack_bodies
 from mqweb import bodies
 from mqweb.problems import Problem
-from mqwire.codes import Code
+from mqwire.codes import Code, GatewayCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,24 +88,34 @@ def load_of_many(messages: Sequence[BodyForm], limits: Limits) -> Load:
     Raises:
         Problem: there are too many, or one is over the server's bound.
     """
-    if len(messages) > limits.max_messages_per_frame:
-        raise Problem(
-            Code.TOO_MANY_MESSAGES,
-            f"{len(messages)} messages are more than one push may have",
-            {"limit": limits.max_messages_per_frame, "asked": len(messages)},
-        )
+    _check_count(len(messages), limits)
     raw_of = bodies.raw_of
     raws = [raw_of(each.body, each.encoding) for each in messages]
-    pack = pack_bodies(raws)
-    largest = len(pack)
-    if largest > limits.max_body_bytes:
-        largest = max(len(pack_bodies([raw])) for raw in raws)
-        if largest > limits.max_body_bytes:
-            raise _too_large(limits, largest)
     headers: list[Any] | None = None
     if any(each.headers for each in messages):
         headers = [bodies.headers_of(each.headers) for each in messages]
-    return Load(len(raws), pack, headers, largest)
+    return _packed(raws, headers, limits)
+
+
+def load_of_lines(body: bytes, headers: dict[str, Any] | None, limits: Limits) -> Load:
+    """Return many messages to be pushed, each a JSON document on a line of its own.
+
+    Args:
+        body: the lines; the last one may end or not.
+        headers: of all of them.
+        limits: the server's.
+
+    Raises:
+        Problem: a line is no JSON document, or something is over a bound.
+    """
+    try:
+        raws = body.decode("utf-8").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise Problem(GatewayCode.MALFORMED_BODY, f"the lines are no text: {error}") from error
+    if not bodies.are_lines(raws):
+        raise Problem(GatewayCode.MALFORMED_BODY, "a line is no JSON document by itself")
+    _check_count(len(raws), limits)
+    return _packed(raws, headers, limits)
 
 
 def options_of(form: PushOptions | PushPart) -> dict[str, Any]:
@@ -123,6 +133,25 @@ def push_call(
     )
     call.read = _reached
     return call
+
+
+def _check_count(count: int, limits: Limits) -> None:
+    if count > limits.max_messages_per_frame:
+        raise Problem(
+            Code.TOO_MANY_MESSAGES,
+            f"{count} messages are more than one push may have",
+            {"limit": limits.max_messages_per_frame, "asked": count},
+        )
+
+
+def _packed(raws: list[Any], headers: Any, limits: Limits) -> Load:
+    pack = pack_bodies(raws)
+    largest = len(pack)
+    if largest > limits.max_body_bytes:
+        largest = max(len(pack_bodies([raw])) for raw in raws)
+        if largest > limits.max_body_bytes:
+            raise _too_large(limits, largest)
+    return Load(len(raws), pack, headers, largest)
 
 
 def _reached(frame: Frame) -> Reached:

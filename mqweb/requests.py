@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
@@ -108,7 +108,8 @@ class Request:
         """
         raw = self.scope["query_string"]
         if not raw:
-            return _converted({}, form)
+            empty: Form = _empty(form)
+            return empty
         try:
             pairs = parse_qsl(
                 raw.decode("ascii"),
@@ -142,14 +143,14 @@ class Request:
         """Return the whole body. Its bounds are judged before and while it is read.
 
         Raises:
-            Problem: it is too large, did not come in time, or there is no room for it.
-            Disconnected: the client has gone.
+            Problem: it is too large, or there is no room for it.
+            Disconnected: the client has gone, or was cut off since it sent nothing more.
         """
         limit = self.config.max_request_bytes
         declared = self._fields.get(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > limit:
             raise _too_large(limit, int(declared))
-        message = await self._next()
+        message = await self.receive()
         if not message.get("more_body") and message["type"] == "http.request":
             body: bytes = message.get("body", b"")
             if len(body) > limit:
@@ -171,18 +172,7 @@ class Request:
             parts += piece
             if not message.get("more_body"):
                 return bytes(parts)
-            message = await self._next()
-
-    async def _next(self) -> MutableMapping[str, Any]:
-        seconds = self.config.receive_seconds
-        try:
-            return await asyncio.wait_for(self.receive(), seconds)
-        except asyncio.TimeoutError as error:
-            raise Problem(
-                GatewayCode.REQUEST_LATE,
-                f"nothing of the body has come for {seconds:.3g} s",
-                headers=((b"connection", b"close"),),
-            ) from error
+            message = await self.receive()
 
 
 def decoded(document: bytes, form: type[Form]) -> Form:
@@ -197,6 +187,12 @@ def decoded(document: bytes, form: type[Form]) -> Form:
         raise _invalid(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(GatewayCode.MALFORMED_BODY, f"the body is no JSON: {error}") from error
+
+
+@cache
+def _empty(form: type[Form]) -> Form:
+    """Return what an empty query means: forms are only read, so one serves all."""
+    return _converted({}, form)
 
 
 def _converted(values: dict[str, str], form: type[Form]) -> Form:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, Router
 
 from mqweb.answers import problem_answer, send_answer
 from mqweb.operations import Endpoint
@@ -13,7 +12,9 @@ from mqweb.problems import Problem
 from mqwire.codes import GatewayCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from starlette.types import Lifespan
 
     from mqweb.answers import Send
     from mqweb.gateway import Gateway
@@ -63,9 +64,9 @@ async def not_found(scope: Scope, _receive: Receive, send: Send) -> None:
     await send_answer(send, problem_answer(problem))
 
 
-def application(routes: list[Any], lifespan: Any) -> Starlette:
-    """Return the application: routes, and a problem document for everything else."""
-    app = Starlette(routes=routes, lifespan=lifespan)
-    app.router.default = not_found
-    app.router.redirect_slashes = False
-    return app
+def application(routes: Sequence[BaseRoute], lifespan: Lifespan[Any]) -> Router:
+    """Return the application: routes, and a problem document for everything else.
+
+    There is no middleware: operations see to their errors themselves.
+    """
+    return Router(routes, redirect_slashes=False, default=not_found, lifespan=lifespan)

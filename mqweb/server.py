@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import signal
 import socket
@@ -39,18 +40,55 @@ _GRACE_SECONDS: Final = 10
 _BACKLOG: Final = 2048
 
 
+class Joined:
+    """A transport that writes the pieces of one turn of the loop together.
+
+    Args:
+        transport: the one underneath.
+        loop: the running loop.
+    """
+
+    __slots__ = ("_loop", "_pieces", "_transport")
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Have something written at the end of this turn."""
+        if not self._pieces:
+            self._loop.call_soon(self.flush)
+        self._pieces.append(data)
+
+    def flush(self) -> None:
+        """Write what there is."""
+        if self._pieces:
+            pieces, self._pieces = self._pieces, []
+            self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def close(self) -> None:
+        """Write what there is, and close."""
+        self.flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """A connection of a client."""
 
     max_connections = 0
     receive_seconds = 0.0
+    _begun_at = math.inf
 
     def connection_made(self, transport: Any) -> None:
         """Take a connection, or refuse it where there are as many as there may be."""
-        super().connection_made(transport)
+        super().connection_made(Joined(transport, self.loop))  # type: ignore[arg-type]  # it is one
         self._head_bytes = 0
         self._in_head = True
-        self._head_since = self.loop.time()
+        self._heard_at = self.loop.time()
         if len(self.connections) > self.max_connections:
             self._refuse(
                 Problem(
@@ -64,6 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take what has come; a head that goes on too long is refused."""
         if self.transport.is_closing():
             return
+        self._heard_at = self.loop.time()
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
@@ -81,7 +120,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.scope[CONNECTION_KEY] = self  # type: ignore[typeddict-unknown-key]  # an extension
         self._in_head = True
-        self._head_since = self.loop.time()
+        self._begun_at = self._heard_at
 
     def on_headers_complete(self) -> None:
         """Go on with its body."""
@@ -89,31 +128,30 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         super().on_headers_complete()
 
-    def on_response_complete(self) -> None:
-        """Wait for the next request."""
-        super().on_response_complete()
-        self._head_since = self.loop.time()
-
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request."""
         self._refuse(Problem(GatewayCode.MALFORMED_REQUEST, msg))
 
-    def check_head(self, now: float) -> None:
-        """Refuse a request whose head does not come to an end, or a connection without one.
+    def check(self, now: float) -> None:
+        """Refuse a request that does not come to an end, or a connection without one.
 
         Args:
             now: the time by the loop's clock.
         """
-        is_waiting = self._in_head and (self._head_bytes or self._is_new)
-        if is_waiting and now - self._head_since > self.receive_seconds:
-            self._refuse(
-                Problem(GatewayCode.REQUEST_LATE, "the head of the request has not come in time")
-            )
+        limit = now - self.receive_seconds
+        if self._is_new or self._head_bytes:
+            is_late = self._in_head and min(self._heard_at, self._begun_at) < limit
+        else:
+            # What is not read is not late: then it is for us to go on.
+            is_waiting = self.cycle.more_body and not self.flow.read_paused
+            is_late = is_waiting and not self._is_between and self._heard_at < limit
+        if is_late:
+            self._refuse(Problem(GatewayCode.REQUEST_LATE, "the request has not come in time"))
 
     async def flushed(self, seconds: float) -> bool:
         """Wait until the kernel has everything; False if it breaks or takes nothing."""
-        transport = self.transport
-        await asyncio.sleep(0)  # uvloop writes at the end of a turn
+        transport: Any = self.transport
+        transport.flush()
         if transport.get_write_buffer_size() and not transport.is_closing():
             transport.set_write_buffer_limits(0)
             with suppress(asyncio.TimeoutError):
@@ -147,7 +185,7 @@ class BoundedProtocol(HttpToolsProtocol):
             *(name + b": " + value for name, value in problem.fields()),
             b"connection: close",
         ]
-        if self._is_between:
+        if self._is_between or not self.cycle.response_started:
             self.transport.write(b"\r\n".join(head) + b"\r\n\r\n" + body)
         self.transport.close()
 
@@ -165,7 +203,7 @@ class Server(uvicorn.Server):
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
                 if isinstance(connection, BoundedProtocol):
-                    connection.check_head(now)
+                    connection.check(now)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -195,6 +233,7 @@ def serve(config: Config) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         backlog=_BACKLOG,
     )

@@ -9,7 +9,7 @@ import msgspec
 from mqclient import lease_calls
 from mqclient.messages import Source
 from mqweb import bodies, forms, pushing, shapes
-from mqweb.answers import NOTHING, Answer, json_answer
+from mqweb.answers import NOTHING, Answer, encode_json, json_answer
 from mqweb.handing import hand_back, hand_on, hold_seconds
 from mqweb.leaving import unless_gone
 from mqweb.operations import Media, Operation
@@ -19,14 +19,20 @@ from mqwire.codes import Code, GatewayCode
 from mqwire.limits import MAX_KEY_CHARS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mqclient.lease_calls import Leased
     from mqclient.messages import Message
     from mqclient.view_models import Status
     from mqweb.requests import Request
+    from mqwire.frames import Frame
 
 _BYTES = b"application/octet-stream"
+_LINES = b"application/x-ndjson"
+_LINES_TYPE = _LINES.decode("ascii")
 _TYPE_HEADER = "content-type"
 _BINARY = Media("application/octet-stream", {"type": "string", "format": "binary"})
+_ND_JSON = Media(_LINES_TYPE, {"type": "string", "description": "A JSON document on each line."})
 _NO_DECODERS: dict[str, Any] = {}
 
 
@@ -36,10 +42,13 @@ async def push(request: Request) -> Answer:
     query = request.query(forms.PushQuery)
     key = key_of(request)
     limits = request.client.server.limits
-    if query.raw or request.media_type not in ("application/json", ""):
+    said: forms.PushOptions = query
+    media_type = request.media_type
+    if media_type == _LINES_TYPE:
+        load = pushing.load_of_lines(await request.body(), _headers_of_query(query.headers), limits)
+    elif query.raw or media_type not in ("application/json", ""):
         headers, raw = _raw_push(request, query, await request.body())
         load = pushing.load_of_one(raw, headers, limits)
-        said: forms.PushOptions = query
     else:
         form = decoded(await request.body(), forms.PushForm)
         load = pushing.load_of_form(form, limits)
@@ -64,7 +73,7 @@ def _raw_push(
     request: Request, query: forms.PushQuery, body: bytes
 ) -> tuple[dict[str, Any] | None, bytes | str]:
     """Return headers and body of a message that is a request's whole body."""
-    headers = {} if query.headers is None else _headers_of_query(query.headers)
+    headers = _headers_of_query(query.headers) or {}
     if request.media_type in ("application/json", ""):
         try:
             msgspec.json.decode(body)
@@ -77,12 +86,14 @@ def _raw_push(
     return headers or None, body
 
 
-def _headers_of_query(text: str) -> dict[str, Any]:
+def _headers_of_query(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
     try:
         headers = msgspec.json.decode(text.encode("utf-8"), type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as error:
         raise Problem(Code.BAD_HEADERS, f"`headers` is no JSON object: {error}") from error
-    return bodies.headers_of(headers) or {}
+    return bodies.headers_of(headers)
 
 
 def key_of(request: Request) -> str | None:
@@ -107,30 +118,66 @@ async def pull(request: Request) -> Answer | None:
     """Carry out a pull."""
     queue = request.path["queue"]
     query = request.query(forms.PullQuery)
-    wants_bytes = _wants_bytes(request)
-    if wants_bytes and query.max != 1:
+    wanted = _wanted(request)
+    if wanted == _BYTES and query.max != 1:
         raise Problem(Code.OUT_OF_RANGE, "one message at a time comes as bytes: leave out `max`")
-    leased = await lease_of(request, queue, query)
-    if leased is None:
+    found = await take(request, queue, query)
+    if found is None:
         return NOTHING
-    answer = _as_bytes(leased.messages[0]) if wants_bytes else None
-    if answer is None:
-        document: dict[str, Any] = {"queue": queue}
-        document["messages"] = [bodies.shown_message(each) for each in leased.messages]
-        if query.lease is not None:
-            document["lease"] = {"id": str(leased.lease), "seconds": query.lease}
-        answer = json_answer(document)
-    elif query.lease is not None:
-        answer = answer._replace(
-            fields=(*answer.fields, (b"mq-lease", str(leased.lease).encode("ascii")))
-        )
+    lease = found.leased.lease
+    try:
+        answer = _answer_of(found, wanted, queue, query.lease)
+    except Problem:
+        await hand_back(request.client, lease)
+        raise
     if query.lease is None:
-        await hand_on(request, answer, leased.lease, query.durability)
+        await hand_on(request, answer, lease, query.durability)
         return None
     return answer
 
 
-async def lease_of(request: Request, queue: str, query: forms.PullQuery) -> Leased | None:
+def _answer_of(found: Found, wanted: bytes, queue: str, seconds: float | None) -> Answer:
+    """Return the answer with what a pull has found, in the form that is wanted.
+
+    Raises:
+        Problem: it does not come in that form.
+    """
+    lease, messages = found.leased.lease, found.leased.messages
+    if wanted:
+        answer = _as_bytes(messages[0]) if wanted == _BYTES else _as_lines(found)
+        if seconds is None:
+            return answer
+        return answer._replace(fields=(*answer.fields, (b"mq-lease", str(lease).encode("ascii"))))
+    held = None if seconds is None else {"id": str(lease), "seconds": seconds}
+    text = bodies.shown_plain(messages) if found.is_plain else None
+    if text is not None:
+        tail = b"]}" if held is None else b'],"lease":' + encode_json(held) + b"}"
+        return Answer(200, f'{{"queue":"{queue}","messages":[{text}'.encode() + tail)
+    document: dict[str, Any] = {"queue": queue}
+    document["messages"] = [bodies.shown_message(each) for each in messages]
+    if held is not None:
+        document["lease"] = held
+    return json_answer(document)
+
+
+class Found:
+    """What a pull has found.
+
+    Args:
+        leased: the messages, and the lease that they are under.
+        frame: the reply.
+    """
+
+    __slots__ = ("is_plain", "leased", "runs")
+
+    def __init__(self, leased: Leased, frame: Frame) -> None:
+        self.leased = leased
+        self.runs: Sequence[int] = frame[2]
+        self.is_plain = not frame[4]
+        """Whether there is nothing to tell of the messages but ids and bodies."""
+
+
+async def take(request: Request, queue: str, query: forms.PullQuery) -> Found | None:
     """Return what a pull has found, under a lease; None where there is nothing."""
     config = request.config
     client = request.client
@@ -139,21 +186,57 @@ async def lease_of(request: Request, queue: str, query: forms.PullQuery) -> Leas
     call = lease_calls.pull(
         Source(queue, _NO_DECODERS, None, 1), query.max, seconds, wait, query.durability
     )
-    if not wait:
-        found: Leased | None = await client.call(call)
-        return found
+    frames: list[Frame] = []
+    read = call.read
 
-    async def undo(leased: Leased) -> None:
-        await hand_back(client, leased.lease)
+    def remember(frame: Frame) -> Any:
+        frames.append(frame)
+        return read(frame)
 
-    await request.body()  # so that what comes next is the client's leaving
-    leased: Leased | None = await unless_gone(request, client.call(call), undo)
-    return leased
+    call.read = remember
+    leased: Leased | None
+    if wait:
+
+        async def undo(late: Leased) -> None:
+            await hand_back(client, late.lease)
+
+        await request.body()  # so that what comes next is the client's leaving
+        leased = await unless_gone(request, client.call(call), undo)
+    else:
+        leased = await client.call(call)
+    return None if leased is None else Found(leased, frames[-1])
 
 
-def _wants_bytes(request: Request) -> bool:
+def _wanted(request: Request) -> bytes:
+    """Return the form that is asked for beside JSON; empty for none."""
     accepted = request.field(b"accept")
-    return accepted is not None and accepted.startswith(_BYTES)
+    if accepted is None:
+        return b""
+    first = accepted.partition(b",")[0].partition(b";")[0].strip().lower()
+    return first if first in (_BYTES, _LINES) else b""
+
+
+def _as_lines(found: Found) -> Answer:
+    """Return messages as lines, a JSON document each; their ids stand in a header field."""
+    messages = found.leased.messages
+    texts = [each.raw for each in messages]
+    if not bodies.are_lines(texts):
+        texts = [_line(each) for each in messages]
+    fields = ((b"mq-ids", ",".join(map(str, found.runs)).encode("ascii")),)
+    return Answer(200, ("\n".join(texts) + "\n").encode(), _LINES, fields)
+
+
+def _line(message: Message) -> str:
+    try:
+        if isinstance(message.raw, str):
+            return msgspec.json.format(message.raw, indent=-1)
+    except msgspec.DecodeError:
+        pass
+    raise Problem(
+        GatewayCode.NOT_ACCEPTABLE,
+        f"message {message.id} is no JSON document, and cannot come as a line",
+        {"id": message.id},
+    )
 
 
 def _as_bytes(message: Message) -> Answer:
@@ -298,13 +381,15 @@ OPERATIONS = (
         "Push messages",
         "Messages",
         "One message or many, all or none. A body of the type `application/json` is a form with "
-        "`body`, or with `messages`; one of any other type is the message itself, as bytes, and "
-        "its options stand in the query. With `?raw=true` a JSON document is the message itself. "
+        "`body`, or with `messages`. One of the type `application/x-ndjson` has a JSON document on "
+        "each line, and is the fastest way to push many. One of any other type is the message "
+        "itself, as bytes. Their options stand in the query. With `?raw=true` a JSON document is "
+        "the message itself. "
         "With `Idempotency-Key` the push may be sent again: a repeat changes nothing.",
         ("PUSH",),
         query=forms.PushQuery,
         body=forms.PushForm,
-        media=(_BINARY,),
+        media=(_ND_JSON, _BINARY),
         result=shapes.Pushed,
         status=201,
         codes=(Code.QUEUE_NOT_FOUND, Code.QUEUE_FULL, Code.KEY_REUSED, Code.BODY_TOO_LARGE),
@@ -317,12 +402,13 @@ OPERATIONS = (
         "Messages",
         "Without `lease` the messages are gone once the client's connection has taken the whole "
         "answer; if it breaks before, they are handed back. With `lease` they stay until they are "
-        "acknowledged. With `Accept: application/octet-stream` one message comes as it is. There "
+        "acknowledged. With `Accept: application/octet-stream` one message comes as it is, with "
+        "`application/x-ndjson` many come as lines, with the runs of their ids in `Mq-Ids`. There "
         "is no body where there is no message.",
         ("PULL", "ACK", "NACK"),
         query=forms.PullQuery,
         result=shapes.Pulled,
-        gives=(_BINARY,),
+        gives=(_ND_JSON, _BINARY),
         is_empty_possible=True,
         codes=(Code.QUEUE_NOT_FOUND,),
     ),

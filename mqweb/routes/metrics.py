@@ -26,15 +26,15 @@ async def metrics(request: Request) -> Answer:
         return await _answered(gateway, await _own(gateway))
     said = gateway.sessions.resolved(credentials_of(authorization, key))
     try:
-        digest, client = await gateway.connections.take(said)
+        link = await gateway.connections.take(said)
     except ServerError:
         raise
     except MqError:
         return await _answered(gateway, None)
     try:
-        return await _answered(gateway, client)
+        return await _answered(gateway, link.client)
     finally:
-        gateway.connections.give(digest)
+        gateway.connections.give(link)
 
 
 async def _own(gateway: Gateway) -> GatewayClient | None:

@@ -14,7 +14,7 @@ from mqweb import bodies, forms, pushing, shapes
 from mqweb.answers import NOTHING, json_answer
 from mqweb.operations import Operation
 from mqweb.routes.leases import lease_named, result_of
-from mqweb.routes.messages import id_of, key_of, lease_of, shown_seen, shown_status, statuses_of
+from mqweb.routes.messages import id_of, key_of, shown_seen, shown_status, statuses_of, take
 from mqwire.codes import Code
 
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ async def take_task(request: Request) -> Answer:
     queue = request.path["queue"]
     query = request.query(forms.TakeQuery)
     pull = forms.PullQuery(max=1, wait=query.wait, lease=query.lease)
-    leased = await lease_of(request, queue, pull)
-    if leased is None:
+    found = await take(request, queue, pull)
+    if found is None:
         return NOTHING
-    [message] = leased.messages
+    [message] = found.leased.messages
     members = _shown(queue, bodies.shown_message(message), "processing")
-    members["lease"] = str(leased.lease)
+    members["lease"] = str(found.leased.lease)
     return json_answer(members)
 
 

@@ -20,12 +20,12 @@ async def new_token(request: Request) -> Answer:
     form = await request.json(forms.Login)
     gateway = request.gateway
     said = Credentials(form.user, form.password)
-    digest, client = await gateway.connections.take(said)
+    link = await gateway.connections.take(said)
     try:
-        who = client.server
+        who = link.client.server
         token, expires_at = gateway.sessions.begin(said, form.expires_seconds)
     finally:
-        gateway.connections.give(digest)
+        gateway.connections.give(link)
     return json_answer(
         {
             "token": token,

@@ -152,6 +152,24 @@ def test_a_body_of_any_type_is_a_message(web, queue):
     assert web.post(f"/v1/leases/{second.headers['mq-lease']}/ack").json() == {"count": 1}
 
 
+def test_lines_are_messages(web, queue):
+    path = f"/v1/queues/{queue}/messages"
+    kind = {"Content-Type": "application/x-ndjson"}
+    body = '{"a": 1.50}\n"\u00e4"\n[1,\t2]\r\n'
+    assert web.post(path, content=body, headers=kind, params={"priority": 9}).json()["count"] == 3
+    for bad in ("[1\n2]", "[1,\n2]", "1\n\n2", "1 2", "", "\xff", "x"):
+        refused(web.post(path, content=bad, headers=kind), GatewayCode.MALFORMED_BODY)
+    wanted = {"Accept": "application/x-ndjson"}
+    reply = web.post(f"/v1/queues/{queue}/pull?max=2&lease=9", headers=wanted)
+    assert reply.text.splitlines() == body.splitlines()[:2]
+    assert reply.headers["mq-ids"] == "1,2"
+    assert web.post(f"/v1/leases/{reply.headers['mq-lease']}/ack").json() == {"count": 2}
+    web.post(path, content=b"\x00", headers={"Content-Type": "application/octet-stream"})
+    refused(web.post(f"/v1/queues/{queue}/pull?max=2", headers=wanted), GatewayCode.NOT_ACCEPTABLE)
+    pulled = web.post(f"/v1/queues/{queue}/pull?max=2").json()["messages"]
+    assert [each["body"] for each in pulled] == ["AA==", [1, 2]]
+
+
 def test_a_push_with_a_key_is_known_again(web, queue):
     key = {"Idempotency-Key": "once"}
     path = f"/v1/queues/{queue}/messages"
