@@ -14,6 +14,7 @@ without I/O, around which each puts its own way of sending and waiting:
     options, keys     what a push or a queue may be told beside; the keys of pushes
     leases, jobs, consuming    work under a lease: the plain verbs; one job; one after the other
     keeper, keeping, holdings  the process beside this one that extends the leases of jobs
+    account_calls     users and tokens
     view_calls, tracking, watching    what becomes of single messages; what happens, as it does
     probing           when a silent connection is asked, and when it is taken for lost
     url, dialing      where the server is; when to try again
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from mqwire import __version__
 
 if TYPE_CHECKING:
+    from mqclient.account_models import NewToken, TokenInfo, UserInfo
     from mqclient.async_client import AsyncClient
     from mqclient.client import Client
     from mqclient.codecs import Codec, JsonText
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
         AccessDenied,
         ArgumentError,
         AuthBusy,
+        AuthEnded,
+        AuthEnding,
         AuthFailed,
         AuthTimeout,
         BadHeaders,
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
         Internal,
         JobCancelled,
         KeyReused,
+        LastAdministrator,
         LeaseLost,
         MalformedFrame,
         MqError,
@@ -72,15 +77,21 @@ if TYPE_CHECKING:
         ShuttingDown,
         SnapshotFailed,
         StorageFull,
+        TokenNotFound,
         TooManyConnections,
         TooManyMessages,
         TooManyQueues,
+        TooManyTokens,
+        TooManyUsers,
         TooManyWaits,
         TransportError,
         UnknownOption,
         UnknownServerError,
         UnknownVerb,
         UnsupportedVersion,
+        UserConfigured,
+        UserExists,
+        UserNotFound,
         WrongArity,
         WrongType,
     )
@@ -112,6 +123,8 @@ __all__ = [
     "AsyncWatch",
     "Attempt",
     "AuthBusy",
+    "AuthEnded",
+    "AuthEnding",
     "AuthFailed",
     "AuthTimeout",
     "BadHeaders",
@@ -139,6 +152,7 @@ __all__ = [
     "JobCancelled",
     "JsonText",
     "KeyReused",
+    "LastAdministrator",
     "Lease",
     "LeaseId",
     "LeaseLost",
@@ -146,6 +160,7 @@ __all__ = [
     "MalformedFrame",
     "Message",
     "MqError",
+    "NewToken",
     "NoBackup",
     "NoJournal",
     "NotAuthenticated",
@@ -167,15 +182,23 @@ __all__ = [
     "SnapshotInfo",
     "Status",
     "StorageFull",
+    "TokenInfo",
+    "TokenNotFound",
     "TooManyConnections",
     "TooManyMessages",
     "TooManyQueues",
+    "TooManyTokens",
+    "TooManyUsers",
     "TooManyWaits",
     "TransportError",
     "UnknownOption",
     "UnknownServerError",
     "UnknownVerb",
     "UnsupportedVersion",
+    "UserConfigured",
+    "UserExists",
+    "UserInfo",
+    "UserNotFound",
     "Watch",
     "WrongArity",
     "WrongType",
@@ -204,6 +227,7 @@ _HOMES = {
     "LeaseId": "models",
     "Limits": "models",
     "Message": "messages",
+    "NewToken": "account_models",
     "Origin": "models",
     "Pipeline": "pipelines",
     "Place": "view_models",
@@ -211,6 +235,8 @@ _HOMES = {
     "ServerInfo": "models",
     "SnapshotInfo": "models",
     "Status": "view_models",
+    "TokenInfo": "account_models",
+    "UserInfo": "account_models",
     "Watch": "watching",
 }
 

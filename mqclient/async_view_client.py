@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mqclient import calls, tracking
-from mqclient.async_driver import AsyncDriver
+from mqclient.async_account_client import AsyncAccountClient
 from mqclient.base import check_wait
 from mqclient.watching import DEFAULT_CREDIT, AsyncWatch
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mqclient.view_models import Cancellation, Status
 
 
-class AsyncViewClient(AsyncDriver):
+class AsyncViewClient(AsyncAccountClient):
     """The methods of `AsyncClient` that look at single messages, cancel them, and watch."""
 
     async def status(

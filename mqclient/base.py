@@ -70,8 +70,9 @@ class BaseClient:
         keys: bool = True,
         server_wait: float | None = None,
         detached: str | None = None,
+        token: str | None = None,
     ) -> None:
-        self._target = find_target(url, address_file)
+        self._target = find_target(url, address_file, token)
         self._encoder = Encoder(codec)
         self._decoders = decoders(codec)
         self._timeout = _positive(timeout, "timeout")

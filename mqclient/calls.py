@@ -46,6 +46,8 @@ REPEATABLE_VERBS: Final = frozenset(
         "RESUME",
         "STATUS",
         "CREDIT",
+        "USERS",
+        "TOKENS",
     }
 )
 """Those of which done twice is done once, so they are never in doubt. A second extension

@@ -56,6 +56,8 @@ class Client(JobClient):
         detached: for a gateway, which holds leases for workers that it cannot watch: the name
             of a holder whose leases end at their time alone, be it connected or not. Clients of
             one user with one name are one holder, this process after a restart too.
+        token: to come in with, for a URL without credentials, or instead of the address file's
+            own; None takes MQ_TOKEN or the file that MQ_TOKEN_FILE names for such a URL.
 
     Raises:
         ConfigurationError: one of these makes no sense.

@@ -196,6 +196,12 @@ class MalformedFrame(ServerError):
     registered_code = Code.MALFORMED_FRAME
 
 
+class AuthEnded(ServerError):
+    """What the connection authenticated with is not valid any more, and it held nothing."""
+
+    registered_code = Code.AUTH_ENDED
+
+
 class AuthTimeout(ServerError):
     """The connection did not authenticate in time."""
 
@@ -304,6 +310,12 @@ class AuthFailed(ServerError):
     registered_code = Code.AUTH_FAILED
 
 
+class AuthEnding(ServerError):
+    """The credentials have ended: what is held may be finished, and nothing else begun."""
+
+    registered_code = Code.AUTH_ENDING
+
+
 class AuthBusy(ServerError):
     """Too many password checks are under way."""
 
@@ -314,6 +326,48 @@ class AccessDenied(ServerError):
     """The user's role does not allow the verb."""
 
     registered_code = Code.ACCESS_DENIED
+
+
+class UserNotFound(ServerError):
+    """No such user."""
+
+    registered_code = Code.USER_NOT_FOUND
+
+
+class UserExists(ServerError):
+    """A user of this name exists."""
+
+    registered_code = Code.USER_EXISTS
+
+
+class UserConfigured(ServerError):
+    """The user stands in the server's configuration, and is changed there."""
+
+    registered_code = Code.USER_CONFIGURED
+
+
+class LastAdministrator(ServerError):
+    """Nobody could administer the server any more."""
+
+    registered_code = Code.LAST_ADMINISTRATOR
+
+
+class TooManyUsers(ServerError):
+    """The server holds as many users as it may."""
+
+    registered_code = Code.TOO_MANY_USERS
+
+
+class TokenNotFound(ServerError):
+    """No such token."""
+
+    registered_code = Code.TOKEN_NOT_FOUND
+
+
+class TooManyTokens(ServerError):
+    """The user, or the server, has as many tokens as there may be."""
+
+    registered_code = Code.TOO_MANY_TOKENS
 
 
 class QueueNotFound(ServerError):

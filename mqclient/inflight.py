@@ -35,6 +35,7 @@ from mqclient.models import BEFORE_AUTH
 from mqwire.codes import Code
 from mqwire.frames import FrameReader, FrameWriter, prefix
 from mqwire.limits import HARD_MAX_FRAME_BYTES
+from mqwire.verbs import SECRET_VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -272,7 +273,7 @@ class InFlight:
         return frame
 
     def _take_unasked(self, frame: Frame, done: list[Request]) -> None:
-        if self.take_events is not None and frame[1:2] == ("EVENT",):
+        if self.take_events is not None and frame[1:2] in (("EVENT",), ("ERR",)) and frame[0]:
             self.take_events(frame)
         elif frame[:1] != (0,):
             shown = repr(frame[:2])[:60]
@@ -335,8 +336,8 @@ class InFlight:
 
 
 def _unsendable(call: Call, error: Exception) -> InterfaceError:
-    if call.verb == "AUTH":  # the error may quote a password
-        return InterfaceError("AUTH cannot be sent: the credentials hold what is no text")
+    if call.verb in SECRET_VERBS:  # the error may quote a password
+        return InterfaceError(f"{call.verb} cannot be sent: it holds what is no text")
     refusal = InterfaceError(f"{call.verb} cannot be sent: {error}")
     refusal.__cause__ = error
     return refusal

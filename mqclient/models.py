@@ -311,7 +311,7 @@ class ServerInfo:
 
     Args:
         user: the user that the connection acts as.
-        role: `admin`, `agent` or `user`.
+        role: `admin`, `secretary`, `agent` or `user`.
         server: name of the server's software.
         version: its version.
         protocol: the protocol version in force.
@@ -320,6 +320,9 @@ class ServerInfo:
         limits: the bounds in force.
         grace_seconds: how long leases of a client without a connection go on; 0 where the
             server does not say.
+        token_id: of the token that the client came with; None where it came with a password,
+            or the address file.
+        expires_at: until when that may be used, in seconds since 1970-01-01 UTC.
     """
 
     user: str
@@ -330,6 +333,8 @@ class ServerInfo:
     durability: str
     limits: Limits
     grace_seconds: float = 0.0
+    token_id: int | None = None
+    expires_at: float | None = None
 
     @classmethod
     def from_map(cls, who: Mapping[str, Any]) -> ServerInfo:
@@ -347,4 +352,6 @@ class ServerInfo:
             durability=who["durability"],
             limits=Limits.from_map(who["limits"]),
             grace_seconds=float(who.get("grace_seconds", 0.0)),
+            token_id=who.get("token_id"),
+            expires_at=who.get("expires_at"),
         )

@@ -6,6 +6,9 @@
     mq+unix://user:password@/path        mq+unix://:token@/path
     file:///path/address.json            an address file, written by the server
 
+A URL without credentials takes a token that is given beside it, or that of the variable
+MQ_TOKEN, or of the file that MQ_TOKEN_FILE names, which must be its owner's alone.
+
 Special characters in users, passwords and paths are percent-encoded. No text
 that this module makes holds a password or token: URLs are taken apart by hand,
 since the errors of the standard library quote them.
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 DEFAULT_PORT: Final = 7500
 URL_VARIABLE: Final = "MQ_URL"
 FILE_VARIABLE: Final = "MQ_ADDRESS_FILE"
+TOKEN_VARIABLE: Final = "MQ_TOKEN"  # noqa: S105  a variable's name
+TOKEN_FILE_VARIABLE: Final = "MQ_TOKEN_FILE"  # noqa: S105  a variable's name
 
 _FORMS = "mq://user:password@host:port, mq://:token@host:port or mq+unix://user:password@/path"
 
@@ -76,22 +81,42 @@ class UrlTarget:
 
     Args:
         url: see the module's head; or where it leads.
+        token: for a URL without credentials; None takes that of the environment.
 
     Raises:
         ConfigurationError: it is no such URL; the text does not show its credentials.
     """
 
-    def __init__(self, url: str | Route) -> None:
+    def __init__(self, url: str | Route, token: str | None = None) -> None:
         if isinstance(url, Route):
             self._route = url
             return
         endpoint, credentials = _parse(url)
+        if credentials is not None and token is not None:
+            raise ConfigurationError(
+                f"the URL of {endpoint} has credentials, and so no token beside"
+            )
         if credentials is None:
-            raise ConfigurationError(f"{endpoint} has no credentials; write {_FORMS}")
+            token = token or _token_of_environment()
+            if token is None:
+                raise ConfigurationError(
+                    f"{endpoint} has no credentials; write {_FORMS}, or give a token "
+                    f"({TOKEN_VARIABLE}, {TOKEN_FILE_VARIABLE})"
+                )
+            credentials = Credentials({"token": token})
         self._route = Route((endpoint,), credentials)
 
     def __str__(self) -> str:
         return str(self._route.endpoints[0])
+
+    def with_password(self, password: str) -> UrlTarget:
+        """Return the target with another password, if it is one that has a password."""
+        fields = self._route.credentials.fields
+        if "password" not in fields:
+            return self
+        return UrlTarget(
+            Route(self._route.endpoints, Credentials({**fields, "password": password}))
+        )
 
     def route(self) -> Route:
         """Return what to try."""
@@ -111,18 +136,25 @@ class FileTarget:
     Args:
         path: the file; `~` is the home directory.
         is_default: whether nothing was said, so that this is the last resort.
+        token: to come in with instead of the file's own.
     """
 
-    def __init__(self, path: str, *, is_default: bool = False) -> None:
+    def __init__(self, path: str, *, is_default: bool = False, token: str | None = None) -> None:
         self._path = Path(path).expanduser()
         self._is_default = is_default
+        self._token = token
 
     def __str__(self) -> str:
         return f"address file {self._path}"
 
     def fields(self) -> dict[str, Any]:
         """Return what `target_from` makes this target of again."""
-        return {"file": str(self._path.absolute())}
+        fields = {"file": str(self._path.absolute())}
+        return fields if self._token is None else {**fields, "token": self._token}
+
+    def with_password(self, _password: str) -> FileTarget:
+        """Return the target: it has no password."""
+        return self
 
     def address(self) -> Address | None:
         """Return what is in the file, or None where it is missing or of no use."""
@@ -147,7 +179,8 @@ class FileTarget:
             raise ConnectFailed(f"the address file {self._path} is of no use: {error}") from error
         if not endpoints:
             raise ConnectFailed(self._elsewhere(address))
-        return Route(endpoints, Credentials({"token": address.token}), self._staleness(address))
+        token = address.token if self._token is None else self._token
+        return Route(endpoints, Credentials({"token": token}), self._staleness(address))
 
     def _missing(self) -> str:
         if self._is_default:
@@ -175,7 +208,7 @@ class FileTarget:
 
 
 def find_target(
-    url: str | None, address_file: str | os.PathLike[str] | None
+    url: str | None, address_file: str | os.PathLike[str] | None, token: str | None = None
 ) -> UrlTarget | FileTarget:
     """Return the server that is meant: what was given, else the variables, else the file.
 
@@ -186,24 +219,57 @@ def find_target(
         raise ConfigurationError("give a URL or an address file, not both")
     if url is not None and not isinstance(url, str):
         raise ConfigurationError(f"a URL is a text such as mq://user:password@host, not {url!r}")
+    if token is not None and not token:
+        raise ConfigurationError("the token is empty")
     if address_file is not None:
         if not isinstance(address_file, str | os.PathLike):
             raise ConfigurationError(f"address_file is a path, not {address_file!r}")
-        return FileTarget(os.fspath(address_file))
+        return FileTarget(os.fspath(address_file), token=token)
     url = url or os.environ.get(URL_VARIABLE)
     if url:
         scheme, _, rest = url.partition("://")
-        return FileTarget(unquote(rest)) if scheme == "file" else UrlTarget(url)
+        is_file = scheme == "file"
+        return FileTarget(unquote(rest), token=token) if is_file else UrlTarget(url, token)
     named = os.environ.get(FILE_VARIABLE)
-    return FileTarget(named or DEFAULT_ADDRESS_FILE, is_default=not named)
+    return FileTarget(named or DEFAULT_ADDRESS_FILE, is_default=not named, token=token)
 
 
 def target_from(fields: Mapping[str, Any]) -> UrlTarget | FileTarget:
     """Return the target that has such `fields`: for a process that shares nothing else."""
     if "file" in fields:
-        return FileTarget(fields["file"])
+        return FileTarget(fields["file"], token=fields.get("token"))
     credentials = Credentials(fields["credentials"])
     return UrlTarget(Route((Endpoint(**fields["endpoint"]),), credentials))
+
+
+def _token_of_environment() -> str | None:
+    """Return the token of the variables, or of the file that one of them names.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or others may read it too.
+    """
+    token = os.environ.get(TOKEN_VARIABLE)
+    path = os.environ.get(TOKEN_FILE_VARIABLE)
+    return token or (read_token_file(path) if path else None)
+
+
+def read_token_file(path: str | os.PathLike[str]) -> str:
+    """Return the token that a file holds, which nobody but its owner may read.
+
+    Raises:
+        ConfigurationError: it cannot be read, others may read it too, or nothing is in it.
+    """
+    file = Path(path).expanduser()
+    try:
+        mode = file.stat().st_mode
+        text = file.read_text("utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"the token file {file} is of no use: {error}") from error
+    if mode & 0o077:
+        raise ConfigurationError(f"others may read the token file {file}: chmod 600 it first")
+    if not text:
+        raise ConfigurationError(f"the token file {file} is empty")
+    return text
 
 
 def _parse(url: str) -> tuple[Endpoint, Credentials | None]:

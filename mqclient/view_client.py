@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mqclient import calls, tracking
+from mqclient.account_client import AccountClient
 from mqclient.base import check_wait
-from mqclient.driver import Driver
 from mqclient.watching import DEFAULT_CREDIT, Watch
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mqclient.view_models import Cancellation, Status
 
 
-class ViewClient(Driver):
+class ViewClient(AccountClient):
     """The methods of `Client` that look at single messages, cancel them, and watch."""
 
     def status(

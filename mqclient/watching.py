@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from mqclient import view_calls
 from mqclient.checks import check_words
-from mqclient.errors import MqError, ProtocolError
+from mqclient.errors import MqError, ProtocolError, server_error
 from mqclient.steps import Patience, Pause, check_count, is_passing
 from mqclient.view_models import MISSED, Event
 
@@ -75,7 +75,7 @@ class BaseWatch:
         self._request_id = 0
         self._events: deque[Event] = deque()
         self._taken = 0  # out of the credit, and not given back yet
-        self._error: ProtocolError | None = None
+        self._error: MqError | None = None
         self._is_begun = False
         self._is_closed = False
 
@@ -99,6 +99,9 @@ class BaseWatch:
     def _take(self, frame: Frame) -> None:
         """Take a frame of events; never raises, since it is called by who reads."""
         try:
+            if frame[1] == "ERR":  # the server has ended the watch
+                self._error = server_error(str(frame[2]), str(frame[3]), frame[4])
+                return
             missed = frame[3]
             events = [Event.from_array(each) for each in frame[2]]
             if missed:

@@ -25,13 +25,12 @@ from typing import TYPE_CHECKING, Final
 
 from mqd.address_file import AddressFile, own_address
 from mqd.config import ConfigError, Problem
-from mqd.core.access import Role
 from mqd.engine.durable import Durable
 from mqd.engine.local import LocalEngine, Settings
 from mqd.net.authenticator import Authenticator
 from mqd.net.frame_log import FrameLog
 from mqd.net.server import Server, Services
-from mqd.passwords import PasswordChecker, Tokens, User, new_token
+from mqd.passwords import PasswordChecker, Tokens, new_token
 from mqd.state import counted, open_state
 from mqwire import __version__
 from mqwire.address import is_loopback
@@ -137,12 +136,18 @@ class _Process:
         hurry = asyncio.Event()
         stop = _stop_event(hurry)
         async with AsyncExitStack() as stack:
-            tokens, checker = Tokens(), PasswordChecker()
+            checker = PasswordChecker()
             stack.callback(checker.close)
-            server = self._make_server(stack, tokens, checker, hurry)
+            frame_log = self._make_frame_log(stack)
+            engine = self._make_engine(stack, hurry)
+            users = self.config.auth.users_by_name
+            authenticator = Authenticator(users, checker, Tokens(), engine.accounts)
+            self._begin_accounts(engine, authenticator)
+            services = Services(engine, self.state.clock, authenticator, frame_log)
+            server = Server(self.config, services)
             urls = await server.start()
             try:
-                self._announce(stack, urls, tokens)
+                self._announce(stack, urls, engine, authenticator)
                 await _first_of(stop, server.failed)
                 if server.failed.is_set():
                     self._end_soon(server.engine.failure)
@@ -152,23 +157,33 @@ class _Process:
                 self._tell_loss(server.engine)
         _logger.info("stopped")
 
-    def _make_server(
-        self,
-        stack: AsyncExitStack,
-        tokens: Tokens,
-        checker: PasswordChecker,
-        hurry: asyncio.Event,
-    ) -> Server:
+    def _make_frame_log(self, stack: AsyncExitStack) -> FrameLog | None:
+        config, loop = self.config, asyncio.get_running_loop()
+        if config.frame_log.level == "off":
+            return None
+        frame_log = FrameLog(config.frame_log_path, __version__, loop, config.frame_log)
+        stack.callback(frame_log.close)
+        return frame_log
+
+    def _begin_accounts(self, engine: LocalEngine, authenticator: Authenticator) -> None:
+        """Tell the accounts who is managed elsewhere, and end what rested on others."""
+        if self.address_file is not None:
+            authenticator.add_owner(_owner_name())
+        engine.begin_turn()
+        for name in engine.accounts.begin():
+            _logger.warning(
+                "the user '%s' was added while the server served, and stands in the "
+                "configuration too, which comes first: one of the two cannot come in",
+                name,
+            )
+        engine.end_turn(engine.level)
+
+    def _make_engine(self, stack: AsyncExitStack, hurry: asyncio.Event) -> LocalEngine:
         config, state = self.config, self.state
-        loop = asyncio.get_running_loop()
-        frame_log = None
-        if config.frame_log.level != "off":
-            frame_log = FrameLog(config.frame_log_path, __version__, loop, config.frame_log)
-            stack.callback(frame_log.close)
         if isinstance(state.storage, Durable):
-            state.storage.start(loop)
+            state.storage.start(asyncio.get_running_loop())
             stack.push_async_callback(state.storage.stop, hurry)
-        engine = LocalEngine(
+        return LocalEngine(
             state.broker,
             state.storage,
             state.clock.now_ms,
@@ -179,19 +194,22 @@ class _Process:
                 epoch=state.storage.epoch,
             ),
         )
-        authenticator = Authenticator(config.auth.users_by_name, checker, tokens)
-        services = Services(engine, state.clock, authenticator.authenticate, frame_log)
-        return Server(config, services)
 
-    def _announce(self, stack: AsyncExitStack, urls: list[str], tokens: Tokens) -> None:
+    def _announce(
+        self,
+        stack: AsyncExitStack,
+        urls: list[str],
+        engine: Engine,
+        authenticator: Authenticator,
+    ) -> None:
         """Write the address file and say that the server serves."""
         if self.address_file is not None:
             token = new_token()
-            tokens.add(token, User(_owner_name(), Role.ADMIN))
+            authenticator.let_owner_in(_owner_name(), token)
             self.address_file.write(own_address(urls, token))
             stack.callback(self.address_file.remove)
             _logger.info("clients of this user find the server by %s", self.address_file.path)
-        self._warn()
+        self._warn(engine)
         _logger.info(
             "mqd %s serves at %s; state is kept in %s, frames are logged to %s%s",
             __version__,
@@ -220,7 +238,7 @@ class _Process:
                 counted(len(left), "queue"),
             )
 
-    def _warn(self) -> None:
+    def _warn(self, engine: Engine) -> None:
         """Say what an operator should know and may not have meant."""
         host = self.config.server.host
         if not is_loopback(host):
@@ -230,7 +248,11 @@ class _Process:
                 host,
             )
         if self.address_file is None and not self.config.auth.users:
-            _logger.warning("nobody can come in: auth.users is empty and there is no address file")
+            can_come_in = any(not user["is_disabled"] for user in engine.accounts.users("*"))
+            _logger.warning(
+                "nobody can come in%s: auth.users is empty and there is no address file",
+                " but users that were added while the server served" if can_come_in else "",
+            )
 
 
 def _owner_name() -> str:

@@ -2,8 +2,8 @@
 
 What it is: argon2id hashes, checked in two threads behind a bounded queue, and
 random tokens of which only a digest is kept.
-What it is not: what somebody may do (`mqd.core.access`), or where users are
-configured (`mqd.config`).
+What it is not: what somebody may do (`mqd.core.access`), where users are configured
+(`mqd.config`), or which there are beside those (`mqd.core.accounts`).
 
 Theory of operation. One check takes tens of milliseconds and 19 MiB, so checks
 run off the event loop, two at a time, and no more than a few wait: past that a
@@ -21,7 +21,7 @@ import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import argon2
 
@@ -29,12 +29,11 @@ from mqwire.codes import Code
 from mqwire.errors import CodedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from mqd.config import UserEntry
-    from mqd.core.access import Role
+    from mqd.core.standings import Standing
 
 TOKEN_BYTES: Final = 32
+TOKEN_PREFIX: Final = "mqt_"  # noqa: S105  no token begins and ends with it
+"""What the tokens of users begin with, so that people and scanners know them for what they are."""
 THREADS: Final = 2
 MAX_WAITING: Final = 32
 
@@ -55,17 +54,15 @@ _NOBODY: Final = (
 )
 
 
-@dataclass(frozen=True)
-class User:
-    """Somebody who has come in.
+class Entry(Protocol):
+    """A user who has a password."""
 
-    Args:
-        name: as configured, or as the server calls the owner of its token.
-        role: what they may do.
-    """
+    @property
+    def password_hash(self) -> str:
+        """Encoded as argon2 does it."""
 
-    name: str
-    role: Role
+
+EntryT = TypeVar("EntryT", bound=Entry)
 
 
 def hash_password(text: str) -> str:
@@ -81,30 +78,36 @@ def new_token() -> str:
     return secrets.token_urlsafe(TOKEN_BYTES)
 
 
+def new_user_token() -> str:
+    """Return a token for a user: as `new_token`, with a beginning by which people know it."""
+    return TOKEN_PREFIX + new_token()
+
+
+def digest_of(token: str) -> bytes:
+    """Return what a token is known by."""
+    # A token is 256 random bits: a fast digest is enough, there is nothing to guess.
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
 class Tokens:
-    """The tokens that are taken, each for a user. Holds digests, never tokens."""
+    """The tokens of this run of the server alone. Holds digests, never tokens."""
 
     def __init__(self) -> None:
-        self._users: list[tuple[bytes, User]] = []
+        self._known: list[tuple[bytes, Standing]] = []
 
-    def add(self, token: str, user: User) -> None:
-        """Take `token` from here on as the word of `user`."""
-        self._users.append((_digest(token), user))
+    def add(self, token: str, standing: Standing) -> None:
+        """Take `token` from here on as the word of somebody."""
+        self._known.append((digest_of(token), standing))
 
-    def check(self, token: str) -> User | None:
+    def check(self, token: str) -> Standing | None:
         """Return whose token this is, or None.
 
         Complexity: a comparison with every token that is taken, whichever it is, so
         that the time tells nothing.
         """
-        digest = _digest(token)
-        found = [user for known, user in self._users if hmac.compare_digest(known, digest)]
+        digest = digest_of(token)
+        found = [whose for known, whose in self._known if hmac.compare_digest(known, digest)]
         return found[0] if found else None
-
-
-def _digest(token: str) -> bytes:
-    # A token is 256 random bits: a fast digest is enough, there is nothing to guess.
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 class PasswordChecker:
@@ -120,15 +123,16 @@ class PasswordChecker:
         self._slots = threading.BoundedSemaphore(threads + max_waiting)
         self._is_closed = False
 
-    async def check(self, users: Mapping[str, UserEntry], name: str, password: str) -> User | None:
-        """Return the user whose name and password these are, or None.
+    async def check(self, entry: EntryT | None, password: str, decoy: str = "") -> EntryT | None:
+        """Return the entry if this is its password, else None.
 
-        A name that does not exist takes as long as one that does.
+        A user that does not exist takes as long as one that does.
 
         Args:
-            users: the configured users by name.
-            name: as the client gave it.
+            entry: the user's; None for one that does not exist.
             password: as the client gave it.
+            decoy: a user's hash to check against where there is no entry, so that the time is
+                right also for other costs than ours.
 
         Raises:
             CodedError: AUTH_BUSY if as many checks are under way as may be,
@@ -136,34 +140,49 @@ class PasswordChecker:
 
         Cancellation: a check that has not begun is skipped; nothing else is left behind.
         """
+        encoded = entry.password_hash if entry is not None else decoy or _NOBODY
+        is_right = await self._do(_Job(encoded, password))
+        return entry if entry is not None and is_right else None
+
+    async def hash(self, password: str) -> str:
+        """Return the encoded hash of a password; it counts as a check.
+
+        Raises:
+            CodedError: as `check`.
+
+        Cancellation: as with `check`.
+        """
+        encoded = await self._do(_Job("", password))
+        assert isinstance(encoded, str)
+        return encoded
+
+    async def _do(self, job: _Job) -> bool | str:
         if self._is_closed:
             raise _shutting_down()
         if not self._slots.acquire(blocking=False):
             raise CodedError(Code.AUTH_BUSY, "too many password checks are under way; try again")
-        entry = users.get(name)
-        # With a configured user's hash the time is right also for other costs than ours.
-        encoded = entry or next(iter(users.values()), None)
-        job = _Job(encoded.password_hash if encoded else _NOBODY, password)
         future = self._executor.submit(self._run, job)
         try:
-            is_right = await asyncio.shield(asyncio.wrap_future(future))
+            outcome = await asyncio.shield(asyncio.wrap_future(future))
         except asyncio.CancelledError:
             job.is_wanted = False
             raise
-        if is_right is None:
+        if outcome is None:
             raise _shutting_down()
-        return User(entry.name, entry.role) if entry and is_right else None
+        return outcome
 
     def close(self) -> None:
         """Take no more checks and skip those that wait. Does not wait for the running ones."""
         self._is_closed = True
         self._executor.shutdown(wait=False)
 
-    def _run(self, job: _Job) -> bool | None:
-        """Run a check in a thread; None if it is skipped."""
+    def _run(self, job: _Job) -> bool | str | None:
+        """Run a check in a thread, or make a hash; None if it is skipped."""
         try:
             if self._is_closed or not job.is_wanted:
                 return None
+            if not job.encoded:
+                return hash_password(job.password)
             return _is_right(job.encoded, job.password)
         finally:
             self._slots.release()

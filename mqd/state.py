@@ -14,6 +14,7 @@ from mqd.address_file import make_private_directory
 from mqd.clock import Clock
 from mqd.config import ConfigError, Problem
 from mqd.core.broker import Bounds, Broker
+from mqd.core.standings import Caps
 from mqd.engine.durable import Durable, Settings
 from mqd.engine.storage import MemoryOnly
 from mqd.store.mounts import MEMORY_TYPES, NETWORK_TYPES, filesystem_type
@@ -44,7 +45,9 @@ def open_state(config: Config) -> State:
     _prepare_directory(config)
     queues = config.queues
     defaults = {"backoff": queues.backoff, "max_worker_losses": queues.max_worker_losses}
-    bounds = Bounds(queues.max_messages, queues.max_bytes, queues.max_queues, defaults)
+    auth = config.auth
+    caps = Caps(auth.max_users, auth.max_tokens, auth.max_tokens_per_user)
+    bounds = Bounds(queues.max_messages, queues.max_bytes, queues.max_queues, defaults, caps)
     broker = Broker(bounds)
     if not config.storage.journal:
         clock = Clock()

@@ -35,6 +35,7 @@ class Code(Enum):
     BAD_PREFIX = Meaning("the bytes at a frame's start are not a length prefix", 400, True)
     FRAME_TOO_LARGE = Meaning("the prefix announces more than a frame may hold", 413, True)
     MALFORMED_FRAME = Meaning("the frame's body is not one well-formed request", 400, True)
+    AUTH_ENDED = Meaning("what the connection authenticated with is not valid any more", 401, True)
     AUTH_TIMEOUT = Meaning("the connection did not authenticate in time", 408, True)
     TOO_MANY_CONNECTIONS = Meaning(
         "the server holds as many connections as it may", 503, True, True
@@ -57,8 +58,18 @@ class Code(Enum):
     UNSUPPORTED_VERSION = Meaning("the server does not speak this protocol version", 400)
     NOT_AUTHENTICATED = Meaning("the connection has not authenticated", 401)
     AUTH_FAILED = Meaning("the credentials are not valid", 401)
+    AUTH_ENDING = Meaning(
+        "the credentials have ended: the connection may finish what it holds, and that is all", 401
+    )
     AUTH_BUSY = Meaning("too many password checks are under way", 503, False, True)
     ACCESS_DENIED = Meaning("the user's role does not allow the verb", 403)
+    USER_NOT_FOUND = Meaning("no such user", 404)
+    USER_EXISTS = Meaning("a user of this name exists", 409)
+    USER_CONFIGURED = Meaning("the user stands in the server's configuration", 409)
+    LAST_ADMINISTRATOR = Meaning("nobody could administer the server any more", 409)
+    TOO_MANY_USERS = Meaning("the server holds as many users as it may", 507)
+    TOKEN_NOT_FOUND = Meaning("no such token", 404)
+    TOO_MANY_TOKENS = Meaning("there are as many tokens as there may be", 507)
     QUEUE_NOT_FOUND = Meaning("no such queue", 404)
     QUEUE_EXISTS = Meaning("a queue of this name exists", 409)
     QUEUE_FULL = Meaning("the push would take the queue past its bounds", 507, False, True)

@@ -142,6 +142,21 @@ MAX_KEEPALIVE_SECONDS: Final = 3600
 MAX_TEXT_CHARS: Final = 256
 """User names, client names and other short texts."""
 
+MIN_PASSWORD_CHARS: Final = 8
+"""Shortest password that is taken for a user; the longest is that of other short texts."""
+
+MAX_MANAGED_USERS: Final = 10_000
+"""Hard bound of `auth.max_users`."""
+
+MAX_TOKENS: Final = 100_000
+"""Hard bound of `auth.max_tokens`: each takes some 500 bytes of memory."""
+
+MIN_TOKEN_SECONDS: Final = 1
+"""Shortest life of a token."""
+
+MAX_TOKEN_SECONDS: Final = 366 * 24 * 3600
+"""Longest life of a token."""
+
 MAX_STEP_PARTS: Final = 1024
 """Parts of one STEP, which are planned and carried out in one go."""
 

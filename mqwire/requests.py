@@ -12,13 +12,16 @@ from mqwire.codes import Code
 from mqwire.errors import RequestError, StreamError
 from mqwire.levels import LEVELS
 from mqwire.limits import MAX_MESSAGES_PER_FRAME, MAX_REQUEST_ID
-from mqwire.names import check_name, check_pattern
-from mqwire.verbs import STEP_PARTS, VERBS, Field, Kind, Verb
+from mqwire.names import NAME_RULE, check_name, check_pattern
+from mqwire.verbs import SECRET_VERBS, STEP_PARTS, VERBS, Field, Kind, Verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MAX_SHOWN_CHARS = 64
+
+HIDDEN = "(hidden)"
+"""Stands where a refusal would repeat what may be secret."""
 
 
 def check_envelope(frame: tuple[Any, ...]) -> tuple[str, int]:
@@ -237,11 +240,25 @@ def _check_word(verb: str, field: Field, value: str, words: tuple[str, ...] = ()
     words = words or field.words
     if value in words:
         return
+    if verb in SECRET_VERBS:  # it may be a password in the wrong place
+        value = HIDDEN
     raise RequestError(
         Code.OUT_OF_RANGE,
         f"{verb}: {field.name} must be one of {', '.join(words)}, not {_shown(value)}",
         {"verb": verb, "field": field.name, "expected": list(words), "got": _cut(value)},
     )
+
+
+def _check_user(verb: str, field: Field, value: str) -> None:
+    """Check a user's name; one that is none is not repeated, since it may be a password."""
+    try:
+        check_name(value)
+    except RequestError:
+        raise RequestError(
+            Code.BAD_NAME,
+            f"{verb}: {field.name} must be a name of {NAME_RULE}",
+            {"verb": verb, "field": field.name, "rule": NAME_RULE},
+        ) from None  # the cause holds the name
 
 
 def _check_words(verb: str, field: Field, value: tuple[Any, ...]) -> None:
@@ -256,6 +273,7 @@ _CHECKS: dict[Kind, Callable[[str, Field, Any], object]] = {
     Kind.SECONDS: _check_number,
     Kind.NUMBER: _check_number,
     Kind.NAME: lambda _verb, _field, value: check_name(value),
+    Kind.USER: _check_user,
     Kind.PATTERN: lambda _verb, _field, value: check_pattern(value),
     Kind.TEXT: _check_length,
     Kind.LEVEL: _check_level,

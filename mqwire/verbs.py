@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from mqwire import limits
+from mqwire.roles import ROLE_WORDS
 
 
 class Kind(Enum):
     """The kinds of arguments and options: the word for people, and the decoded types."""
 
     NAME = ("a queue name (a string)", (str,))
+    USER = ("a user name (a string)", (str,))
     PATTERN = ("a pattern of queue names (a string)", (str,))
     TEXT = ("a string", (str,))
     COUNT = ("an unsigned integer", (int,))
@@ -139,6 +141,11 @@ _BUDGETS = (
     Field("max_attempts", Kind.COUNT, 1, limits.MAX_ATTEMPTS),
     Field("max_worker_losses", Kind.COUNT, 1, limits.MAX_ATTEMPTS),
 )
+_ROLE = Field("role", Kind.WORD, words=ROLE_WORDS)
+_PASSWORD_CHARS = (limits.MIN_PASSWORD_CHARS, limits.MAX_TEXT_CHARS)
+_PASSWORD = Field("password", Kind.TEXT, *_PASSWORD_CHARS)
+_USER = Field("user", Kind.USER)
+_USERS = Field("pattern", Kind.PATTERN, is_required=False)
 _DELAY = Field("delay", Kind.SECONDS, 0, limits.MAX_DELAY_SECONDS)
 
 _WAYS_BACK = (
@@ -187,6 +194,7 @@ _ALL = (
             Field("host", Kind.TEXT, 0, limits.MAX_HOST_CHARS),
             Field("keepalive", Kind.SECONDS, 1, limits.MAX_KEEPALIVE_SECONDS),
             Field("detached", Kind.FLAG),
+            Field("issue", Kind.MAP),
         ),
     ),
     Verb(
@@ -348,6 +356,31 @@ _ALL = (
     ),
     Verb("PAUSE", "deliver no messages of a queue", (_QUEUE,)),
     Verb("RESUME", "deliver messages of a queue again", (_QUEUE,)),
+    Verb("USERS", "list users by pattern", (_USERS,)),
+    Verb("ADMIT", "add a user", (_USER, _ROLE, _PASSWORD)),
+    Verb(
+        "ALTER",
+        "change a user",
+        (_USER,),
+        _options(_ROLE, _PASSWORD, Field("disabled", Kind.FLAG)),
+    ),
+    Verb("EXPEL", "remove a user", (_USER,)),
+    Verb(
+        "PASSWORD",
+        "change one's own password",
+        (Field("old", Kind.TEXT), Field("new", Kind.TEXT, *_PASSWORD_CHARS)),
+    ),
+    Verb(
+        "ISSUE",
+        "make a token for oneself",
+        options=_options(
+            _ROLE,
+            Field("lifetime", Kind.SECONDS, limits.MIN_TOKEN_SECONDS, limits.MAX_TOKEN_SECONDS),
+            Field("comment", Kind.TEXT),
+        ),
+    ),
+    Verb("TOKENS", "list one's own tokens, or those of users by pattern", (_USERS,)),
+    Verb("REVOKE", "end a token", (Field("token", Kind.COUNT, 1, limits.MAX_REQUEST_ID),)),
     Verb("PING", "ask whether the server answers"),
     Verb("STATS", "show the server's figures"),
     Verb("SNAPSHOT", "make a snapshot of the state now"),
@@ -357,6 +390,9 @@ _ALL = (
         (Field("offset", Kind.COUNT, 0, limits.MAX_REQUEST_ID, is_required=False),),
     ),
 )
+
+SECRET_VERBS = frozenset({"AUTH", "ADMIT", "ALTER", "PASSWORD"})
+"""The verbs whose requests carry passwords or tokens: no log may hold these."""
 
 STEP_PARTS: dict[str, Verb] = {
     verb.name: verb

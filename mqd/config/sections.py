@@ -290,12 +290,44 @@ class AuthConfig(Section):
         Users(),
         "Users with passwords. An entry looks like this: "
         '{name: ada, role: agent, password_hash: "$argon2id$..."}. admin may do everything, '
-        "agent (or manager) may push, pull and look, user may look.",
+        "agent (or manager) may push, pull and look, secretary may look and manage users, "
+        "user (or basic) may look.",
     )
     timeout_seconds: float = _key(
         10.0,
         Seconds(3600),
         "A connection that has not authenticated after this time is closed.",
+    )
+
+    max_users: int = _key(
+        1000,
+        Integer(0, limits.MAX_MANAGED_USERS, "users"),
+        "Most users that may be added while the server serves, beside those above.",
+    )
+    token_seconds: float = _key(
+        7 * 24 * 3600.0,
+        Seconds(limits.MAX_TOKEN_SECONDS),
+        "How long a token lives that was asked for without a time.",
+    )
+    max_token_seconds: float = _key(
+        float(limits.MAX_TOKEN_SECONDS),
+        Seconds(limits.MAX_TOKEN_SECONDS),
+        "How long a token may live at most.",
+    )
+    max_tokens: int = _key(
+        10_000,
+        Integer(0, limits.MAX_TOKENS, "tokens"),
+        "Most tokens of all users together.",
+    )
+    max_tokens_per_user: int = _key(
+        100,
+        Integer(0, limits.MAX_TOKENS, "tokens"),
+        "Most tokens of one user.",
+    )
+    finish_seconds: float = _key(
+        float(limits.MAX_LEASE_SECONDS),
+        Seconds(limits.MAX_LEASE_SECONDS),
+        "How long a connection whose credentials have ended may finish what it holds.",
     )
 
     @property

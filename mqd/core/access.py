@@ -1,7 +1,9 @@
 """Who may do what: roles, and the one table of verb by role. Floor 1: pure.
 
-What it is: the roles, their other names, and which verbs each role allows.
-What it is not: who somebody is. Users, passwords and tokens are the shell's.
+What it is: the roles, their other names, which verbs each role allows, and whose users
+each may manage.
+What it is not: who somebody is. Users and tokens are the matter of `mqd.core.accounts`,
+passwords the shell's.
 
 Everything that the table does not allow is refused: a verb that is added to
 the registry and not to the table is nobody's.
@@ -12,6 +14,8 @@ from __future__ import annotations
 from enum import Enum, unique
 from typing import Final
 
+from mqwire import roles
+
 
 @unique
 class Role(Enum):
@@ -19,6 +23,8 @@ class Role(Enum):
 
     ADMIN = "admin"
     """Everything."""
+    SECRETARY = "secretary"
+    """Look, and manage those users who may do no more than work."""
     AGENT = "agent"
     """Push, pull and look: what a worker needs."""
     USER = "user"
@@ -30,17 +36,20 @@ class Role(Enum):
         return self.value
 
 
-ROLE_ALIASES: Final[dict[str, Role]] = {"manager": Role.AGENT}
+ROLE_ALIASES: Final[dict[str, Role]] = {
+    alias: Role(word) for alias, word in roles.ROLE_ALIASES.items()
+}
 """Other words that are taken for a role; they are never given out."""
 
-ROLE_WORDS: Final = (*(role.word for role in Role), *ROLE_ALIASES)
+ROLE_WORDS: Final = roles.ROLE_WORDS
 """Every word that `role_named` takes."""
 
 PUBLIC_VERBS: Final = frozenset({"AUTH", "PING"})
 """Verbs that are open to anyone, before AUTH too."""
 
-_EVERYONE: Final = frozenset({Role.ADMIN, Role.AGENT, Role.USER})
+_EVERYONE: Final = frozenset(Role)
 _WORKERS: Final = frozenset({Role.ADMIN, Role.AGENT})
+_KEEPERS: Final = frozenset({Role.ADMIN, Role.SECRETARY})
 _ADMINS: Final = frozenset({Role.ADMIN})
 
 _ROLES_BY_VERB: Final[dict[str, frozenset[Role]]] = {
@@ -70,6 +79,14 @@ _ROLES_BY_VERB: Final[dict[str, frozenset[Role]]] = {
     "RESUME": _ADMINS,
     "SNAPSHOT": _ADMINS,
     "BACKUP": _ADMINS,
+    "USERS": _KEEPERS,
+    "ADMIT": _KEEPERS,
+    "ALTER": _KEEPERS,
+    "EXPEL": _KEEPERS,
+    "PASSWORD": _EVERYONE,
+    "ISSUE": _EVERYONE,
+    "TOKENS": _EVERYONE,
+    "REVOKE": _EVERYONE,
 }
 
 ALLOWED: Final[dict[Role, frozenset[str]]] = {
@@ -77,6 +94,23 @@ ALLOWED: Final[dict[Role, frozenset[str]]] = {
     for role in Role
 }
 """The verbs that each role allows, beside the public ones."""
+
+MANAGES: Final[dict[Role, frozenset[Role]]] = {
+    Role.ADMIN: frozenset(Role),
+    Role.SECRETARY: frozenset({Role.AGENT, Role.USER}),
+    Role.AGENT: frozenset(),
+    Role.USER: frozenset(),
+}
+"""Which roles the users may have, before and after, that each role may add, change and remove.
+
+A secretary makes nobody a secretary or an administrator, and touches none of them, itself
+included: whoever can set an administrator's password is one.
+"""
+
+
+def covers(role: Role, other: Role) -> bool:
+    """Tell whether a role allows, and manages, all that another one does."""
+    return ALLOWED[other] <= ALLOWED[role] and MANAGES[other] <= MANAGES[role]
 
 
 def role_named(word: str) -> Role:

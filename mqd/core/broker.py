@@ -6,6 +6,8 @@ restart applies the same records. Taking messages is one pass, `take`, which
 changes the queue at once, since finding out how many messages fit is the same
 work as taking them; applying the PULL record of that many does the same.
 
+Users and tokens are the matter of `Broker.accounts`, see `mqd.core.accounts`.
+
 Leases and what comes of them are the matter of `Broker.jobs`, see `mqd.core.jobs`; steps
 that of `mqd.core.steps`, and keys that of `mqd.core.keys`.
 """
@@ -16,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mqd.core import job_records, order_records, records
+from mqd.core.accounts import Accounts
 from mqd.core.errors import (
     bad_dead_letter,
     over_cap,
@@ -29,6 +32,7 @@ from mqd.core.keys import Keys, digest_of_push
 from mqd.core.order_state import OrderState
 from mqd.core.parcels import PLAIN
 from mqd.core.queue import Queue, Waiter
+from mqd.core.standings import NO_CAPS, Caps
 from mqd.core.steps import Steps
 from mqd.core.view_state import ViewState
 from mqwire.names import matches
@@ -51,12 +55,14 @@ class Bounds:
         max_bytes: default and cap of a queue's bound of the same name.
         max_queues: how many queues there may be.
         defaults: other options of a queue whose CREATE does not say them.
+        accounts: how many users and tokens there may be.
     """
 
     max_messages: int
     max_bytes: int
     max_queues: int
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    accounts: Caps = NO_CAPS
 
 
 class Broker:
@@ -77,6 +83,7 @@ class Broker:
         self.keys = Keys(self._by_uid, self.apply)
         self._steps = Steps(self, self.keys)
         self._order = OrderState(self._by_uid, self._state)
+        self.accounts = Accounts(bounds.accounts)
         self.view = self.jobs.view = ViewState(self._by_uid, self._state)
         self._appliers: dict[int, Callable[..., int]] = {
             records.CREATE: self._apply_create,
@@ -91,12 +98,13 @@ class Broker:
             **self._steps.appliers,
             **self._order.appliers,
             **self.view.appliers,
+            **self.accounts.appliers,
         }
 
     @property
     def clock_ms(self) -> int:
         """When the newest record was made; time goes on from there after a restart."""
-        return max(self._clock_ms, self._state.clock_ms)
+        return max(self._clock_ms, self._state.clock_ms, self.accounts.clock_ms)
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -382,6 +390,7 @@ class Broker:
         yield from self.keys.export(self.clock_ms)
         yield from self._state.export_leases()
         yield from self.view.export_marks()
+        yield from self.accounts.export()
         yield (records.COUNTERS, self._last_uid, self.clock_ms)
 
     def _apply_create(self, uid: int, name: str, options: dict[str, Any], now_ms: int) -> int:

@@ -147,3 +147,76 @@ def key_reused(key: str, name: str | None = None) -> BrokerError:
         "a key of its own",
         details,
     )
+
+
+def user_not_found(name: str) -> BrokerError:
+    """Make the refusal of a command on a user that is not there."""
+    return BrokerError(Code.USER_NOT_FOUND, f"there is no user '{name}'", {"user": name})
+
+
+def user_exists(name: str) -> BrokerError:
+    """Make the refusal of adding a user a second time."""
+    return BrokerError(Code.USER_EXISTS, f"there is a user '{name}' already", {"user": name})
+
+
+def user_configured(name: str) -> BrokerError:
+    """Make the refusal of managing a user that stands in the configuration."""
+    return BrokerError(
+        Code.USER_CONFIGURED,
+        f"the user '{name}' stands in the server's configuration (auth.users), or is the account "
+        "that owns its address file: change it there, and start the server again",
+        {"user": name},
+    )
+
+
+def last_administrator(name: str) -> BrokerError:
+    """Make the refusal of what would leave nobody to administer the server."""
+    return BrokerError(
+        Code.LAST_ADMINISTRATOR,
+        f"'{name}' is the last administrator: without it nobody could manage users any more; add "
+        "another one first",
+        {"user": name},
+    )
+
+
+def may_not_manage(role: str, sentence: str, asked: str = "") -> BrokerError:
+    """Make the refusal of somebody who would go beyond their role.
+
+    Args:
+        role: theirs.
+        sentence: what is not allowed.
+        asked: the role that it is about, if there is one.
+    """
+    details = {"role": role, "asked": asked} if asked else {"role": role}
+    return BrokerError(Code.ACCESS_DENIED, sentence, details)
+
+
+def too_many_users(limit: int) -> BrokerError:
+    """Make the refusal of adding more users than there may be."""
+    return BrokerError(
+        Code.TOO_MANY_USERS,
+        f"the server holds {limit} users, which is all it may (auth.max_users)",
+        {"limit": limit},
+    )
+
+
+def token_not_found(token_id: int) -> BrokerError:
+    """Make the refusal of a command on a token that is not there."""
+    return BrokerError(
+        Code.TOKEN_NOT_FOUND, f"there is no token {token_id} here", {"token": token_id}
+    )
+
+
+def too_many_tokens(bound: str, limit: int) -> BrokerError:
+    """Make the refusal of more tokens than there may be.
+
+    Args:
+        bound: `tokens` or `tokens_per_user`.
+        limit: its value.
+    """
+    whose = "this user has" if bound == "tokens_per_user" else "the server holds"
+    return BrokerError(
+        Code.TOO_MANY_TOKENS,
+        f"{whose} {limit} tokens, which is all there may be (auth.max_{bound}); revoke one first",
+        {"bound": f"max_{bound}", "limit": limit},
+    )

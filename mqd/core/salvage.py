@@ -22,6 +22,8 @@ does it. The rules behind it, in the order of what matters:
 - A step is carried out part by part, as far as that goes.
 - A key is kept where its push or its step was carried out. Those of a snapshot behind a gap
   are not, since what they stand for may be missing: who pushes again is then not refused.
+- Users and tokens are taken over as their records have them. Where records are missing, one of
+  them may have ended a user or a token: then all tokens go and all users are disabled.
 - Records of kinds that have no rule here (all but those in `SHAPES`) are refused. Since
   they may say where messages are, no removal is carried out any more where there were any.
 - What is known already changes nothing; what fits nowhere is refused, with a reason, for
@@ -35,7 +37,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from mqd.core import job_records, order_records, records, step_records, view_records
+from mqd.core import (
+    account_records,
+    job_records,
+    order_records,
+    records,
+    step_records,
+    view_records,
+)
 from mqd.core.broker import Bounds, Broker
 from mqd.core.salvage_jobs import NO_DOUBT, NO_QUEUE, JobRules
 from mqd.core.salvage_parcels import flaw_of
@@ -86,6 +95,11 @@ SHAPES: Final[dict[int, tuple[Any, ...]]] = {
     view_records.CANCEL: (int, int, tuple, int),
     view_records.MARK: (int, int, int, tuple),
     view_records.CANCELLED: (int, int, int),
+    account_records.USER: (int, str, str, str, bool, int, int, int),
+    account_records.EXPEL: (int, str, int),
+    account_records.TOKEN: (int, int, str, str, str, bytes, str, int, int),
+    account_records.REVOKE: (int, tuple, int),
+    account_records.NUMBER: (int, int),
 }
 """What the elements of each kind of record are that has a rule of its own here."""
 
@@ -103,9 +117,13 @@ _LIFE_KINDS: Final = (
 ) - {order_records.PUSH_WITH}
 _ACKS: Final = frozenset({job_records.ACK, view_records.DONE})
 _REMOVALS: Final = frozenset({records.PULL, records.PURGE, job_records.PURGE_DEAD})
-_WITHOUT_UID: Final = frozenset(
-    {job_records.SEQUENCE, step_records.STEP, step_records.KEYED_STEP, step_records.KEYS}
-)
+_ACCOUNT_KINDS: Final = frozenset(range(account_records.USER, account_records.NUMBER + 1))
+_WITHOUT_UID: Final = _ACCOUNT_KINDS | {
+    job_records.SEQUENCE,
+    step_records.STEP,
+    step_records.KEYED_STEP,
+    step_records.KEYS,
+}
 _NO_COUNT: Final = "it is about no message"
 _NO_RULE: Final = "it comes behind a gap, and what it means there is not known"
 _WHO_KNOWS: Final = (
@@ -439,6 +457,9 @@ class Salvager:
             The queues with holes, sorted by name.
         """
         self._jobs.finish()
+        if self._has_gap:
+            for record in list(self._broker.accounts.plan_distrust(self._clock_ms)):
+                self._broker.apply(record)
         self._broker.apply((records.COUNTERS, self._last_uid, self._clock_ms))
         for uid in sorted(self._made_up & self._queues.keys()):
             self._names[uid] = self._free_name(f"salvaged-{uid}")

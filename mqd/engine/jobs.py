@@ -227,6 +227,10 @@ class LocalJobs:
 
     # Who is there
 
+    def holds(self, who: str) -> bool:
+        """Tell whether a holder has any lease."""
+        return self._jobs.holds(who)
+
     def arrive(self, who: str) -> None:
         """Note that a holder has one more connection."""
         self._presence.arrive(who)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mqd.core.deadlines import earlier
 from mqd.engine import steps
+from mqd.engine.accounts import LocalAccounts
 from mqd.engine.base import (
     NO_MESSAGES,
     Append,
@@ -95,7 +96,8 @@ class LocalEngine:
         self._chance = settings.chance
         self._now_ms = now_ms()
         self.views = LocalViews(broker, self._commits, self._room_bytes)
-        self._now_ms = self.views.now_ms = now_ms()
+        self.accounts = LocalAccounts(broker, self._commits)
+        self._now_ms = self.views.now_ms = self.accounts.now_ms = now_ms()
         self.jobs.begin(self._now_ms)
         self.pushed = 0  # messages, since the start
         self._lsn = 0  # of all records up to the last turn's end
@@ -130,7 +132,8 @@ class LocalEngine:
 
     def begin_turn(self) -> None:
         """Read the clock for the requests that follow."""
-        self._now_ms = self.jobs.now_ms = self.views.now_ms = self._read_clock()
+        now_ms = self._read_clock()
+        self._now_ms = self.jobs.now_ms = self.views.now_ms = self.accounts.now_ms = now_ms
 
     def end_turn(self, level: Level, *, is_alone: bool = False) -> None:
         """Hand on what the turn has changed; `level` is the highest that is waited for."""
@@ -346,6 +349,7 @@ class LocalEngine:
     def next_deadline_ms(self) -> int | None:
         """When `expire` has to be called next, on the engine's clock; None for never."""
         due_ms = earlier(self._waits.next_ms(), self.jobs.next_deadline_ms())
+        due_ms = earlier(due_ms, self.accounts.next_ms())
         return earlier(due_ms, self.views.next_ms())
 
     def expire(self) -> None:
@@ -353,6 +357,7 @@ class LocalEngine:
         self._waits.expire(self._now_ms)
         self.jobs.expire()
         self.views.expire()
+        self.accounts.expire()
 
     def _used(self, name: str) -> Queue:
         """Return the queue of this name, and note that it is in use."""

@@ -129,7 +129,7 @@ def storage_full(queue: str) -> CodedError:
         Code.STORAGE_FULL,
         "the server's disk is full: messages can be pulled and purged, and nothing can be added "
         "until there is space again",
-        {"queue": queue},
+        {"queue": queue} if queue else {},
     )
 
 

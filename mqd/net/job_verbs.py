@@ -142,6 +142,17 @@ def _give_back(
 def extend(session: Session, request_id: int, frame: Frame) -> Reply:
     """Let a lease, or messages of it, run on."""
     (lease, seconds), options = check_request(frame)
+    return extend_by(session, request_id, lease, seconds, options)
+
+
+def extend_by(
+    session: Session,
+    request_id: int,
+    lease: tuple[int, int],
+    seconds: float,
+    options: Mapping[str, Any],
+) -> Reply:
+    """Let a lease, or messages of it, end so long from now."""
     if options:
         session.use_up_share()  # each of its messages may need a step of its own
     jobs, claim = session.engine.jobs, claim_of(session, lease, options)

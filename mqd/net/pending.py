@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mqwire.codes import Code
 from mqwire.errors import RequestError
+from mqwire.levels import Level
 
 if TYPE_CHECKING:
     import asyncio
@@ -13,10 +14,10 @@ if TYPE_CHECKING:
 
     from mqd.engine.base import Engine, OnEnd, Results, Terms, Wait
     from mqwire.errors import CodedError
-    from mqwire.levels import Level
 
+    Outcome = Results | Callable[[], Results]
     OnWaitOver = Callable[[int, Results | CodedError, Level], None]
-    OnTaskOver = Callable[[int, asyncio.Task[Results]], None]
+    OnTaskOver = Callable[[int, asyncio.Task[Outcome]], None]
 
 
 class Pending:
@@ -45,7 +46,7 @@ class Pending:
         self._on_wait_over = on_wait_over
         self._on_task_over = on_task_over
         self._waits: dict[int, Wait] = {}
-        self._tasks: dict[int, asyncio.Task[Results]] = {}
+        self._tasks: dict[int, asyncio.Task[Outcome]] = {}
 
     def wait(
         self,
@@ -99,8 +100,10 @@ class Pending:
         self._waits[request_id] = wait
         return True
 
-    def start(self, request_id: int, results: Coroutine[Any, Any, Results]) -> None:
-        """Let a coroutine find the results out, or raise the refusal.
+    def start(self, request_id: int, results: Coroutine[Any, Any, Outcome]) -> None:
+        """Let a coroutine find the results out, or what makes them, or raise the refusal.
+
+        What makes the results is called in a turn of its own, and may change things there.
 
         Raises:
             RequestError: ID_IN_USE or TOO_MANY_WAITS; the coroutine is not begun.
@@ -123,6 +126,13 @@ class Pending:
         for wait in list(self._waits.values()):
             self._engine.wake(wait)
 
+    def refuse_all(self, error: CodedError) -> None:
+        """Answer everything with a refusal: nothing is delivered, and work is given up."""
+        request_ids = [*self._waits, *self._tasks]
+        self.forget_all()
+        for request_id in request_ids:
+            self._on_wait_over(request_id, error, Level.ACCEPTED)
+
     def forget_all(self) -> None:
         """Drop everything: there is nobody to answer to, and nothing may be delivered."""
         for wait in self._waits.values():
@@ -137,7 +147,7 @@ class Pending:
         self.forget_all()
         del self._on_wait_over, self._on_task_over
 
-    def _task_over(self, request_id: int, task: asyncio.Task[Results]) -> None:
+    def _task_over(self, request_id: int, task: asyncio.Task[Outcome]) -> None:
         if self._tasks.pop(request_id, None) is None:
             if not task.cancelled():
                 task.exception()  # it was forgotten just before it ended

@@ -11,7 +11,7 @@ import os
 import resource
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mqd.net.meters import Meters
 from mqd.net.session import CLOSE_SECONDS, Session
@@ -26,15 +26,14 @@ from mqwire.limits import MAX_LEASE_SECONDS, MAX_MESSAGES_PER_FRAME
 from mqwire.packs import PackChecker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from mqd.clock import Clock
     from mqd.config import Config
+    from mqd.core.standings import Standing
     from mqd.engine.base import Engine
     from mqd.net.frame_log import FrameLog
     from mqd.net.tap import Tap
-    from mqd.passwords import User
 
 _logger = logging.getLogger("mqd.server")
 
@@ -48,6 +47,19 @@ SPARE_FILES: Final = 64
 """File descriptors kept for everything that is not a connection."""
 
 
+class WhoIs(Protocol):
+    """Tells who somebody is. A `CodedError` refuses; see `mqd.net.authenticator`."""
+
+    async def authenticate(self, credentials: dict[str, str]) -> Standing:
+        """Return what credentials give."""
+
+    async def check(self, name: str, password: str) -> Standing | None:
+        """Return what a password gives its user; None if it is another's."""
+
+    async def hash(self, password: str) -> str:
+        """Return the hash of a password."""
+
+
 @dataclass(frozen=True)
 class Services:
     """What a server works with, made by the composition root.
@@ -55,13 +67,13 @@ class Services:
     Args:
         engine: carries commands out.
         clock: the engine's clock.
-        authenticate: finds the user for credentials, or raises a `CodedError`.
+        authenticator: tells whose credentials these are.
         frame_log: where frames are logged, or None for nowhere.
     """
 
     engine: Engine
     clock: Clock
-    authenticate: Callable[[dict[str, str]], Awaitable[User]]
+    authenticator: WhoIs
     frame_log: FrameLog | None
 
 
@@ -88,13 +100,21 @@ class Server:
         self.failed = asyncio.Event()
         """Set when the engine cannot keep promises any more: nothing is answered from then on."""
         self._config = config
-        self._authenticate = services.authenticate
+        self.authenticate = services.authenticator.authenticate
+        self.check_password = services.authenticator.check
+        self.hash_password = services.authenticator.hash
+        longest = config.auth.max_token_seconds
+        self.token_seconds = (min(config.auth.token_seconds, longest), longest)
+        self.finish_seconds = config.auth.finish_seconds
+        self.finishing: set[Session] = set()
+        """Sessions whose credentials have ended, and which hold something yet."""
         self._frame_log = services.frame_log
         self.engine.on_progress = self._progressed
         engine = self.engine
         self.meters = Meters(lambda: (engine.pushed, engine.pulled))
         self._ticker = Ticker(self.engine, self.loop, services.clock.now_ms, self.end_turn)
         self._turn_end: asyncio.Handle | None = None
+        self._standings_look: asyncio.Handle | None = None
         self._sessions: set[Session] = set()
         self._all_gone = asyncio.Event()
         self._last_number = 0
@@ -198,19 +218,18 @@ class Server:
         """Let a session go."""
         self._sessions.discard(session)
         self.waiting.discard(session)
+        self.finishing.discard(session)
         if not self._sessions:
             self._all_gone.set()
 
-    async def authenticate(self, credentials: dict[str, str]) -> User:
-        """Find the user for credentials, or raise a `CodedError`."""
-        return await self._authenticate(credentials)
-
-    def welcome(self, user: User) -> dict[str, Any]:
+    def welcome(self, standing: Standing) -> dict[str, Any]:
         """Make what AUTH answers."""
         limits = self.limits
         return {
-            "user": user.name,
-            "role": user.role.word,
+            "user": standing.name,
+            "role": standing.role.word,
+            "token_id": standing.token_id or None,
+            "expires_at": standing.expires_ms / 1000 if standing.expires_ms else None,
             "server": "mqd",
             "version": __version__,
             "protocol": PROTOCOL_VERSION,
@@ -273,8 +292,32 @@ class Server:
         while unflushed:
             unflushed.pop().flush()
         self._ticker.arm()
+        if self.finishing or self.engine.accounts.has_changed:
+            self._look_at_standings_soon()
 
     # Inside
+
+    def _look_at_standings_soon(self) -> None:
+        """Once the turn is over: whoever stands on nothing any more is to end."""
+        if self._standings_look is None:
+            self._standings_look = self.loop.call_soon(self._look_at_standings)
+
+    def _look_at_standings(self) -> None:
+        accounts = self.engine.accounts
+        self.engine.begin_turn()
+        try:
+            for session in list(self.finishing):
+                session.close_if_done()
+            if accounts.has_changed:
+                accounts.has_changed = False
+                for session in list(self._sessions):
+                    standing = session.standing
+                    is_over = standing is not None and not accounts.holds(standing)
+                    if is_over and session.finishing is None:
+                        session.end_standing()
+            self.end_turn()
+        finally:
+            self._standings_look = None
 
     def _progressed(self) -> None:
         """Records have come further: whoever has waited for that looks again."""

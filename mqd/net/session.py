@@ -15,14 +15,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from mqd.engine.base import NO_MESSAGES
+from mqd.net.account_verbs import issued
+from mqd.net.authenticator import auth_failed
+from mqd.net.finishing import Finishing, ending
 from mqd.net.holder import Holder, Keepalive
 from mqd.net.outbox import Outbox
 from mqd.net.pending import Pending
-from mqd.net.verbs import HANDLERS_BY_ROLE, refuse
+from mqd.net.tap import loggable
+from mqd.net.verbs import HANDLERS_BY_ROLE, HANDLERS_FINISHING, refuse
 from mqd.net.watches import Watches
 from mqwire.codes import Code
 from mqwire.errors import CodedError, StreamError
@@ -40,13 +45,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mqd.core.access import Role
+    from mqd.core.standings import Standing
     from mqd.engine.base import Results
     from mqd.net.backups import Backup
     from mqd.net.frame_log import FrameLog
+    from mqd.net.pending import Outcome
     from mqd.net.replies import Reply
     from mqd.net.server import Server
     from mqd.net.tap import Tap
-    from mqd.passwords import User
     from mqwire.levels import Level
 
 _logger = logging.getLogger("mqd.session")
@@ -73,9 +79,15 @@ class Session(asyncio.Protocol):
         self.max_body_bytes = server.limits.max_body_bytes
         self.max_frame_bytes = server.limits.max_frame_bytes
         self.server_stats = server.stats
+        self.standing: Standing | None = None
+        """Who it acts as, and what that rests on."""
+        self.finishing: Finishing | None = None
+        """Its time to finish, once that has ended."""
         self.role: Role | None = None
         self.user: str | None = None
         self.peer = ""
+        self.token_seconds = server.token_seconds
+        self.check_password, self.hash_password = server.check_password, server.hash_password
         self._server = server
         self._transport: asyncio.Transport
         self._reader = FrameReader(MAX_FRAME_BYTES_BEFORE_AUTH, MAX_CONTAINER_BYTES)
@@ -96,7 +108,7 @@ class Session(asyncio.Protocol):
         )
         self.watches = Watches(server.engine.views)
         self._backlog: list[Frame] = []
-        self._auth_task: asyncio.Task[User] | None = None
+        self._auth_task: asyncio.Task[Standing] | None = None
         self._auth_options: dict[str, Any] = {}
         self._next_turn: asyncio.Handle | None = None
         self._is_held = False
@@ -178,12 +190,13 @@ class Session(asyncio.Protocol):
             self._next_turn,
             self._auth_task,
             self._keepalive,
+            self.finishing,
         )
         for timer in timers:
             if timer is not None:
                 timer.cancel()
         self._auth_deadline = self._unread_deadline = self._next_turn = None
-        self._keepalive = self._auth_over = None
+        self._keepalive = self._auth_over = self.finishing = None
 
     # What verbs call
 
@@ -270,6 +283,40 @@ class Session(asyncio.Protocol):
         self.watches.end_all()
         self._server.end_turn()
         self._watch_reader(CLOSE_SECONDS)
+
+    def stand_on(self, basis: str) -> None:
+        """Stand on something else: the user has shown the same again, in another way."""
+        assert self.standing is not None
+        self.standing = replace(self.standing, basis=basis, token_id=0, expires_ms=0)
+
+    def end_standing(self) -> None:
+        """Let it finish what it holds, since what it authenticated with has ended.
+
+        The engine's turn has begun.
+        """
+        if self._is_closing or self.role is None:
+            return
+        error = ending()
+        self.pending.refuse_all(error)
+        for request_id in self.watches:
+            self._reply(_error_reply(request_id, error))
+        self.watches.end_all()
+        if self.backup is not None:
+            self.backup.close()
+            self.backup = None
+        self._handlers = HANDLERS_FINISHING[self.role]
+        self.finishing = Finishing(self._server.loop, self._server.finish_seconds, self._end)
+        self._server.finishing.add(self)
+        self.close_if_done()
+
+    def close_if_done(self) -> None:
+        """Close if its credentials have ended and it holds nothing any more."""
+        if self.holder is None or not self.engine.jobs.holds(self.holder.who):
+            self._end()
+
+    def _end(self) -> None:
+        message = "what this connection authenticated with is not valid any more"
+        self.break_off(StreamError(Code.AUTH_ENDED, message))
 
     def abort(self) -> None:
         """Close at once; what was not sent is lost."""
@@ -375,23 +422,30 @@ class Session(asyncio.Protocol):
         self.rest_on(level)
         self._reply((request_id, "OK", *outcome))
 
-    def _task_over(self, request_id: int, task: asyncio.Task[Results]) -> None:
+    def _task_over(self, request_id: int, task: asyncio.Task[Outcome]) -> None:
         self._server.end_turn()  # so that a turn begins in which nobody else has a reply
         self.engine.begin_turn()
         try:
             results = task.result()
+            if callable(results):
+                results = results()
         except CodedError as error:
             self._reply(_error_reply(request_id, error))
         except Exception as error:  # noqa: BLE001  as in _answer
             self._fail(("", request_id), error)
         else:
-            reply = (request_id, "OK", *results)
-            self._reply(reply)
-            if type(results[0]) is bytes:  # a piece of a backup
-                self.outbox.logged_as = FrameWriter().encode(without_bodies(reply))
+            self._reply_alone((request_id, "OK", *results))
         self._server.end_turn()
 
-    def _authenticated(self, request_id: int, task: asyncio.Task[User]) -> None:
+    def _reply_alone(self, reply: Reply) -> None:
+        """Put a reply that may hold what is not to be logged into a turn that has no others."""
+        self._reply(reply)
+        if len(reply) > 2 and type(reply[2]) is bytes:  # a piece of a backup
+            self.outbox.logged_as = FrameWriter().encode(without_bodies(reply))
+        elif (shown := loggable(reply)) is not None:
+            self.outbox.logged_as = FrameWriter().encode(shown)
+
+    def _authenticated(self, request_id: int, task: asyncio.Task[Standing]) -> None:
         """Reply to AUTH and go on with what came after it."""
         if task.cancelled() or self._is_closing:
             return
@@ -402,16 +456,30 @@ class Session(asyncio.Protocol):
         self._auth_task = None
         self.engine.begin_turn()
         try:
-            user = task.result()
+            standing = self._valid(task.result())
+            welcome = self._server.welcome(standing)
+            asked = self._auth_options.get("issue")
+            if asked is not None:
+                welcome["token"] = issued(self, standing, asked)
         except CodedError as error:
             self._note_refused_auth(error)
             self._reply(_error_reply(request_id, error))
         except Exception as error:  # noqa: BLE001  as in _answer
             self._fail(("AUTH", request_id), error)
         else:
-            self._adopt(user)
-            self._reply((request_id, "OK", self._server.welcome(user)))
+            level = self.outbox.level
+            self._adopt(standing)
+            self.rest_on(level)
+            self._reply_alone((request_id, "OK", welcome))
+            self._server.end_turn()
+            self.engine.begin_turn()
         self._go_on()
+
+    def _valid(self, standing: Standing) -> Standing:
+        """Return what AUTH has found, unless it has ended meanwhile."""
+        if not self.engine.accounts.holds(standing):
+            raise auth_failed()
+        return standing
 
     def _note_refused_auth(self, error: CodedError) -> None:
         """Tell the operator, once for each connection: a guesser must not fill the log."""
@@ -419,26 +487,30 @@ class Session(asyncio.Protocol):
             self._has_failed_auth = True
             _logger.warning("AUTH refused in connection %d from %s", self.number, self.peer)
 
-    def _adopt(self, user: User) -> None:
+    def _adopt(self, standing: Standing) -> None:
         self.pending.wake_all()  # what it waits for it asked as somebody else
         self.watches.end_all()
-        self.role, self.user = user.role, user.name
-        self._handlers = HANDLERS_BY_ROLE[user.role]
+        self.standing, self.role, self.user = standing, standing.role, standing.name
+        self._handlers = HANDLERS_BY_ROLE[standing.role]
+        if self.finishing is not None:
+            self.finishing.cancel()
+            self.finishing = None
+            self._server.finishing.discard(self)
         self._reader.max_frame_bytes = self._server.limits.max_frame_bytes
         if self._auth_deadline is not None:
             self._auth_deadline.cancel()
         self._server.end_turn()
-        self._become(user)
+        self._become(standing)
         if self._tap is not None:
-            self._tap.identify(user.name)
+            self._tap.identify(standing.name)
 
-    def _become(self, user: User) -> None:
+    def _become(self, standing: Standing) -> None:
         """Be a holder of leases, and be watched if the client has promised to be heard."""
         options, server = self._auth_options, self._server
         if self.holder is not None:
             self.holder.leave()
         origin = (self.engine.epoch, self.number)
-        self.holder = Holder(self.engine.jobs, user.name, origin, self.peer, options)
+        self.holder = Holder(self.engine.jobs, standing.name, origin, self.peer, options)
         if self._keepalive is not None:
             self._keepalive.cancel()
             self._keepalive = None

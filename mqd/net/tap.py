@@ -1,31 +1,36 @@
 """The tap on one connection: what goes by is logged whole, secrets are not.
 
 Once a connection has authenticated, what it sends is logged as the bytes that came,
-cut at frames' edges. Before that, and wherever an AUTH frame stands among the others,
-frames are encoded anew without what must not be on record.
+cut at frames' edges. Before that, and wherever a frame with a password or token stands among
+the others, frames are encoded anew without what must not be on record.
 """
 
 from __future__ import annotations
 
 import time
+from itertools import zip_longest
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from mqwire.framelog import IN, OUT, RecordEncoder
 from mqwire.framelog_bodies import without_bodies
 from mqwire.frames import Frame, FrameReader, FrameWriter
 from mqwire.limits import HARD_MAX_FRAME_BYTES, MAX_TEXT_CHARS
-from mqwire.verbs import VERBS
+from mqwire.roles import ROLE_WORDS
+from mqwire.verbs import SECRET_VERBS, VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mqd.net.frame_log import FrameLog
+    from mqd.net.replies import Reply
 
 HIDDEN: Final = "(hidden)"
 NOT_LOGGED: Final = "(not logged before AUTH)"
 
 _BIN_MARKS: Final = (0xC4, 0xC5, 0xC6)
 _wall_time_ns = time.time_ns
+_verb_of = itemgetter(0)
 
 
 class Tap:
@@ -63,9 +68,8 @@ class Tap:
             frames: the frames that were whole with them.
             leftover_bytes: how many bytes at the end belong to a frame that is not.
         """
-        # The search for the verb costs next to nothing; what it finds in a body by
-        # chance is looked at more closely and logged as it is.
-        if not leftover_bytes and not self._carry and self._is_trusted and b"AUTH" not in data:
+        may_log = self._is_trusted and not _has_secrets(frames)
+        if may_log and not leftover_bytes and not self._carry:
             self._append(self._in, [data], len(data))
             return
         parts = [*self._carry, data]
@@ -79,7 +83,7 @@ class Tap:
             self._carry = [data[edge:]]
         if not frames:
             return
-        if not self._is_trusted or any(_names_auth(frame) for frame in frames):
+        if not may_log:
             writer = FrameWriter()
             parts = [writer.encode(redact(frame, is_trusted=self._is_trusted)) for frame in frames]
         self._append(self._in, parts, sum(map(len, parts)))
@@ -110,7 +114,7 @@ class BodilessTap(Tap):
         if not frames:
             return
         shown: Iterable[Frame] = map(without_bodies, frames)
-        if not self._is_trusted or any(map(_names_auth, frames)):
+        if not self._is_trusted or _has_secrets(frames):
             shown = (redact(frame, is_trusted=self._is_trusted) for frame in shown)
         parts = list(map(self._encode, shown))
         self._append(self._in, parts, sum(map(len, parts)))
@@ -138,8 +142,11 @@ def redact(frame: Frame, *, is_trusted: bool) -> Frame:
         frame: a decoded request.
         is_trusted: whether it came after AUTH; before, only verbs and ids are logged.
     """
-    if _names_auth(frame):
+    verb = frame[0] if frame else None
+    if verb == "AUTH":
         return _redact_auth(frame)
+    if is_trusted and type(verb) is str and verb in SECRET_VERBS:
+        return _redact_fields(frame)
     if is_trusted:
         return frame
     verb = frame[0] if frame and type(frame[0]) is str and frame[0] in VERBS else NOT_LOGGED
@@ -147,8 +154,51 @@ def redact(frame: Frame, *, is_trusted: bool) -> Frame:
     return (verb, request_id, NOT_LOGGED) if len(frame) > 2 else (verb, request_id)
 
 
-def _names_auth(frame: Frame) -> bool:
-    return bool(frame) and frame[0] == "AUTH"
+def loggable(reply: Reply) -> Reply | None:
+    """Return a reply as it may be logged, where it must not be logged as it is."""
+    for place, result in enumerate(reply):
+        if type(result) is dict and "token" in result:
+            token = result["token"]
+            hidden = {**token, "token": HIDDEN} if type(token) is dict else HIDDEN
+            return (*reply[:place], {**result, "token": hidden}, *reply[place + 1 :])
+    return None
+
+
+def _has_secrets(frames: list[Frame]) -> bool:
+    """Tell whether a frame may hold what must not be logged.
+
+    Complexity: a lookup for each frame; searching the bytes for a verb would cost more.
+    """
+    try:
+        return not SECRET_VERBS.isdisjoint(map(_verb_of, frames))
+    except (IndexError, TypeError):  # some frame is no request at all
+        return True
+
+
+def _redact_fields(frame: Frame) -> Frame:
+    """Return a request without any text that is not known to be harmless."""
+    verb = VERBS[frame[0]]
+    request_id = frame[1] if len(frame) > 1 and type(frame[1]) is int else None
+    shown: list[Any] = [verb.name, request_id]
+    names = [argument.name for argument in verb.arguments]
+    for name, value in zip_longest(names, frame[2:], fillvalue=""):
+        if len(shown) == len(frame):
+            break
+        if type(value) is dict:
+            shown.append({k: _shown(k, v) for k, v in value.items() if k in verb.options})
+        else:
+            shown.append(_shown(name, value))
+    return tuple(shown)
+
+
+def _shown(name: str, value: Any) -> Any:
+    """Return a field of a verb with secrets as it may be logged."""
+    is_harmless = (
+        (name == "user" and type(value) is str and len(value) <= MAX_TEXT_CHARS)
+        or (name == "role" and value in ROLE_WORDS)
+        or (name == "disabled" and type(value) is bool)
+    )
+    return value if is_harmless else HIDDEN
 
 
 def _redact_auth(frame: Frame) -> Frame:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from mqd.core.access import ALLOWED, PUBLIC_VERBS, Role
 from mqd.engine.base import NO_MESSAGES
+from mqd.net.account_verbs import ACCOUNT_HANDLERS, check_issue
 from mqd.net.backups import begin_backup, describe, read_backup
+from mqd.net.finishing import FINISHING_HANDLERS, ending
 from mqd.net.job_verbs import JOB_HANDLERS, is_plain_lease, lease_terms
 from mqd.net.push_verbs import PUSH_HANDLERS
 from mqd.net.view_verbs import VIEW_HANDLERS
@@ -41,6 +43,8 @@ def auth(session: Session, request_id: int, frame: Frame) -> None:
             f"this server speaks protocol version {spoken}, not {version}",
             {"asked": version, "supported": list(SUPPORTED_VERSIONS)},
         )
+    if "issue" in options:
+        check_issue(options["issue"])
     session.authenticate(request_id, _check_credentials(credentials), options)
 
 
@@ -199,6 +203,7 @@ def backup(session: Session, request_id: int, frame: Frame) -> None:
 
 
 HANDLERS: dict[str, Handler] = {
+    **ACCOUNT_HANDLERS,
     **JOB_HANDLERS,
     **PUSH_HANDLERS,
     **VIEW_HANDLERS,
@@ -231,11 +236,21 @@ HANDLERS_BY_ROLE: dict[Role | None, dict[str, Handler]] = {
 """The handlers that a role may use; those of None are open to anyone, before AUTH too."""
 
 
+HANDLERS_FINISHING: dict[Role, dict[str, Handler]] = {
+    role: {
+        **HANDLERS_BY_ROLE[None],
+        **{verb: each for verb, each in FINISHING_HANDLERS.items() if verb in ALLOWED[role]},
+    }
+    for role in Role
+}
+"""The handlers of a session with this role whose credentials have ended."""
+
+
 def refuse(session: Session, _request_id: int, frame: Frame) -> None:
     """Say why a verb is not among the session's handlers.
 
     Raises:
-        RequestError: UNKNOWN_VERB, NOT_AUTHENTICATED or ACCESS_DENIED.
+        RequestError: UNKNOWN_VERB, NOT_AUTHENTICATED, AUTH_ENDING or ACCESS_DENIED.
         StreamError: MALFORMED_FRAME if the verb is no string.
     """
     verb, _ = check_envelope(frame)
@@ -244,6 +259,8 @@ def refuse(session: Session, _request_id: int, frame: Frame) -> None:
             Code.NOT_AUTHENTICATED, "say who you are first, with AUTH", {"verb": verb[:64]}
         )
     if verb in HANDLERS:
+        if session.finishing is not None:
+            raise ending()
         role = session.role.word
         raise RequestError(
             Code.ACCESS_DENIED,

@@ -19,7 +19,7 @@ from mqwire.limits import MAX_CREDIT, MAX_WATCHES_PER_CONNECTION
 from mqwire.names import matches
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from mqd.engine.base import Event, ViewEngine
     from mqd.net.session import Session
@@ -163,6 +163,10 @@ class Watches:
         if watch is not None:
             self._views.stop_listening(watch)
         return watch is not None
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the ids of their requests."""
+        return iter(list(self._by_id))
 
     def end_all(self) -> None:
         """End every watch."""

@@ -7,6 +7,7 @@ import re
 import msgpack
 import pytest
 
+from mqd.config import AuthConfig
 from mqd.core.broker import Bounds, Broker
 from mqwire import limits
 from mqwire.names import NAME_RULE, PATTERN_RULE
@@ -29,6 +30,15 @@ EXPECTED = {
     ),
     "queue name, pattern": f"{limits.MAX_NAME_CHARS} characters",
     "user name, password, token, client name": f"{limits.MAX_TEXT_CHARS} characters",
+    "password of a managed user": f"{limits.MIN_PASSWORD_CHARS} characters at least",
+    "life of a token*": (
+        f"{limits.MIN_TOKEN_SECONDS} s to {limits.MAX_TOKEN_SECONDS} s (366 days)"
+    ),
+    "managed users*": f"{AuthConfig().max_users}, at most {limits.MAX_MANAGED_USERS}",
+    "tokens*": (
+        f"{AuthConfig().max_tokens_per_user} of a user and {AuthConfig().max_tokens} in all, "
+        f"at most {limits.MAX_TOKENS}"
+    ),
     "wait": f"{limits.MAX_WAIT_SECONDS} s",
     "waiting PULLs of a connection": f"{limits.MAX_WAITS_PER_CONNECTION}",
     "lease": f"{limits.MIN_LEASE_SECONDS} s to {limits.MAX_LEASE_SECONDS} s (7 days)",
@@ -107,7 +117,9 @@ def test_the_verbs_bounds_are_these_limits():
     ]
     highs = {field.name: field.high for field in fields}
     assert highs == {
-        "client": limits.MAX_TEXT_CHARS,
+        **dict.fromkeys(("client", "password", "old", "new", "comment"), limits.MAX_TEXT_CHARS),
+        "token": limits.MAX_REQUEST_ID,
+        "lifetime": limits.MAX_TOKEN_SECONDS,
         "version": 2**31,
         "max_messages": limits.MAX_QUEUE_MESSAGES,
         "max_bytes": limits.MAX_QUEUE_BYTES,

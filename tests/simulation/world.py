@@ -21,10 +21,10 @@ from mqd.clock import Clock
 from mqd.config import Config, FrameLogConfig, LimitsConfig, ServerConfig
 from mqd.config.sections import LeasesConfig
 from mqd.core.access import Role
+from mqd.core.standings import Standing
 from mqd.engine.local import LocalEngine, Settings
 from mqd.net.server import Server, Services
 from mqd.net.session import Session
-from mqd.passwords import User
 from mqwire.levels import LEVELS
 from simulation.clients import KINDS, Founder, Heir
 from simulation.disk import Disk, Pace, SimStorage
@@ -44,7 +44,7 @@ REST_SECONDS = 70.0
 
 DRAIN_SECONDS = 30.0
 
-ADMIN = User("admin", Role.ADMIN)
+ADMIN = Standing("admin", Role.ADMIN, "test")
 
 
 class _Time:
@@ -218,7 +218,8 @@ class World:
                 chance=self._chance.random,
             ),
         )
-        loop.call_soon(self._serve, config, Services(engine, clock, self._authenticate, None))
+        engine.accounts.fix(ADMIN.name, ADMIN.basis, ADMIN.role)
+        loop.call_soon(self._serve, config, Services(engine, clock, self, None))
         self.history.starts.append(self.history.moment())
         self.history.note(f"start {self._life}: {len(disk.payloads)} payloads")
         self._is_stopping = False
@@ -228,7 +229,13 @@ class World:
         self._server = Server(config, services)
         self._loop.create_task(self._server.start())
 
-    async def _authenticate(self, _credentials: dict[str, str]) -> User:
+    async def check(self, _name: str, _password: str) -> Standing | None:
+        return ADMIN
+
+    async def hash(self, password: str) -> str:
+        return f"hash of {password}"
+
+    async def authenticate(self, _credentials: dict[str, str]) -> Standing:
         loop = self._loop
         if loop is not None and self._chance.random() < 0.3:
             future = loop.create_future()

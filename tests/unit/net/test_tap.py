@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mqd.net.tap import HIDDEN, NOT_LOGGED, BodilessTap, Tap, new_tap, redact
+from mqd.net.tap import HIDDEN, NOT_LOGGED, BodilessTap, Tap, loggable, new_tap, redact
 from mqwire.framelog import FrameSplitter, LogReader, encode_header
 from mqwire.framelog_bodies import body_mark
 from mqwire.frames import FrameReader, FrameWriter
@@ -111,6 +111,50 @@ def test_no_secret_is_logged(log, sizes, is_known, kind):
     )
     assert logged[2] == ("AUTH", 3, HIDDEN)
     assert logged[0] == ("PING", 1)
+
+
+SECRETS = [
+    (("ADMIT", 1, "ada", "agent", "s3cret"), ("ADMIT", 1, "ada", "agent", HIDDEN)),
+    (("ADMIT", 2, "ada", "s3cret", "agent"), ("ADMIT", 2, "ada", HIDDEN, HIDDEN)),
+    (("ADMIT", 3, ("s3cret",), {"password": "s3cret"}), ("ADMIT", 3, HIDDEN, {})),
+    (("ADMIT", "s3cret"), ("ADMIT", None)),
+    (
+        ("ALTER", 4, "ada", {"role": "user", "password": "s3cret", "disabled": True}),
+        ("ALTER", 4, "ada", {"role": "user", "password": HIDDEN, "disabled": True}),
+    ),
+    (("ALTER", 5, "ada", {"s3cret": 1, "role": ["s3cret"]}), ("ALTER", 5, "ada", {"role": HIDDEN})),
+    (("PASSWORD", 6, "s3cret", "s3cret"), ("PASSWORD", 6, HIDDEN, HIDDEN)),
+    (
+        ("PASSWORD", 7, "s3cret", "s3cret", "s3cret", {}),
+        ("PASSWORD", 7, HIDDEN, HIDDEN, HIDDEN, {}),
+    ),
+]
+
+
+@pytest.mark.parametrize("sizes", [(1 << 20,), (1,), (5, 31)])
+@pytest.mark.parametrize("kind", [Tap, BodilessTap])
+def test_no_password_of_a_managed_user_is_logged(log, sizes, kind):
+    tap = kind(log, 7, "1.2.3.4:5", "6.7.8.9:7500")
+    tap.identify("ada")
+    frames = [("PING", 98), *(frame for frame, _ in SECRETS), ({"s3cret": 1}, 1), (), ("PING", 99)]
+    feed(tap, encode(*frames), sizes)
+    logged = log.frames()
+    assert logged[1 : 1 + len(SECRETS)] == [shown for _, shown in SECRETS]
+    assert (logged[0], logged[-1]) == (("PING", 98), ("PING", 99))
+    assert log.data.count(b"s3cret") == 1, "what is no request at all is logged as it came"
+
+
+def test_a_reply_with_a_token_is_logged_without_it():
+    told = {"id": 7, "user": "ada", "token": "s3cret"}
+    assert loggable((1, "OK", told)) == (1, "OK", {**told, "token": HIDDEN})
+    welcome = {"user": "ada", "token_id": 7, "token": told}
+    assert loggable((1, "OK", welcome)) == (
+        1,
+        "OK",
+        {**welcome, "token": {**told, "token": HIDDEN}},
+    )
+    assert loggable((1, "OK", {"user": "ada", "token_id": 7})) is None
+    assert loggable((1, "OK")) is None
 
 
 @pytest.mark.parametrize("kind", [Tap, BodilessTap])

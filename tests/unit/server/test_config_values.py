@@ -130,7 +130,10 @@ def test_everything_that_is_wrong_with_users_is_told():
         "u[6].role",
     ]
     sentences = [problem.sentence for problem in caught.value.problems]
-    assert sentences[1] == "got 'root' (text); it takes admin or agent or user or manager"
+    assert sentences[1] == (
+        "got 'root' (text); it takes "
+        "admin or secretary or agent or user or administrator or manager or basic"
+    )
     assert sentences[2].endswith("there are name, password_hash, role; did you mean name?")
     assert sentences[3] == "it is missing"
     assert sentences[6] == "there are two users named eve"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 import time
 
@@ -12,7 +13,15 @@ import pytest
 from mqd import passwords
 from mqd.config import UserEntry
 from mqd.core.access import Role
-from mqd.passwords import PasswordChecker, Tokens, User, hash_password, new_token
+from mqd.core.standings import Standing
+from mqd.passwords import (
+    PasswordChecker,
+    Tokens,
+    digest_of,
+    hash_password,
+    new_token,
+    new_user_token,
+)
 from mqwire.codes import Code
 from mqwire.errors import CodedError
 
@@ -21,6 +30,7 @@ USERS = {
     "ada": UserEntry("ada", _weak.hash("correct horse"), Role.AGENT),
     "bob": UserEntry("bob", _weak.hash("battery staple"), Role.USER),
 }
+ADA = USERS["ada"]
 DEADLINE_SECONDS = 10.0
 
 
@@ -81,37 +91,43 @@ def test_nobodys_hash_costs_as_much_as_a_real_one():
 
 
 async def test_right_and_wrong_credentials(checker):
-    assert await checker.check(USERS, "ada", "correct horse") == User("ada", Role.AGENT)
-    assert await checker.check(USERS, "bob", "battery staple") == User("bob", Role.USER)
-    assert await checker.check(USERS, "ada", "battery staple") is None
-    assert await checker.check(USERS, "ada", "") is None
+    assert await checker.check(ADA, "correct horse") == ADA
+    assert await checker.check(USERS["bob"], "battery staple") == USERS["bob"]
+    assert await checker.check(ADA, "battery staple") is None
+    assert await checker.check(ADA, "") is None
 
 
 async def test_a_user_that_does_not_exist_has_no_password(checker):
     # Also not the password whose hash is used in the place of one.
-    assert await checker.check(USERS, "eve", "correct horse") is None
-    assert await checker.check({}, "eve", "") is None
+    assert await checker.check(None, "correct horse", ADA.password_hash) is None
+    assert await checker.check(None, "") is None
 
 
-@pytest.mark.parametrize(("users", "encoded"), [(USERS, USERS["ada"].password_hash), ({}, None)])
-async def test_a_user_that_does_not_exist_costs_a_check(checker, monkeypatch, users, encoded):
+@pytest.mark.parametrize("decoy", ["", ADA.password_hash])
+async def test_a_user_that_does_not_exist_costs_a_check(checker, monkeypatch, decoy):
     seen = []
     monkeypatch.setattr(passwords, "_is_right", lambda *arguments: seen.append(arguments) or True)
-    assert await checker.check(users, "eve", "pw") is None
-    assert seen == [(encoded or passwords._NOBODY, "pw")]
+    assert await checker.check(None, "pw", decoy) is None
+    assert seen == [(decoy or passwords._NOBODY, "pw")]
+
+
+async def test_a_hash_is_made_in_the_same_way_as_a_check(checker):
+    encoded = await checker.hash("battery staple")
+    assert argon2.extract_parameters(encoded) == argon2.extract_parameters(passwords._NOBODY)
+    assert await checker.check(UserEntry("bob", encoded, Role.USER), "battery staple") is not None
 
 
 async def test_as_many_as_may_wait_and_not_one_more(gate):
     checker = PasswordChecker(threads=2, max_waiting=3)
-    tasks = [asyncio.ensure_future(checker.check(USERS, "ada", "correct horse")) for _ in range(5)]
+    tasks = [asyncio.ensure_future(checker.check(ADA, "correct horse")) for _ in range(5)]
     await settled(tasks, 5)
     with pytest.raises(CodedError) as caught:
-        await checker.check(USERS, "ada", "correct horse")
+        await checker.check(ADA, "correct horse")
     assert caught.value.code is Code.AUTH_BUSY
     gate.set()
-    assert await asyncio.gather(*tasks) == [User("ada", Role.AGENT)] * 5
+    assert await asyncio.gather(*tasks) == [ADA] * 5
     # Every place is free again.
-    tasks = [asyncio.ensure_future(checker.check(USERS, "ada", "x")) for _ in range(5)]
+    tasks = [asyncio.ensure_future(checker.check(ADA, "x")) for _ in range(5)]
     assert await asyncio.gather(*tasks) == [None] * 5
     checker.close()
 
@@ -121,50 +137,50 @@ async def test_the_shipped_bound():
     checker = PasswordChecker()
     assert all(checker._slots.acquire(blocking=False) for _ in range(34))
     with pytest.raises(CodedError, match="AUTH_BUSY"):
-        await checker.check(USERS, "ada", "x")
+        await checker.check(ADA, "x")
     checker.close()
 
 
 async def test_a_check_that_nobody_waits_for_keeps_its_place_and_is_skipped(gate):
     checker = PasswordChecker(threads=1, max_waiting=1)
-    running = asyncio.ensure_future(checker.check(USERS, "ada", "correct horse"))
-    waiting = asyncio.ensure_future(checker.check(USERS, "ada", "correct horse"))
+    running = asyncio.ensure_future(checker.check(ADA, "correct horse"))
+    waiting = asyncio.ensure_future(checker.check(ADA, "correct horse"))
     await settled([running, waiting], 2)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     with pytest.raises(CodedError, match="AUTH_BUSY"):
-        await checker.check(USERS, "ada", "correct horse")
+        await checker.check(ADA, "correct horse")
     gate.set()
-    assert await running == User("ada", Role.AGENT)
+    assert await running == ADA
     # One thread, first come first served: when this one is done, the skipped one was passed.
     await until(lambda: checker._slots._value)
-    assert await checker.check(USERS, "ada", "correct horse") == User("ada", Role.AGENT)
+    assert await checker.check(ADA, "correct horse") == ADA
     assert gate.begun == 2
     checker.close()
 
 
 async def test_closing_ends_what_waits_and_refuses_what_comes(gate):
     checker = PasswordChecker(threads=1, max_waiting=1)
-    running = asyncio.ensure_future(checker.check(USERS, "ada", "correct horse"))
-    waiting = asyncio.ensure_future(checker.check(USERS, "ada", "correct horse"))
+    running = asyncio.ensure_future(checker.check(ADA, "correct horse"))
+    waiting = asyncio.ensure_future(checker.check(ADA, "correct horse"))
     await settled([running, waiting], 2)
     await until(lambda: gate.begun)
     checker.close()
     checker.close()
     gate.set()
-    assert await running == User("ada", Role.AGENT)
+    assert await running == ADA
     with pytest.raises(CodedError) as caught:
         await waiting
     assert caught.value.code is Code.SHUTTING_DOWN
     with pytest.raises(CodedError, match="SHUTTING_DOWN"):
-        await checker.check(USERS, "ada", "correct horse")
+        await checker.check(ADA, "correct horse")
 
 
 async def test_a_failure_of_the_hash_is_no_wrong_password(checker):
-    users = {"ada": UserEntry("ada", "no hash at all", Role.ADMIN)}
+    broken = UserEntry("ada", "no hash at all", Role.ADMIN)
     with pytest.raises(argon2.exceptions.InvalidHashError):
-        await checker.check(users, "ada", "x")
+        await checker.check(broken, "x")
     assert checker._slots._value == 34
 
 
@@ -180,9 +196,17 @@ def test_tokens_are_long_random_and_fit_for_urls():
         assert token.replace("-", "").replace("_", "").isalnum()
 
 
+def test_a_users_token_is_known_for_what_it_is():
+    token = new_user_token()
+    assert token.startswith("mqt_")
+    assert len(token) == 47
+    assert digest_of(token) == hashlib.sha256(token.encode()).digest()
+
+
 def test_tokens_are_known_by_their_digest():
     tokens, token, other = Tokens(), new_token(), new_token()
-    admin, agent = User("owner", Role.ADMIN), User("worker", Role.AGENT)
+    admin = Standing("owner", Role.ADMIN, "owner")
+    agent = Standing("worker", Role.AGENT, "owner")
     assert tokens.check(token) is None
     tokens.add(token, admin)
     tokens.add(other, agent)

@@ -23,6 +23,8 @@ def test_every_bound_is_a_positive_integer(name):
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("KIB", "MIB")])
 def test_every_name_ends_in_its_unit(name):
     units = {
+        "USERS",
+        "TOKENS",
         "BYTES",
         "CHARS",
         "SECONDS",
@@ -67,6 +69,9 @@ def test_the_largest_credentials_fit_into_a_frame_before_auth():
         "instance": widest[: limits.MAX_INSTANCE_CHARS],
         "host": widest[: limits.MAX_HOST_CHARS],
         "keepalive": float(limits.MAX_KEEPALIVE_SECONDS),
+        "detached": True,
+        # A comment is what may not fit as well: then the token is asked for with ISSUE.
+        "issue": {"role": "administrator", "lifetime": float(limits.MAX_TOKEN_SECONDS)},
     }
     assert set(options) == set(VERBS["AUTH"].options)
     frame = ["AUTH", limits.MAX_REQUEST_ID, {"user": widest, "password": widest}, options]

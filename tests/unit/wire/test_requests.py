@@ -9,8 +9,8 @@ from hypothesis import given
 
 from mqwire.codes import Code
 from mqwire.errors import RequestError, StreamError
-from mqwire.requests import check_envelope, check_request
-from mqwire.verbs import VERBS, Kind
+from mqwire.requests import HIDDEN, check_envelope, check_request
+from mqwire.verbs import SECRET_VERBS, VERBS, Kind
 from support.wire_values import frames
 
 MAX_ID = 2**53 - 1
@@ -18,6 +18,7 @@ MAX_ID = 2**53 - 1
 # A value that fits for each kind, and one of each type that a reader gives, under its word.
 FITTING = {
     Kind.NAME: "jobs",
+    Kind.USER: "ada",
     Kind.PATTERN: "job*",
     Kind.TEXT: "doc/1",
     Kind.COUNT: 1,
@@ -58,6 +59,8 @@ LEVEL_FIELDS = [field for field in FIELDS if field.id.endswith(".durability")]
 def fitting_value(field):
     if field.kind is Kind.WORDS:
         return field.words[:2]
+    if field.kind is Kind.TEXT and field.low > len(FITTING[Kind.TEXT]):
+        return "x" * field.low
     return field.words[0] if field.kind is Kind.WORD else FITTING[field.kind]
 
 
@@ -360,16 +363,33 @@ class TestWords:
 
     @pytest.mark.parametrize(("verb", "place"), WORD_FIELDS)
     def test_each_word_and_no_other(self, verb, place):
-        words = verb.options[place].words
+        field = field_at(verb, place)
+        words = field.words
         for word in words:
-            assert check_request(frame_with(verb, place, word))[1] == {place: word}
+            arguments, options = check_request(frame_with(verb, place, word))
+            assert (arguments[place] if isinstance(place, int) else options[place]) == word
         for word in ("", words[0].upper(), words[0] + " ", "synced"):
             assert refusal(frame_with(verb, place, word), Code.OUT_OF_RANGE).details == {
                 "verb": verb.name,
-                "field": place,
+                "field": field.name,
                 "expected": list(words),
-                "got": word,
+                "got": HIDDEN if verb.name in SECRET_VERBS else word,
             }
+
+    @pytest.mark.parametrize(
+        "frame", [("ADMIT", 1, "ada", "s3cret", "agent"), ("ALTER", 1, "ada", {"role": "s3cret"})]
+    )
+    def test_a_password_in_the_wrong_place_is_not_repeated(self, frame):
+        error = refusal(frame, Code.OUT_OF_RANGE)
+        assert "s3cret" not in f"{error} {error.details}"
+
+    @pytest.mark.parametrize("name", ["", "s3cret word", "../s3cret", "x" * 129])
+    @pytest.mark.parametrize("rest", [("ADMIT", "agent", "long enough"), ("ALTER",), ("EXPEL",)])
+    def test_what_is_no_name_of_a_user_is_not_repeated(self, name, rest):
+        verb, *arguments = rest
+        error = refusal((verb, 1, name, *arguments), Code.BAD_NAME)
+        assert "s3cret" not in f"{error} {error.details}"
+        assert set(error.details) == {"verb", "field", "rule"}
 
 
 LEASE_FIELDS = [field for field in FIELDS if field_at(*field.values).kind is Kind.LEASE]

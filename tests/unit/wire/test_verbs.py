@@ -66,6 +66,7 @@ EXPECTED = {
             ("host", Kind.TEXT, 0, 128),
             ("keepalive", Kind.SECONDS, 1, 3600),
             ("detached", Kind.FLAG),
+            ("issue", Kind.MAP),
         ],
     ),
     "CREATE": (
@@ -162,6 +163,7 @@ PARTS = {
 TYPES = {
     Kind.NAME: (str,),
     Kind.PATTERN: (str,),
+    Kind.USER: (str,),
     Kind.TEXT: (str,),
     Kind.COUNT: (int,),
     Kind.SECONDS: (int, float),
@@ -177,6 +179,40 @@ TYPES = {
     Kind.WORDS: (tuple,),
     Kind.MAP: (dict,),
     Kind.HEADERS: (dict, tuple),
+}
+
+
+ROLE_WORDS = ("admin", "secretary", "agent", "user", "administrator", "manager", "basic")
+EXPECTED |= {
+    "USERS": ([("pattern?", Kind.PATTERN)], []),
+    "ADMIT": (
+        [
+            ("user", Kind.USER),
+            ("role", Kind.WORD, 0, 256, ROLE_WORDS),
+            ("password", Kind.TEXT, 8, 256),
+        ],
+        [],
+    ),
+    "ALTER": (
+        [("user", Kind.USER)],
+        [
+            ("role", Kind.WORD, 0, 256, ROLE_WORDS),
+            ("password", Kind.TEXT, 8, 256),
+            ("disabled", Kind.FLAG),
+        ],
+    ),
+    "EXPEL": ([("user", Kind.USER)], []),
+    "PASSWORD": ([("old", Kind.TEXT), ("new", Kind.TEXT, 8, 256)], []),
+    "ISSUE": (
+        [],
+        [
+            ("role", Kind.WORD, 0, 256, ROLE_WORDS),
+            ("lifetime", Kind.SECONDS, 1, 31_622_400),
+            ("comment", Kind.TEXT),
+        ],
+    ),
+    "TOKENS": ([("pattern?", Kind.PATTERN)], []),
+    "REVOKE": ([("token", Kind.COUNT, 1, 2**53 - 1)], []),
 }
 
 
