@@ -13,7 +13,6 @@ from mqclient import steps
 from mqclient.base import BaseClient
 from mqclient.dialing import Dialing
 from mqclient.errors import ConnectionLost, InterfaceError, MqError, RequestTimeout
-from mqclient.identity import KEEPALIVE_SECONDS
 from mqclient.steps import Pause, Within
 from mqclient.streaming import AsyncConnection, open_async
 
@@ -184,7 +183,9 @@ class AsyncDriver(BaseClient):
         dialing = Dialing(self._target, seconds, is_again=self._was_connected or waits)
         while True:
             try:
-                identity = self._identity(KEEPALIVE_SECONDS)
+                # No promise to be heard: a job that holds the interpreter lock would break it,
+                # and the server take from it what it has leased.
+                identity = self._identity()
                 connection = await open_async(dialing.attempt(), identity, self._kept)
             except (OSError, MqError) as error:
                 pause = dialing.pause_after(error)

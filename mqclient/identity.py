@@ -17,8 +17,8 @@ from typing import Final
 from mqwire.limits import MAX_HOST_CHARS
 
 KEEPALIVE_SECONDS: Final = 15
-"""What a client promises that can: it is heard from at least so often. The server cuts the
-connection after twice that."""
+"""What a keeper promises, and no client: it is heard from at least so often, whatever holds the
+worker's interpreter lock. The server cuts the connection after twice that."""
 
 
 @dataclass(frozen=True)

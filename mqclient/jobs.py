@@ -31,6 +31,7 @@ from mqclient.errors import (
     QueueNotFound,
     ServerError,
 )
+from mqclient.terminating import interrupt_in_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterable, Mapping
@@ -110,6 +111,7 @@ class BaseJob:
         self._error: NotLeased | None = None
         self._is_inside = False
         self._is_drained = False
+        self._is_told_to_end = False
 
     @property
     def id(self) -> int:
@@ -393,6 +395,8 @@ class Job(BaseJob):
 
     def __enter__(self) -> Self:
         self._is_inside = True
+        if self._is_told_to_end:  # since it was given out
+            interrupt_in_block(self)
         return self
 
     def __exit__(
@@ -409,14 +413,28 @@ class Job(BaseJob):
 
     def interrupt(self, frame: Any) -> None:
         """Raise Drained in its block, out of a signal handler that has interrupted `frame`."""
-        if not self._is_inside or self.is_settled:
+        if self.is_settled:
+            return
+        if not self._is_inside:
+            self._is_told_to_end = True
             return
         while frame is not None:
             if frame.f_code in _OWN_CODES:  # it is being settled, and so at its end anyway
                 return
+            if frame.f_code is Job.__enter__.__code__:
+                if not self._is_told_to_end:
+                    self._is_told_to_end = True
+                    interrupt_in_block(self)
+                return
             frame = frame.f_back
+        self._is_told_to_end = False
         self._is_drained = True
         raise Drained("the process was told to end")
+
+    @property
+    def is_to_be_interrupted(self) -> bool:
+        """Whether a signal that came before its block has still to interrupt it there."""
+        return self._is_told_to_end and self._is_inside and not self.is_settled
 
 
 _OWN_CODES: Final = (Job.__exit__.__code__, Job._do.__code__)  # noqa: SLF001  of this module
@@ -461,6 +479,8 @@ class AsyncJob(BaseJob):
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()
         self._is_inside = True
+        if self._is_told_to_end:  # since it was given out
+            self.interrupt()
         return self
 
     async def __aexit__(
@@ -469,6 +489,8 @@ class AsyncJob(BaseJob):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
+        if error is None and self._is_drained:
+            await self._forget_interrupt()
         swallows: bool = await self._do(self._end(error))
         if swallows and isinstance(error, asyncio.CancelledError) and self._task is not None:
             with suppress(AttributeError):  # newer than the oldest Python
@@ -478,8 +500,18 @@ class AsyncJob(BaseJob):
     async def _do(self, operation: StepsOf) -> Any:
         return await self._client._run(operation, self._client._timeout)  # noqa: SLF001  a part of it
 
+    async def _forget_interrupt(self) -> None:
+        """Let an interrupt go that came too late: a block without an `await` has ended well."""
+        task = self._task
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            if task is not None and hasattr(task, "uncancel") and task.uncancel():
+                raise  # somebody else wants it to end, too
+
     def interrupt(self) -> None:
-        """Cancel the task that is in its block."""
+        """Cancel the task that is in its block, or will be."""
+        self._is_told_to_end = True
         if self._is_inside and not self.is_settled and self._task is not None:
             self._is_drained = True
             self._task.cancel("the process was told to end")

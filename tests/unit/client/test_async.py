@@ -193,13 +193,14 @@ def test_uvloop(server: FakeServer):
         loop.close()
 
 
-async def test_an_idle_connection_is_heard_of_as_often_as_it_promised(
+async def test_an_idle_connection_is_heard_of_though_nothing_is_promised(
     server: FakeServer, monkeypatch
 ):
     monkeypatch.setattr("mqclient.probing.QUIET_SECONDS", 0.05)
     async with mqclient.AsyncClient(server.url):
         await wait_for(server, "PING", 3)
-    assert server.frames("AUTH")[0][3]["keepalive"] == 15
+    # A job that holds the interpreter lock would break a promise, and lose what it has leased.
+    assert "keepalive" not in server.frames("AUTH")[0][3]
 
 
 async def test_an_idle_connection_that_is_dead_is_replaced_before_it_is_used(

@@ -35,13 +35,11 @@ def test_auth_says_who_we_are(server: FakeServer, make_client):
         instance = client.instance
     [frame] = server.frames("AUTH")
     assert frame[2] == {"user": "admin", "password": "secret"}
-    promised = {"keepalive": 15} if make_client.kind == "asyncio" else {}
     assert frame[3] == {
         "client": f"mqclient/{mqclient.__version__} worker 7",
         "version": 1,
         "instance": instance,
         "host": socket.gethostname(),
-        **promised,
     }
 
 

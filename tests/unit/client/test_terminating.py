@@ -12,6 +12,7 @@ import pytest
 
 import mqclient
 from mqclient import terminating
+from mqclient.jobs import Job
 from support.both_jobs import begin, work
 from support.fake_leases import FakeLeases
 from support.fake_server import PATIENCE_SECONDS, FakeServer
@@ -24,6 +25,7 @@ def _default_signal():
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGTERM, before)
+    terminating._own = terminating._Own()
 
 
 @pytest.fixture
@@ -150,6 +152,77 @@ def test_a_job_without_a_block_is_not_interrupted(client, leases: FakeLeases):
     loop.wait(job.done())
     assert loop.next() is None
     assert leases.done == [1]
+
+
+def test_a_signal_before_the_block_interrupts_it_there(server: FakeServer, leases: FakeLeases):
+    seen = []
+    with mqclient.Client(server.url) as client:
+        for job in client.consume("q"):
+            terminate()
+            seen.append("before")
+            with job:
+                seen.append("inside")
+                assert not threading.Event().wait(PATIENCE_SECONDS)
+                seen.append("to the end")
+    assert seen == ["before", "inside"]
+    assert (leases.returned, leases.done) == ([1], [])
+
+
+def test_a_signal_while_the_block_is_entered_interrupts_it_there(server, leases):
+    class Frame:
+        f_code = Job.__enter__.__code__
+        f_back = None
+
+    with mqclient.Client(server.url) as client:
+        for job in client.consume("q"):
+            with job:
+                client.drain()
+                job.interrupt(Frame)
+                assert not threading.Event().wait(PATIENCE_SECONDS)
+    assert (leases.returned, leases.done) == ([1], [])
+
+
+def test_a_job_may_save_what_it_has_without_being_interrupted_twice(server, leases):
+    with mqclient.Client(server.url) as client:
+        for job in client.consume("q"):
+            terminate()
+            with job:
+                for _ in range(2):  # as two signals of our own, both on their way
+                    terminating.interrupt_in_block(job)
+                try:
+                    assert not threading.Event().wait(PATIENCE_SECONDS)
+                except mqclient.Drained:
+                    assert not threading.Event().wait(0.1)
+                    job.done()
+    assert (leases.returned, leases.done) == ([], [1])
+
+
+def test_a_block_that_has_ended_before_the_signal_comes_once_more_is_done(server, leases):
+    with mqclient.Client(server.url) as client:
+        for job in client.consume("q"):
+            terminate()
+            with job:
+                job.done()
+            assert not threading.Event().wait(0.05)
+    assert (leases.returned, leases.done) == ([], [1])
+    assert terminating._own.job is None
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_signal_before_the_block_of_a_task(server: FakeServer, leases: FakeLeases, waits: bool):
+    async def run():
+        async with mqclient.AsyncClient(server.url) as client:
+            async for job in client.consume("q"):
+                terminate()
+                await asyncio.sleep(0.01)  # in which the loop sees it
+                async with job:
+                    if waits:
+                        await asyncio.sleep(PATIENCE_SECONDS)
+            await asyncio.sleep(0)  # nothing is left that would cancel what follows
+
+    asyncio.run(run())
+    # A block that never waits cannot be interrupted: it has ended well, and counts.
+    assert (leases.returned, leases.done) == (([1], []) if waits else ([], [1]))
 
 
 def test_a_program_that_takes_the_signal_itself_keeps_it(client, leases: FakeLeases):
