@@ -6,7 +6,6 @@ which argument is meant. Bounds and names are the server's business.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -46,6 +45,8 @@ def reason_text(reason: Any) -> str:
     if isinstance(reason, str):
         return reason
     if isinstance(reason, BaseException):
+        import traceback  # noqa: PLC0415  the keeper, which starts with every worker, does without
+
         return "".join(traceback.format_exception(type(reason), reason, reason.__traceback__))
     raise ArgumentError(f"reason is a text or an error that was raised, not {_shown(reason)}")
 

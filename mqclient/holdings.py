@@ -3,8 +3,9 @@
     hold -> due, extended, due, extended ... -> release | hand back | lost
 
 A lease is extended at a third of its time, so two extensions may fail before it runs out.
-While the worker's process is stopped nothing is extended, and its leases run out by
-themselves; what has to be handed back is handed back all the same.
+While the worker's process is stopped nothing is extended, and just before a lease would run out
+it is given up, as lost, with that as the reason; what has to be handed back is handed back all
+the same.
 
 Once the worker's process is gone, all that it still held goes back to the queue, as lost.
 
@@ -26,8 +27,16 @@ if TYPE_CHECKING:
     from mqclient.models import LeaseId
 
 EXTENSIONS_PER_LEASE: Final = 3
+_BEFORE_END_SECONDS: Final = 1.0
 _AGAIN: Final = 4
 """An extension that was refused for another reason is tried again after its interval by this."""
+
+
+STOPPED: Final = (
+    "the worker's process was stopped (SIGSTOP, Ctrl-Z or a suspended allocation) until its lease "
+    "ended"
+)
+"""What the history says of such a delivery."""
 
 
 class Order(NamedTuple):
@@ -40,10 +49,11 @@ class Order(NamedTuple):
 class _Held:
     """One lease that is extended."""
 
-    __slots__ = ("cancelled", "due_at", "seconds", "unbegun")
+    __slots__ = ("cancelled", "due_at", "extended_at", "seconds", "unbegun")
 
     def __init__(self, seconds: float, now: float, unbegun: Collection[int]) -> None:
         self.seconds = seconds
+        self.extended_at = now
         self.due_at = now + self.interval
         self.unbegun = set(unbegun)
         self.cancelled: set[int] = set()
@@ -51,6 +61,11 @@ class _Held:
     @property
     def interval(self) -> float:
         return self.seconds / EXTENSIONS_PER_LEASE
+
+    @property
+    def gives_up_at(self) -> float:
+        """When a lease is given up that cannot be extended: just before the server ends it."""
+        return self.extended_at + self.seconds - min(_BEFORE_END_SECONDS, self.seconds / 4)
 
 
 class Holdings:
@@ -109,12 +124,32 @@ class Holdings:
         if self.is_gone:
             return
         self.is_gone = True
-        held, self._held = self._held, {}
-        for lease, each in held.items():
-            if each.unbegun:
-                self.hand_back(lease, sorted(each.unbegun))
-            # All that is under the lease then. If nothing is, it is refused and done with.
-            self._returns.append(Order(lease, lease_calls.nack(lease, reason=reason, lost=True)))
+        for lease in list(self._held):
+            self._lose(lease, reason)
+
+    def stopped(self, now: float) -> list[LeaseId]:
+        """Give up, while the worker's process is stopped, what is about to run out.
+
+        The server would end it a moment later and could not say why; so the history can.
+
+        Returns:
+            The leases that were given up.
+        """
+        ending = [lease for lease, each in self._held.items() if each.gives_up_at <= now]
+        for lease in ending:
+            self._lose(lease, STOPPED)
+        return ending
+
+    def gives_up_at(self) -> float | None:
+        """Return when `stopped` has something to do, if the process is stopped then."""
+        return min((each.gives_up_at for each in self._held.values()), default=None)
+
+    def _lose(self, lease: LeaseId, reason: str) -> None:
+        each = self._held.pop(lease)
+        if each.unbegun:
+            self.hand_back(lease, sorted(each.unbegun))
+        # All that is under the lease then. If nothing is, it is refused and done with.
+        self._returns.append(Order(lease, lease_calls.nack(lease, reason=reason, lost=True)))
 
     def next_at(self) -> float | None:
         """Return when there is something to do, or None if there is nothing to wait for."""
@@ -149,6 +184,7 @@ class Holdings:
         if held is None:
             return None  # settled in the meantime
         if error is None:
+            held.extended_at = now
             held.due_at = now + held.interval
         elif isinstance(error, LeaseLost | NotLeased):
             del self._held[lease]

@@ -40,11 +40,13 @@ if TYPE_CHECKING:
     OnCancelled = Callable[[Sequence[int]], None]
 
 _logger = logging.getLogger("mqclient")
-_BOOT: Final = "import sys; sys.path += sys.argv[3:]; from mqclient.keeping import main; main()"
+_BOOT: Final = "import sys; sys.path += sys.argv[4:]; from mqclient.keeping import main; main()"
 _SEND_SECONDS: Final = 5
 _END_SECONDS: Final = 1.0
 """How long the end of this process waits for its keeper, which goes on by itself if need be."""
 _SHORT_LIFE_SECONDS: Final = 60.0
+_THREAD_SECONDS: Final = 300.0
+"""After so long as a thread, a process is tried again between two jobs."""
 _MAX_SHORT_LIVES: Final = 3
 """After so many keepers that have ended so soon, one after the other, a thread does it."""
 
@@ -129,6 +131,7 @@ class Keeper:
             on_cancelled: called in the same way with messages of it that were cancelled.
         """
         with self._lock:
+            self._try_a_process_again()
             self._held[key, lease] = held = _Held(seconds, on_lost, on_cancelled, set(unbegun))
             if self._socket is None:
                 self._start()
@@ -209,12 +212,20 @@ class Keeper:
         sock = self._socket
         self._socket = self._process = None
         self._short_lives = 0
+        self._needs_thread = False  # what was short then may be there the next time
         if sock is None:
             return
         # The thread that listens closes the socket, and waits for the process.
         with suppress(OSError):
             sock.sendall(FrameWriter().encode(("end",)))
             sock.shutdown(socket.SHUT_WR)
+
+    def _try_a_process_again(self) -> None:
+        """Leave a thread that does a process's work, now and then, when nothing depends on it."""
+        if not self._needs_thread or self._held or self._socket is None:
+            return
+        if monotonic() - self._started_at >= _THREAD_SECONDS:
+            self._end()
 
     def _say_if_there(self, *order: Any) -> None:
         if self._socket is not None:
@@ -282,11 +293,13 @@ class Keeper:
 
 def _spawn(theirs: socket.socket) -> subprocess.Popen[bytes] | None:
     """Start a keeper as a process; None where that cannot be done."""
-    if not sys.executable:
+    why = _cannot_spawn()
+    if why is not None:
+        _logger.warning(_THREAD_TEXT, why)
         return None
     packages = (mqclient, mqwire, msgpack)
     roots = dict.fromkeys(str(Path(str(each.__file__)).parents[1]) for each in packages)
-    numbers = (str(theirs.fileno()), str(os.getpid()))
+    numbers = (str(theirs.fileno()), str(os.getpid()), repr(monotonic()))
     try:
         return subprocess.Popen(  # noqa: S603  this very interpreter, with a text of ours
             [sys.executable, "-I", "-S", "-c", _BOOT, *numbers, *roots],
@@ -299,12 +312,24 @@ def _spawn(theirs: socket.socket) -> subprocess.Popen[bytes] | None:
             env={k: v for k, v in os.environ.items() if not k.startswith(("MQ_", "PYTHON"))},
         )
     except (OSError, subprocess.SubprocessError) as error:
-        _logger.warning(
-            "no process can be started to keep leases (%s): a thread does it, which a job that "
-            "holds the interpreter lock for long can stop",
-            error,
-        )
+        _logger.warning(_THREAD_TEXT, error)
         return None
+
+
+_THREAD_TEXT: Final = (
+    "no process can be started to keep leases (%s): a thread does it, which a job that holds the "
+    "interpreter lock for long can stop"
+)
+
+
+def _cannot_spawn() -> str | None:
+    """Say why there is no interpreter that could be started; None if there is one.
+
+    In a frozen application `sys.executable` is the application itself: it would be run again.
+    """
+    if getattr(sys, "frozen", False) or "__compiled__" in globals():
+        return "this is a frozen application, which has no interpreter of its own"
+    return None if sys.executable else "Python does not know where its interpreter is"
 
 
 def _run_in_thread(theirs: socket.socket) -> None:

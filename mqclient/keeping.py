@@ -7,7 +7,7 @@ instance. It looks whether the worker's process is
 
     alive      then leases are extended, at a third of their time
     stopped    (Ctrl-Z, SIGSTOP, a suspended allocation; Linux only) then they are not, and
-               run out
+               are given up just before they run out
     gone       then they are handed back at once, as lost
 
 and ends with it. What it is not: somebody who decides about jobs; it does as it is told.
@@ -28,10 +28,12 @@ What is said on the socket pair: frames as in `mqwire.frames`, small arrays.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
 import socket
+import struct
 import sys
 import threading
 from contextlib import suppress
@@ -43,7 +45,7 @@ from mqclient import calls
 from mqclient.blocking import BlockingConnection, open_blocking
 from mqclient.dialing import Dialing
 from mqclient.errors import MqError, RequestTimeout, ServerError, TransportError
-from mqclient.holdings import Holdings
+from mqclient.holdings import STOPPED, Holdings
 from mqclient.identity import Identity
 from mqclient.kept import KeptMessages
 from mqclient.models import LeaseId
@@ -61,6 +63,8 @@ if TYPE_CHECKING:
     Tell = Callable[..., None]
 
 MAX_ORDER_BYTES: Final = 1024 * 1024
+MAX_UNSAID_BYTES: Final = 256 * 1024
+"""What is kept for a worker that does not listen just now."""
 _REPLY_SECONDS: Final = 10.0
 _DIAL_SECONDS: Final = 5.0
 _PAUSE_SECONDS: Final = 0.5
@@ -72,6 +76,12 @@ _LAST_SECONDS: Final = 20.0
 """How long the keeper tries to hand leases back before it leaves that to the server."""
 _IGNORED: Final = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "TSTP", "TTIN", "TTOU")
 """What a batch system sends to all processes of a job: the keeper ends when the worker does."""
+
+
+_PIDFD_INFO: Final = struct.Struct("=Q52xi")
+"""What <linux/pidfd.h> calls so: which fields are known, and at the end the exit status."""
+_PIDFD_INFO_EXIT: Final = 1 << 3
+_PIDFD_GET_INFO: Final = 0xC040FF0B
 
 
 class Link(threading.Thread):
@@ -103,10 +113,17 @@ class Link(threading.Thread):
         self._ping_at = 0.0
         self._trouble = ""
 
-    def hold(self, lease: LeaseId, seconds: float, unbegun: Sequence[int] = ()) -> None:
-        """Look after a lease from now on."""
+    def hold(
+        self,
+        lease: LeaseId,
+        seconds: float,
+        unbegun: Sequence[int] = (),
+        since: float | None = None,
+    ) -> None:
+        """Look after a lease that runs since then, or from now on."""
         with self._news:
-            self._holdings.hold(lease, seconds, monotonic(), unbegun)
+            began_at = monotonic() if since is None else since
+            self._holdings.hold(lease, seconds, began_at, unbegun)
             self._news.notify()
 
     def begin(self, lease: LeaseId, message_id: int) -> None:
@@ -152,6 +169,8 @@ class Link(threading.Thread):
             returns = self._holdings.returns()
             extensions = self._holdings.extensions(now)
         is_frozen = bool(extensions) and self._is_stopped()
+        if is_frozen:
+            returns = self._give_up(now)
         orders = returns if is_frozen else [*returns, *extensions]
         try:
             if orders:
@@ -164,6 +183,16 @@ class Link(threading.Thread):
             self._hang_up()
             self._say_trouble(f"leases cannot be extended just now: {error}")
             self._wait(now + _PAUSE_SECONDS, is_frozen=True)
+
+    def _give_up(self, now: float) -> list[Order]:
+        """Give up what a process that is stopped is about to lose; return what is to be sent."""
+        with self._news:
+            given_up = self._holdings.stopped(now)
+            returns = self._holdings.returns()
+        for lease in given_up:
+            details = {"lease": list(lease), "why": "over"}
+            self._tell("lost", list(lease), f"lease {lease} is over: {STOPPED}", details)
+        return returns
 
     def _carry_out(self, orders: Sequence[Order], returns: int) -> None:
         asked_at = monotonic()
@@ -218,6 +247,9 @@ class Link(threading.Thread):
                 wake_at = min(wake_at, self._ping_at)
             if is_frozen:
                 wake_at = min(wake_at, now + _STOPPED_LOOK_SECONDS)
+                gives_up_at = self._holdings.gives_up_at()
+                if gives_up_at is not None and gives_up_at > now:
+                    wake_at = min(wake_at, gives_up_at)
             elif due_at is not None:
                 wake_at = min(wake_at, due_at)
             if self._ends_at is None or is_frozen:
@@ -267,14 +299,27 @@ class Parent:
 
     def ending(self) -> str:
         """Say how it ended, as far as the system still knows."""
-        fields = self._stat()
-        status = int(fields[-1]) if len(fields) > 40 and fields[-1].isdigit() else 0
+        status = self._status()
         how = ""
         if os.WIFSIGNALED(status):
             how = f" (signal {os.WTERMSIG(status)})"
         elif os.WIFEXITED(status) and os.WEXITSTATUS(status):
             how = f" (exit code {os.WEXITSTATUS(status)})"
         return f"the worker's process ended{how}"
+
+    def _status(self) -> int:
+        """Return its wait status; 0 if nobody knows it any more."""
+        fields = self._stat()
+        if len(fields) > 40 and fields[-1].isdigit():
+            return int(fields[-1])
+        # Its parent has asked for the status already. Newer kernels keep it with the descriptor.
+        told = bytearray(_PIDFD_INFO.size)
+        _PIDFD_INFO.pack_into(told, 0, _PIDFD_INFO_EXIT, 0)
+        with suppress(OSError, TypeError):
+            fcntl.ioctl(self.descriptor, _PIDFD_GET_INFO, told)  # type: ignore[arg-type]  # None too
+            known, status = _PIDFD_INFO.unpack(told)
+            return int(status) if known & _PIDFD_INFO_EXIT else 0
+        return 0
 
     def _stat(self) -> list[str]:
         try:
@@ -290,15 +335,21 @@ class Keeping:
     Args:
         sock: the keeper's end of the socket pair.
         parent: the worker's process; None for a keeper that is a thread of it.
+        started_at: when it was started, by the monotonic clock: so old are the first orders.
     """
 
-    def __init__(self, sock: socket.socket, parent: Parent | None) -> None:
+    def __init__(
+        self, sock: socket.socket, parent: Parent | None, started_at: float | None = None
+    ) -> None:
+        self._started_at = started_at
         self._socket = sock
         self._parent = parent
         self._reader = FrameReader(MAX_ORDER_BYTES)
         self._links: dict[str, Link] = {}
         self._leaving: list[Link] = []
         self._speaking = threading.Lock()
+        self._unsaid = bytearray()
+        self._pipe: tuple[int, ...] = os.pipe()
         self._is_ended = False
 
     def run(self) -> None:
@@ -312,17 +363,30 @@ class Keeping:
                 link.end(reason)
             for link in [*self._links.values(), *self._leaving]:
                 link.join(_LAST_SECONDS)
+            with self._speaking:
+                self._unsaid.clear()
+                for descriptor in self._pipe:
+                    os.close(descriptor)
+                self._pipe = ()
 
     def _listen(self) -> None:
         poller = select.poll()
         poller.register(self._socket, select.POLLIN)
+        woken = self._pipe[0]
+        poller.register(woken, select.POLLIN)
         parent = self._parent
         if parent is not None and parent.descriptor is not None:
             poller.register(parent.descriptor, select.POLLIN)
         self._socket.setblocking(False)
         tells = parent is None or parent.descriptor is not None
         while not self._is_ended:
-            poller.poll(None if tells else _PARENT_LOOK_SECONDS * 1000)
+            events = poller.poll(None if tells else _PARENT_LOOK_SECONDS * 1000)
+            if any(descriptor == woken for descriptor, _ in events):
+                os.read(woken, 4096)
+            with self._speaking:
+                self._say()
+                rest = select.POLLOUT if self._unsaid else 0
+            poller.modify(self._socket, select.POLLIN | rest)
             # Whether it is gone is asked first: what it has said before is read after that.
             is_gone = parent is not None and parent.is_gone
             if not self._read() or is_gone:
@@ -341,6 +405,7 @@ class Keeping:
                 return False
             for order in self._reader.feed(data):
                 self._take(*order)
+            self._started_at = None
 
     def _take(self, what: str, key: str = "", *details: Any) -> None:
         if what == "end":
@@ -353,7 +418,8 @@ class Keeping:
             self._leaving = [*(each for each in self._leaving if each.is_alive()), link]
         else:
             lease = LeaseId.from_array(details[0])
-            getattr(self._links[key], what)(lease, *details[1:])
+            since = {"since": self._started_at} if what == "hold" else {}
+            getattr(self._links[key], what)(lease, *details[1:], **since)
 
     def _add(self, key: str, target: dict[str, Any], identity: dict[str, Any]) -> None:
         def tell(what: str, *details: Any) -> None:
@@ -368,9 +434,23 @@ class Keeping:
 
     def _tell(self, *frame: Any) -> None:
         data = FrameWriter().encode(frame)
-        with self._speaking, suppress(OSError):
-            # It may be gone, or not have looked for long: then it is told by its next call.
-            self._socket.send(data)
+        with self._speaking:
+            # It may not have looked for long: what it is not told it hears by its next call.
+            if len(self._unsaid) + len(data) <= MAX_UNSAID_BYTES:
+                self._unsaid += data
+            self._say()
+            if self._unsaid and self._pipe:
+                os.write(self._pipe[1], b"w")
+
+    def _say(self) -> None:
+        """Send what the socket takes; of a frame that was begun the rest comes first."""
+        try:
+            while self._unsaid:
+                del self._unsaid[: self._socket.send(self._unsaid)]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._unsaid.clear()  # it is gone
 
 
 def _never() -> bool:
@@ -378,11 +458,11 @@ def _never() -> bool:
 
 
 def main() -> None:
-    """Run as a process: its arguments are a descriptor and the id of the worker's process."""
+    """Run as a process: a descriptor, the worker's process id, and when this one was started."""
     for name in _IGNORED:
         signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_IGN)
     descriptor, pid = map(int, sys.argv[1:3])
-    Keeping(socket.socket(fileno=descriptor), Parent(pid)).run()
+    Keeping(socket.socket(fileno=descriptor), Parent(pid), float(sys.argv[3])).run()
 
 
 if __name__ == "__main__":

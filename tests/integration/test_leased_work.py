@@ -153,6 +153,10 @@ def test_a_stopped_worker_loses_its_lease_and_is_told(server, watcher, queue: st
         lease = watcher.lease(queue, wait=PATIENCE_SECONDS, seconds=600)
         [message] = lease
         assert (message.deliveries, message.losses) == (2, 1)
+        [peeked] = watcher.peek(queue, state="leased")
+        [ended] = peeked.history
+        # Where the machine was too busy for the keeper to say so, the lease has run out.
+        assert ended.cause == "expired" or "was stopped" in ended.reason
         worker.signal(signal.SIGCONT)
         worker.tell()
         worker.hears("lost 1")
@@ -367,13 +371,13 @@ def test_no_job_is_run_twice_since_the_server_restarts(make_client, tmp_path: Pa
         client = make_client(address_file=tmp_path / "address.json")
         client.create("jobs")
         client.push_many("jobs", range(1000))
-        loops = [begin(client, "jobs", lease=30, handle_signals=False) for _ in range(300)]
+        loops = [begin(client, "jobs", lease=30, handle_signals=False) for _ in range(20)]
         jobs = [loop.next() for loop in loops]
         restart()
         with mqclient.Client(address_file=tmp_path / "address.json") as other:
             rest = other.lease("jobs", 1000)
             assert {message.deliveries for message in rest} == {1}
-            assert len(rest) == 700
+            assert len(rest) == 980
             assert other.lease("jobs", wait=1) is None
             for loop, job in zip(loops, jobs, strict=True):
                 loop.wait(job.done())
@@ -381,6 +385,27 @@ def test_no_job_is_run_twice_since_the_server_restarts(make_client, tmp_path: Pa
             assert other.info("jobs").acked == 1000
         for loop in loops:
             loop.close()
+
+
+def test_a_thousand_live_leases_survive_a_restart_and_settle(tmp_path: Path):
+    with restarted(tmp_path, signal.SIGKILL) as restart, contextlib.ExitStack() as stack:
+        addresses = {"address_file": tmp_path / "address.json"}
+        client = stack.enter_context(mqclient.Client(**addresses))
+        client.create("jobs")
+        client.push_many("jobs", range(1000))
+        leases = [client.lease("jobs", seconds=60) for _ in range(1000)]
+        assert len({lease.id for lease in leases}) == 1000
+        restart()
+        other = stack.enter_context(mqclient.Client(**addresses))
+        info = other.info("jobs")
+        assert (info.ready, info.leased, info.dead) == (0, 1000, 0)
+        assert other.lease("jobs", 1000) is None  # nothing is delivered a second time
+        held = {holder.lease for holder in other.holders("jobs", count=1000)}
+        assert held == {lease.id for lease in leases}
+        assert leases[0].extend(90) == []
+        assert sum(lease.ack() for lease in leases) == 1000
+        info = other.info("jobs")
+        assert (info.acked, info.ready, info.leased) == (1000, 0, 0)
 
 
 def test_a_worker_rides_out_a_server_that_is_away(make_client, tmp_path: Path):

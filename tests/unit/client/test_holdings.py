@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mqclient.errors import AccessDenied, ConnectionLost, LeaseLost, NotLeased, RequestTimeout
-from mqclient.holdings import Holdings
+from mqclient.holdings import STOPPED, Holdings
 from mqclient.models import LeaseId
 
 ONE, TWO = LeaseId(3, 1), LeaseId(3, 2)
@@ -109,3 +109,18 @@ def test_what_was_not_begun_has_not_lost_its_worker():
         ("NACK", (3, 1), {"ids": [5, 2], "hand_back": True}),
         ("NACK", (3, 1), {"reason": "killed", "lost": True}),
     ]
+
+
+def test_what_a_stopped_process_holds_is_given_up_just_before_its_end():
+    holdings = Holdings()
+    holdings.hold(ONE, 30.0, 100.0)
+    holdings.hold(TWO, 2.0, 100.0)
+    assert holdings.gives_up_at() == 101.5
+    assert holdings.stopped(101.4) == []
+    assert holdings.stopped(101.5) == [TWO]
+    [order] = holdings.returns()
+    assert order.call.arguments == ((3, 2), {"reason": STOPPED, "lost": True})
+    holdings.extended(ONE, None, 110.0)
+    assert holdings.gives_up_at() == 139.0
+    assert holdings.stopped(139.0) == [ONE]
+    assert holdings.gives_up_at() is None

@@ -265,3 +265,47 @@ def test_what_the_process_is_started_with(monkeypatch):
     assert "MQ_URL" not in seen["env"]
     assert "secret" not in repr(seen)
     assert seen["start_new_session"]
+
+
+def test_a_frozen_application_is_not_started_once_more(monkeypatch, caplog):
+    monkeypatch.setattr("sys.frozen", True, raising=False)
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("it was started"))
+    assert module._spawn(None) is None
+    assert "frozen application" in caplog.text
+    assert "a thread does it" in caplog.text
+
+
+@pytest.fixture
+def scarce(monkeypatch):
+    """Processes cannot be started for a while; threads stand in."""
+    tries, threads = [], []
+    monkeypatch.setattr(module, "_spawn", lambda _theirs: tries.append(1))
+    monkeypatch.setattr(module, "_run_in_thread", threads.append)
+    yield tries, threads
+    for theirs in threads:
+        theirs.close()
+
+
+def test_a_process_is_tried_again_after_a_while(scarce, monkeypatch):
+    tries, threads = scarce
+    now = [1000.0]
+    monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    keeper = Keeper()
+    keeper.join("me", {"file": "/a"}, {"client": "c"})
+    keeper.hold("me", ONE, 30.0, ignore)
+    now[0] += 1000
+    keeper.hold("me", TWO, 30.0, ignore)  # something depends on the thread
+    assert (len(tries), len(threads)) == (1, 1)
+    keeper.release("me", ONE)
+    keeper.release("me", TWO)
+    keeper.hold("me", ONE, 30.0, ignore)
+    assert (len(tries), len(threads)) == (2, 2)
+    keeper.release("me", ONE)
+    now[0] += 1
+    keeper.hold("me", ONE, 30.0, ignore)  # not each time
+    assert len(tries) == 2
+    keeper.leave("me")
+    keeper.join("me", {"file": "/a"}, {"client": "c"})
+    keeper.hold("me", ONE, 30.0, ignore)  # but at each new start
+    assert len(tries) == 3
+    keeper.end()
