@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import time
 from multiprocessing import get_context
@@ -32,6 +33,8 @@ def _run_many(report: Report, limits: Limits, workers: int) -> int:
     """Run many seeds; returns the exit code."""
     started = said = time.monotonic()
     is_interrupted = True
+    for number in (signal.SIGINT, signal.SIGTERM):  # under nohup and & the first is ignored
+        signal.signal(number, signal.default_int_handler)
     with get_context("spawn").Pool(workers, ignore_ctrl_c) as pool:
         with contextlib.suppress(KeyboardInterrupt):
             for found in pool.imap(work, chunks(limits.first, limits.seeds)):

@@ -79,7 +79,7 @@ ALLOWED = {
     "ACK": {"LEASE_LOST", "NOT_LEASED"},
     "NACK": {"LEASE_LOST", "NOT_LEASED"},
     "REJECT": {"LEASE_LOST", "NOT_LEASED"},
-    "EXTEND": {"LEASE_LOST"},
+    "EXTEND": {"LEASE_LOST", "NOT_LEASED"},
     "INFO": {"QUEUE_NOT_FOUND"},
     "PEEK": {"QUEUE_NOT_FOUND"},
     "REDRIVE": {"QUEUE_NOT_FOUND", "QUEUE_FULL", "STORAGE_FULL"},
@@ -184,7 +184,7 @@ def _judge_accepted(facts: Facts, lifetimes: Lifetimes, op: Op, lease: LeaseSeen
             facts.complain("stale", f"{op!r} is accepted, and message {message_id} {reason}")
             return
     if op.verb in SETTLING:
-        _judge_count(facts, op, lease, len(over))
+        _judge_count(facts, lifetimes, op, lease, len(over))
 
 
 def _over_before(facts: Facts, op: Op, lease: LeaseSeen) -> dict[int, str]:
@@ -219,15 +219,18 @@ def _delivery_level(facts: Facts, delivery: Delivery) -> Level:
     return facts.level(delivery.op) if lease is None else lease.level
 
 
-def _judge_count(facts: Facts, op: Op, lease: LeaseSeen, over: int) -> None:
+def _judge_count(facts: Facts, lifetimes: Lifetimes, op: Op, lease: LeaseSeen, over: int) -> None:
     assert op.reply is not None
     told = op.reply[1]
     asked = sum(covers(op, message_id) for message_id in lease.taken)
     perhaps = sum(
         covers(op, message_id)
-        and any(
-            other is not op and other.came < op.left and covers(other, message_id)
-            for other in lease.settled
+        and (
+            any(
+                other is not op and other.came < op.left and covers(other, message_id)
+                for other in lease.settled
+            )
+            or (lease.is_parted and lifetimes.not_before(lease, message_id, op.left, op) < op.left)
         )
         for message_id in lease.taken
     )
@@ -307,6 +310,8 @@ def _judge_delay(facts: Facts, lease: LeaseSeen, one: Delivery, other: Delivery)
         delay_seconds = op.options.get("delay")
         if not delay_seconds or not op.is_ok or not covers(op, one.message_id):
             continue
+        if lease.is_parted and "ids" not in op.options:
+            continue  # it may have gone back before
         if any(
             each is not op and each.came < op.left and covers(each, one.message_id)
             for each in lease.settled

@@ -129,6 +129,11 @@ class LeaseSeen:
     def who(self) -> str:
         return self.op.who
 
+    @property
+    def is_parted(self) -> bool:
+        """Whether some of its messages may end before others: what is of all then is of the rest."""
+        return any("ids" in op.options for op in self.extends)
+
 
 class Facts:
     """What a history tells.
@@ -371,6 +376,8 @@ def covers(op: Op, message_id: int) -> bool:
 
 def is_settled_by(lease: LeaseSeen, op: Op, message_id: int) -> bool:
     """Tell whether a message was still under its lease for an ack of it, for all that is known."""
+    if lease.is_parted and "ids" not in op.options:
+        return False
     return covers(op, message_id) and not any(
         other is not op
         and other.verb != "ACK"

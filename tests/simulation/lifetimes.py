@@ -55,7 +55,7 @@ class Lifetimes:
                 has undone nothing by that time.
             but: a settlement that is not taken into account.
         """
-        end = min(lease.may_end, self._deadline(lease, now))
+        end = min(lease.may_end, self._deadline(lease, message_id, now))
         for op in lease.settled:
             if op is not but and op.came < end and op.who == lease.who and covers(op, message_id):
                 end = op.came
@@ -63,13 +63,13 @@ class Lifetimes:
 
     # What ends a lease, at the earliest
 
-    def _deadline(self, lease: LeaseSeen, now: Moment) -> Moment:
+    def _deadline(self, lease: LeaseSeen, message_id: int, now: Moment) -> Moment:
         """Go through its extensions: one that was granted counts, one in doubt only against it."""
         facts = self._facts
         deadline = lease.begin[0] + lease.seconds
         last_left = lease.begin
         for op in lease.extends:
-            if op.error is not None or op.who != lease.who:
+            if op.error is not None or op.who != lease.who or not covers(op, message_id):
                 continue
             after = op.came[0] + op.parts[1]
             if op.left < now:
@@ -147,17 +147,32 @@ class Lifetimes:
         if facts.is_still(since[0], now[0]):
             return None
         if not facts.has_crash(lease.begin, now):
-            ends = [lease.end[0] + lease.seconds]
-            ends += [
-                each.end[0] + each.parts[1]
-                for each in lease.extends
-                if each.error is None and each.came < now and each is not op
+            ends = [
+                self._latest(lease, message_id, op)
+                for message_id in lease.taken
+                if covers(op, message_id)
             ]
-            # After a start no lease runs out before everybody had the time to come back.
-            ends += [start[0] + self._grace_seconds for start in self._starts if start < now]
-            if now[0] > max(ends) + SLACK_SECONDS:
-                return f"its deadline had passed at {max(ends):.3f}"
+            if ends:
+                # It is enough that one is there, but for those that are named.
+                end = min(ends) if "ids" in op.options else max(ends)
+                if now[0] > end + SLACK_SECONDS:
+                    return f"its deadline had passed at {end:.3f}"
         return self._was_gone(lease, now)
+
+    def _latest(self, lease: LeaseSeen, message_id: int, op: Op) -> float:
+        """Tell by when a message's stay had ended for the clock when a claim came."""
+        ends = [lease.end[0] + lease.seconds]
+        ends += [
+            each.end[0] + each.parts[1]
+            for each in lease.extends
+            if each.error is None
+            and each.came < op.came
+            and each is not op
+            and covers(each, message_id)
+        ]
+        # After a start no lease runs out before everybody had the time to come back.
+        ends += [start[0] + self._grace_seconds for start in self._starts if start < op.came]
+        return max(ends)
 
     def _was_gone(self, lease: LeaseSeen, now: Moment) -> str | None:
         if lease.who.startswith("#"):

@@ -50,5 +50,6 @@ def chunks(first: int, seeds: int) -> Iterator[tuple[int, int]]:
 
 
 def ignore_ctrl_c() -> None:
-    """Leave Ctrl-C to the process that asked for the work."""
+    """Leave Ctrl-C to the process that asked for the work, and end when it says so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

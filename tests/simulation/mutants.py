@@ -64,6 +64,21 @@ def extend_does_nothing(patch: Any) -> None:
     patch(LeaseBook, "extend", lambda _self, _lease, _deadline_ms: None)
 
 
+def extensions_are_of_the_whole(patch: Any) -> None:
+    """An extension of some messages of a lease is one of all."""
+    extend = LocalJobs.extend
+    patch(
+        LocalJobs,
+        "extend",
+        lambda self, claim, lease_ms: extend(self, (*claim[:2], (), claim[3]), lease_ms),
+    )
+
+
+def own_deadlines_are_forgotten(patch: Any) -> None:
+    """An extension of some messages of a lease is answered with OK, and does nothing."""
+    patch(LeaseBook, "extend_some", lambda _self, lease, _deadline_ms, _ids: lease.count)
+
+
 def lost_leases_are_answered_ok(patch: Any) -> None:
     """An ack of a lease that is over is answered with OK and changes nothing."""
     ack = LocalJobs.ack
@@ -350,6 +365,8 @@ MUTANTS: dict[str, Callable[[Any], None]] = {
         lease_forgets_its_record,
         extend_forgets_its_record,
         extend_does_nothing,
+        extensions_are_of_the_whole,
+        own_deadlines_are_forgotten,
         lost_leases_are_answered_ok,
         expiry_leaves_the_lease,
         foreign_acks_are_taken,

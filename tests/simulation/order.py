@@ -178,7 +178,12 @@ def _note_returned(
     other: Delivery,
 ) -> None:
     lease = one.lease
-    if lease is None or other.message_id != one.message_id or other.queue != one.queue:
+    if (
+        lease is None
+        or lease.is_parted
+        or other.message_id != one.message_id
+        or other.queue != one.queue
+    ):
         return
     if other.count != one.count + 1 or facts.has_crash(one.begin, other.end):
         return

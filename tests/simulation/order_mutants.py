@@ -91,6 +91,20 @@ def refused_steps_have_begun(patch: Any) -> None:
     patch(LocalEngine, "step", halfway)
 
 
+def refusals_name_another_part(patch: Any) -> None:
+    """A step that is refused tells another part than that which was."""
+    step = LocalEngine.step
+
+    def misled(self: LocalEngine, parts: Any, key: Any, level: Any) -> Any:
+        try:
+            return step(self, parts, key, level)
+        except BrokerError as error:
+            error.details["part"] = (error.details["part"] + 1) % len(parts)
+            raise
+
+    patch(LocalEngine, "step", misled)
+
+
 def steps_forget_their_keys(patch: Any) -> None:
     """A step that comes again with its key is carried out again."""
     patch(Keys, "step_results", lambda *_arguments: None)
@@ -267,6 +281,7 @@ MUTANTS: dict[str, Callable[[Any], None]] = {
         steps_are_journaled_in_pieces,
         steps_forget_their_pushes,
         refused_steps_have_begun,
+        refusals_name_another_part,
         steps_forget_their_keys,
         keys_are_not_looked_at,
         keys_are_not_journaled,

@@ -111,7 +111,9 @@ def _judge_told(facts: Facts, cancel: Op, message: Message, message_id: int) -> 
 
 
 def _may_be_settled(lease: LeaseSeen, message_id: int, op: Op) -> bool:
-    return any(each.came < op.left and covers(each, message_id) for each in lease.settled)
+    return lease.is_parted or any(
+        each.came < op.left and covers(each, message_id) for each in lease.settled
+    )
 
 
 # PAUSE

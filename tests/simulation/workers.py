@@ -61,7 +61,11 @@ class Worker(Actor):
         chance = self.chance
         while True:
             yield chance.uniform(0.0, self._pause_seconds)
+            was_away = self.link is None
             yield from self.dial()
+            if was_away and self.holdings and chance.random() < 0.5:  # it goes on where it was
+                yield chance.uniform(0.0, 2.0 * self.world.scenario.grace_seconds)
+                yield from self.dial()
             if not self.holdings or (len(self.holdings) < 3 and chance.random() < 0.2):
                 yield from self._pull()
                 continue
@@ -215,7 +219,8 @@ class Worker(Actor):
 
     def _extend(self) -> Script:
         holding = self._one()
-        yield from self.call("EXTEND", holding.lease, self.among(LEASE_SECONDS))
+        options = {"ids": self._some(holding)} if self.chance.random() < 0.3 else {}
+        yield from self.call("EXTEND", holding.lease, self.among(LEASE_SECONDS), options)
 
     def _toil(self) -> Script:
         """Work for long, having said so."""

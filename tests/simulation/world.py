@@ -279,6 +279,8 @@ class World:
             if link.is_alive:
                 link.server_died(is_heard=kind != "power" or self._chance.random() < 0.3)
         self._storage.end(kind)
+        if self.scenario.snapshots and self._life % 2:
+            self.disk.fold()  # a snapshot is made by another process, which may live on
         loop.kill()
         self._restore_disk()
         self.timeline.call_later(self._chance.uniform(0.01, 2.0), self._start)
