@@ -13,6 +13,7 @@ import click
 import mqwire
 from benchmarks import disk as disk_bench
 from benchmarks import idle as idle_bench
+from benchmarks import keys as keys_bench
 from benchmarks import leases as leases_bench
 from benchmarks import order as order_bench
 from benchmarks import rates as rates_bench
@@ -86,6 +87,16 @@ def leases(rounds: int, scale: float, outstanding: int, seconds: float) -> None:
     for line in leases_bench.measure(rounds, scale):
         click.echo(line)
     for line in leases_bench.outstanding(outstanding, seconds):
+        click.echo(line)
+
+
+@main.command()
+@click.option("--rounds", default=5, show_default=True, help="How often each work is done.")
+@click.option("--scale", default=1.0, show_default=True, help="Times the usual amount of work.")
+def keys(rounds: int, scale: float) -> None:
+    """Pushes with the keys that the client gives them, beside pushes without."""
+    click.echo(_machine())
+    for line in keys_bench.measure(rounds, scale):
         click.echo(line)
 
 
