@@ -243,7 +243,7 @@ def redrive(  # noqa: PLR0913  a command's options are its arguments
         run = Redrive(client, queue, rate, which)
         with Bar(len(ids) if ids is not None else most) as bar:
             run.carry_out(ids, most or 0, bar)
-        advice = "" if run.moved else _not_redriven(client, queue, which)
+        advice = "" if run.moved else _not_redriven(client, queue, ids, which)
     if session.is_json:
         output.write_json({"queue": queue, "moved": run.moved})
     if not run.moved:
@@ -255,10 +255,16 @@ def redrive(  # noqa: PLR0913  a command's options are its arguments
         output.warn(f"{len(ids) - run.moved} of the {len(ids)} ids are of no dead message{such}")
 
 
-def _not_redriven(client: Client, queue: str, which: Mapping[str, str]) -> str:
+def _not_redriven(
+    client: Client, queue: str, ids: list[int] | None, which: Mapping[str, str]
+) -> str:
     if which:
         said = " and ".join(f"--{name} {value}" for name, value in which.items())
         return f"no dead message of {queue} fits {said}"
+    if ids is not None and (client.info(queue).dead or letters.sources_of(client, queue)):
+        what = "this is the id" if len(ids) == 1 else "these are ids"
+        there = f"`mqctl dead list {queue}` shows those that it has"
+        return f"{what} of no dead message of {queue}; {there}"
     return _elsewhere(client, queue, "redrive")
 
 

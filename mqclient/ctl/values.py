@@ -75,7 +75,8 @@ def seconds(value: str) -> float:
     except ValueError:
         result = math.nan
     if not 0 <= result < math.inf:
-        raise click.BadParameter(f"'{value}' is not a number of seconds")
+        negative = " from 0 on" if result < 0 else ""
+        raise click.BadParameter(f"'{value}' is not a number of seconds{negative}")
     return result
 
 
@@ -125,7 +126,11 @@ def id_ranges(value: str) -> list[int]:
         match = _is_id_range(part.strip())
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not 1 <= first <= last <= MAX_REQUEST_ID:
-            raise click.BadParameter(f"'{part}' in '{value}' is neither an id nor a range as 10-20")
+            where = "" if part == value else f" in '{value}'"
+            turned = f"; write {last}-{first}" if 1 <= last < first else ""
+            raise click.BadParameter(
+                f"'{part}'{where} is neither an id nor a range as 10-20{turned}"
+            )
         if len(ids) + last - first >= MAX_MESSAGES_PER_FRAME:
             raise click.BadParameter(
                 f"'{value}' are more than {MAX_MESSAGES_PER_FRAME} ids; name fewer at a time"

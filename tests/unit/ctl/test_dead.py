@@ -384,3 +384,10 @@ def test_nothing_is_dead_in_a_pipe(ctl):
     result = ctl.with_queue()("dead", "list", "jobs", "--json")
     assert (result.exit_code, result.stdout) == (exits.EMPTY, "")
     assert result.stderr == "mqctl: jobs has no dead messages\n"
+
+
+def test_ids_that_are_of_no_dead_message(jobs, letterbox):
+    for queue in ("jobs", "jobs.dead"):
+        result = jobs("dead", "redrive", queue, "--ids", "77")
+        assert result.exit_code == exits.EMPTY
+        assert f"no dead message of {queue}; `mqctl dead list {queue}` shows" in result.stderr

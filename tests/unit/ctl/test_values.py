@@ -160,3 +160,22 @@ def test_ages(text, seconds):
 def test_what_are_no_moments(text):
     with pytest.raises(click.BadParameter):
         values.moment(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("abc", "'abc' is neither an id nor a range as 10-20"),
+        ("7,x", "'x' in '7,x' is neither an id nor a range as 10-20"),
+        ("9-7", "'9-7' is neither an id nor a range as 10-20; write 7-9"),
+    ],
+)
+def test_what_is_wrong_with_ids(text, sentence):
+    with pytest.raises(click.BadParameter) as caught:
+        values.id_ranges(text)
+    assert caught.value.message == sentence
+
+
+def test_what_is_wrong_with_seconds():
+    with pytest.raises(click.BadParameter, match="'-1' is not a number of seconds from 0 on"):
+        values.seconds("-1")
