@@ -90,7 +90,8 @@ def test_it_is_a_new_history() -> None:
         for files in (first, second)
     }
     assert len(ids | {backup.info.identity.store_id}) == 3
-    mixed = {**first.content(), segment_name(9): second.content()[segment_name(2)]}
+    segment = segment_name(backup.info.first_segment)
+    mixed = {**first.content(), segment_name(9): second.content()[segment]}
     with pytest.raises(StorageError):
         reopen(MemoryFiles(mixed))
     clock_stood_still = restore(MemoryFiles(), backup, DIRECTORY, 0.0)
