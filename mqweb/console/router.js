@@ -1,0 +1,24 @@
+// Where the user is: what stands after the # of the address.
+
+import { computed, signal } from "./vendor/signals.js";
+
+const hash = signal(location.hash);
+addEventListener("hashchange", () => (hash.value = location.hash));
+
+/** The parts of the place: ["queues", "jobs", "dead"]. */
+export const place = computed(() => placeOf(hash.value));
+
+export function placeOf(text) {
+  const parts = text.replace(/^#\/?/, "").split("/").filter(Boolean).map(decodeURIComponent);
+  return parts.length ? parts : ["queues"];
+}
+
+/** The address of a place. */
+export function to(...parts) {
+  return `#/${parts.map(encodeURIComponent).join("/")}`;
+}
+
+/** Go to a place. */
+export function go(...parts) {
+  location.hash = to(...parts);
+}

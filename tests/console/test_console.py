@@ -1,0 +1,344 @@
+"""The console in a real browser, in front of a real gateway and server."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="there is no Playwright")
+from playwright.sync_api import expect  # noqa: E402  it may not be there
+
+from support.console import Console  # noqa: E402
+from support.server import running_server  # noqa: E402
+from support.web import running_gateway  # noqa: E402
+
+TRACEBACK = """Traceback (most recent call last):
+  File "train.py", line 88, in step
+    loss = model(batch)
+RuntimeError: out of memory"""
+
+
+def button(page, name, **options):
+    return page.get_by_role("button", name=name, **options)
+
+
+def tab(page, name):
+    return page.get_by_role("navigation", name="Parts of the queue").get_by_role("link", name=name)
+
+
+def pushed(web, queue, *bodies):
+    messages = [{"body": body} for body in bodies]
+    assert web.post(f"/v1/queues/{queue}/messages", json={"messages": messages}).is_success
+
+
+def leased(web, queue, count=1):
+    reply = web.post(f"/v1/queues/{queue}/pull", params={"lease": 60, "max": count})
+    return reply.json()["lease"]["id"]
+
+
+def create(page, name):
+    button(page, "Create a queue").click()
+    dialog = page.get_by_role("dialog", name="Create a queue")
+    dialog.get_by_label("Name").fill(name)
+    dialog.get_by_label("Attempts", exact=True).fill("1")
+    button(dialog, "Create", exact=True).click()
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+
+
+def delete(page, name):
+    button(page, "Delete …").click()
+    dialog = page.get_by_role("dialog", name="Delete a queue")
+    expect(button(dialog, "Delete it")).to_be_disabled()
+    dialog.get_by_label(f"Type {name} to go on").fill(name)
+    button(dialog, "Delete it").click()
+
+
+# Coming in
+
+
+def test_a_wrong_password_is_refused_in_words(console):
+    console.expected = ("401",)
+    console.page.goto(console.url)
+    console.sign_in("admin", "wrong")
+    expect(console.page.get_by_role("alert")).to_contain_text("AUTH_FAILED")
+    expect(console.page.get_by_role("textbox", name="User")).to_have_value("admin")
+
+
+@pytest.mark.parametrize(
+    ("user", "word", "tabs", "may_create"),
+    [
+        ("admin", "administrator", ["Push", "Pull"], True),
+        ("agent", "agent", ["Push", "Pull"], False),
+        ("user", "user", [], False),
+    ],
+)
+def test_each_role_is_offered_what_it_may_do(console, queue, user, word, tabs, may_create):
+    page = console.open(user)
+    expect(page.get_by_role("banner")).to_contain_text(f"Signed in as {user} ({word}), until")
+    expect(page.get_by_role("link", name=queue)).to_be_visible()
+    for name in ("Create a queue", f"Delete the queue {queue}"):
+        expect(button(page, name)).to_have_count(int(may_create))
+    page.get_by_role("link", name=queue).click()
+    expect(tab(page, "Ready")).to_be_visible()
+    for name in ("Push", "Pull"):
+        expect(tab(page, name)).to_have_count(int(name in tabs))
+    for name in ("Pause", "Purge …", "Delete …"):
+        expect(button(page, name)).to_have_count(int(may_create))
+    tab(page, "Dead letters").click()
+    expect(page.get_by_text("No dead letters here.")).to_be_visible()
+    expect(button(page, "Redrive all")).to_have_count(0)
+
+
+def test_a_token_lets_in_and_is_kept_nowhere(console, gateway, queue):
+    page = console.page
+    page.goto(console.url)
+    page.get_by_role("radio", name="Token").check()
+    page.get_by_role("textbox", name="Token").fill(gateway.token("agent"))
+    button(page, "Sign in").click()
+    expect(page.get_by_role("link", name=queue)).to_be_visible()
+    kept = "JSON.stringify([localStorage, sessionStorage, document.cookie, location.href])"
+    assert gateway.token("agent") not in page.evaluate(kept)
+    assert console.context.cookies() == []
+    button(page, "Sign out").click()
+    expect(page.get_by_text("You have signed out.")).to_be_visible()
+    expect(page.get_by_text(queue)).to_have_count(0)
+
+
+def test_what_a_role_may_not_do_is_refused_in_words(console, queue):
+    """As if the page were wrong about the role: it offers what mqd refuses."""
+    console.expected = ("403",)
+
+    def lie(route):
+        reply = route.fetch()
+        route.fulfill(response=reply, json={**reply.json(), "role": "admin"})
+
+    console.page.route("**/v1/me", lie)
+    page = console.open("user", f"#/queues/{queue}")
+    button(page, "Pause").click()
+    expect(page.get_by_text("Pause: your role may not do this.")).to_be_visible()
+
+
+# A queue's life
+
+
+def test_the_life_of_a_queue_and_of_a_message_in_it(console, web):
+    name = "story"
+    console.expected = ("404",)  # the page may ask once more before it hears of the deletion
+    page = console.open()
+    create(page, name)
+    assert web.get(f"/v1/queues/{name}").json()["options"]["max_attempts"] == 1
+
+    expect(console.figure("Ready")).to_contain_text("0")
+    pushed(web, name, {"lr": 0.5}, {"lr": 0.25})  # from outside
+    expect(console.figure("Ready")).to_contain_text("2")
+    expect(page.get_by_text('{"lr":0.25}')).to_be_visible()
+
+    tab(page, "Push").click()
+    page.get_by_label("Body").fill('{"seed": 123456789012345678901234567890}')
+    button(page, "Push").click()
+    expect(page.get_by_text("1 message pushed, synced:")).to_be_visible()
+    assert "123456789012345678901234567890" in web.get(f"/v1/queues/{name}/messages").text
+
+    tab(page, "Pull").click()
+    page.get_by_label("Messages", exact=True).fill("2")
+    button(page, "Pull").click()
+    expect(page.get_by_text("2 messages under a lease")).to_be_visible()
+    expect(console.figure("Leased")).to_contain_text("2")
+    page.get_by_label("Reason").fill(TRACEBACK)
+    button(page, "Failed (nack)").click()
+    expect(page.get_by_text("2 messages came back as failed.")).to_be_visible()
+
+    tab(page, "Dead letters").click()
+    expect(page.get_by_text("RuntimeError: out of memory")).to_have_count(2)
+    button(page, "Show message 1").click()
+    expect(page.get_by_label("What its worker said")).to_have_text(TRACEBACK)
+    page.get_by_role("link", name="#1").click()
+    expect(page.get_by_role("heading", name="#1")).to_contain_text("dead")
+    expect(page.get_by_label("What its worker said")).to_have_text(TRACEBACK)
+    expect(page.get_by_label("Body", exact=True)).to_contain_text('"lr": 0.5')
+    button(page, "Redrive it").click()
+    expect(page.get_by_role("heading", name="#1")).to_contain_text("ready")
+
+    page.get_by_role("navigation", name="Where this is").get_by_role("link", name=name).click()
+    tab(page, "Dead letters").click()
+    page.get_by_role("checkbox", name="Choose message 2").check()
+    button(page, "Redrive the chosen (1)").click()
+    expect(page.get_by_text("No dead letters here.")).to_be_visible()
+    expect(console.figure("Ready")).to_contain_text("3")
+
+    delete(page, name)
+    expect(page.get_by_text("story is deleted, with 3 messages.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Queues")).to_be_visible()
+    assert web.get(f"/v1/queues/{name}").status_code == 404
+
+
+def test_a_queue_is_paused_resumed_and_purged(console, web, queue):
+    pushed(web, queue, 1, 2)
+    page = console.open(place=f"#/queues/{queue}")
+    button(page, "Pause").click()
+    expect(page.get_by_role("heading", name=queue)).to_contain_text("paused")
+    button(page, "Resume").click()
+    expect(page.get_by_role("heading", name=queue)).not_to_contain_text("paused")
+    button(page, "Purge …").click()
+    page.get_by_label(f"Type {queue} to go on").fill(queue)
+    button(page, "Remove them").click()
+    expect(page.get_by_text(f"2 messages removed from {queue}.")).to_be_visible()
+    expect(console.figure("Ready")).to_contain_text("0")
+
+
+def test_holders_are_shown_and_own_leases_settled(console, web, queue):
+    pushed(web, queue, "a")
+    leased(web, queue)
+    page = console.open(place=f"#/queues/{queue}/leased")
+    row = page.get_by_role("row", name=re.compile("admin~http"))
+    expect(row).to_contain_text("mqweb")
+    expect(row).to_contain_text(re.compile(r"5\d s"))
+    button(row, "Settle …").click()
+    button(page, "Done (ack)").click()
+    expect(page.get_by_text("1 message done.")).to_be_visible()
+    expect(page.get_by_text("Nobody holds a lease.")).to_be_visible()
+
+
+def test_events_come_as_they_happen_and_messages_are_followed(console, web, queue):
+    page = console.open(place=f"#/queues/{queue}/events")
+    expect(page.get_by_text("Listening: events are listed here as they come.")).to_be_visible()
+    pushed(web, queue, "a")
+    feed = page.get_by_role("list", name="Events, the latest first")
+    expect(feed).to_contain_text("pushed")
+    lease = leased(web, queue)
+    expect(feed).to_contain_text("leased")
+    console.go("queues", queue, "messages", "1")
+    expect(page.get_by_role("heading", name="#1")).to_contain_text("leased")
+    web.post(f"/v1/leases/{lease}/nack", json={"hand_back": True, "reason": "walltime"})
+    expect(page.get_by_role("heading", name="#1")).to_contain_text("ready")
+    expect(page.get_by_text("walltime")).to_be_visible()
+    button(page, "Cancel it …").click()
+    button(page, "Cancel the message").click()
+    expect(page.get_by_text("Message 1 is cancelled.")).to_be_visible()
+
+
+def test_what_is_stuck_is_told_first(console, web):
+    web.post("/v1/queues", json={"queue": "stuck", "dead_letter": "stuck.dead"})
+    pushed(web, "stuck", 1, 2)
+    web.post(f"/v1/leases/{leased(web, 'stuck')}/reject", json={"reason": "no"})
+    web.post("/v1/queues/stuck/pause")
+    page = console.open()
+    told = page.get_by_role("region", name=re.compile("Needs attention"))
+    expect(told).to_contain_text("1 dead letter of stuck")
+    expect(told).to_contain_text("paused 1 message waits")
+    page.get_by_role("searchbox", name="Filter by name").fill("STUCK.")
+    expect(page.get_by_role("table", name="Queues").get_by_role("rowheader")).to_have_count(1)
+    page.get_by_role("searchbox", name="Filter by name").fill("nowhere")
+    expect(page.get_by_text("No queue has such a name.")).to_be_visible()
+
+
+# The server
+
+
+def test_the_server_page_and_a_snapshot(console):
+    page = console.open(place="#/server")
+    expect(page.get_by_role("heading", name="Storage")).to_be_visible()
+    expect(page.get_by_text("sound")).to_be_visible()
+    button(page, "Make one now").click()
+    expect(page.get_by_text(re.compile(r"Snapshot \d+: \d+ records"))).to_be_visible()
+    console.go("log")
+    page.get_by_label("Queue").fill("jobs")
+    page.get_by_label("Verb").select_option("PUSH")
+    expect(page.get_by_label("Command", exact=True)).to_have_text(
+        "mqctl log --queue jobs --verb PUSH --follow"
+    )
+
+
+def test_a_server_that_is_killed_and_comes_back(browser, tmp_path):
+    """It is said that it is away, and when it is back everything goes on by itself."""
+    with running_server(directory=tmp_path) as server:
+        port = {"server": {"port": server.port}}
+        with running_gateway(server) as gateway, Console(browser, gateway.url).closing() as console:
+            console.expected = ("503", "504")
+            with gateway.client() as web:
+                web.post("/v1/queues", json={"queue": "kept"})
+                page = console.open(place="#/queues/kept")
+                expect(page.get_by_text("live", exact=True)).to_be_visible()
+                server.process.kill()
+                server.process.wait()
+                expect(page.get_by_text("mqd does not answer; trying again.")).to_be_visible()
+                expect(page.get_by_role("heading", name="kept")).to_be_visible()
+                with running_server(directory=tmp_path, overrides=port):
+                    expect(page.get_by_text("live", exact=True)).to_be_visible()
+                    expect(page.get_by_text("mqd does not answer")).to_have_count(0)
+                    pushed(web, "kept", 1)
+                    expect(console.figure("Ready")).to_contain_text("1")
+
+
+# How it looks, and whom it shuts out
+
+PLACES = {
+    "queues": "Queues",
+    "queues/looks": "looks",
+    "queues/looks/leased": "Leases",
+    "queues/looks/dead": "looks",
+    "queues/looks/push": "looks",
+    "queues/looks/pull": "looks",
+    "queues/looks/options": "Options",
+    "queues/looks/messages/1": "#1",
+    "server": "Storage",
+    "log": "Command",
+}
+
+
+@pytest.fixture(scope="module")
+def looks(web):
+    web.post("/v1/queues", json={"queue": "looks", "max_attempts": 1, "keep_results_seconds": 60})
+    pushed(web, "looks", *({"lr": number, "note": "long " * 40} for number in range(25)))
+    web.post(f"/v1/leases/{leased(web, 'looks', 2)}/reject", json={"reason": TRACEBACK})
+    leased(web, "looks", 3)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
+def test_no_page_is_too_wide_or_shuts_anybody_out(browser, gateway, looks, width, scheme):
+    with Console(browser, gateway.url, width, scheme).closing() as console:
+        page = console.page
+        page.goto(console.url)
+        assert console.serious_violations() == []
+        console.open()
+        for place, heading in PLACES.items():
+            console.go(place)
+            expect(page.get_by_role("heading", name=heading).first).to_be_visible()
+            expect(page.get_by_text("Loading …")).to_have_count(0)
+            if place.endswith("dead"):
+                button(page, "Show message 1").click()
+            assert console.serious_violations() == [], place
+            assert not console.is_too_wide(), place
+        console.go("queues")
+        button(page, "Create a queue").click()
+        for group in ("How much", "Time"):
+            page.locator("summary", has_text=group).click()
+        assert console.serious_violations() == []
+        page.keyboard.press("Escape")
+        button(page, re.compile("Show it (dark|light)")).click()
+        assert page.locator("html").get_attribute("data-theme") != scheme
+        assert console.serious_violations() == []
+
+
+def test_a_dialog_has_the_focus_and_gives_it_back(console):
+    page = console.open()
+    opener = button(page, "Create a queue")
+    opener.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Name", exact=True)).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(opener).to_be_focused()
+
+
+def test_the_page_may_load_nothing_but_its_own(web):
+    for path in ("/", "/console/main.js", "/console/vendor/preact.js"):
+        fields = web.get(path).headers
+        policy = fields["content-security-policy"]
+        assert policy.startswith("default-src 'none';")
+        assert "script-src 'self';" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert fields["x-content-type-options"] == "nosniff"
+        assert fields["referrer-policy"] == "no-referrer"
