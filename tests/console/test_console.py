@@ -9,6 +9,8 @@ import pytest
 playwright = pytest.importorskip("playwright.sync_api", reason="there is no Playwright")
 from playwright.sync_api import expect  # noqa: E402  it may not be there
 
+from mqd.core.access import ALLOWED, Role  # noqa: E402
+from mqwire.roles import ROLE_ALIASES  # noqa: E402
 from support.console import Console  # noqa: E402
 from support.server import running_server  # noqa: E402
 from support.web import running_gateway  # noqa: E402
@@ -88,6 +90,18 @@ def test_each_role_is_offered_what_it_may_do(console, queue, user, word, tabs, m
     tab(page, "Dead letters").click()
     expect(page.get_by_text("No dead letters here.")).to_be_visible()
     expect(button(page, "Redrive all")).to_have_count(0)
+
+
+def test_what_is_offered_is_what_the_server_allows(console):
+    console.page.goto(console.url)
+    verbs = sorted(set().union(*ALLOWED.values()))
+    words = {**{role.word: role for role in Role}, **{a: Role(w) for a, w in ROLE_ALIASES.items()}}
+    ask = """async ([words, verbs]) => {
+        const { allows } = await import("/console/roles.js");
+        return words.map(word => verbs.filter(verb => allows(word, verb)));
+    }"""
+    offered = console.page.evaluate(ask, [list(words), verbs])
+    assert offered == [sorted(ALLOWED[role]) for role in words.values()]
 
 
 def test_a_token_lets_in_and_is_kept_nowhere(console, gateway, queue):
