@@ -2,16 +2,18 @@
 
 Theory of operation. A key is remembered with a digest of what it came with and with the
 result, from the record of its push on, for the time that the queue says or until too many
-others have come, whatever becomes of the messages. Which keys are there is state, changed
-by records alone: each key that comes in lets a few old ones go, so that nothing has to
-look for them and no step of it is long. A key that is past its time may still be there,
-but is never judged by; so a broker that was rebuilt without it answers the same.
+others have come, whatever becomes of the messages. A key that is past its time may still be
+there, but is never judged by; so a broker that was rebuilt without it answers the same, and
+`Keys.forget`, which lets such keys go, makes no record. Each key that comes in lets a few of
+them go too, so no step is long. Where all queues together have too many keys, those go first
+whose time ends first: what is past its time goes before all others, so it makes no difference
+which of it is still there.
 
 Keys of pushes belong to their queue, those of steps to the server as a whole: whoever lets
 users choose them sees to it that one user's are not another's.
 
 Memory: about 230 bytes for a key of 36 characters, so about 15 MB for a queue whose keys
-are at their bound.
+are at their bound, and 120 MB for all of them.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from mqd.core import step_records as records
+from mqd.core.deadlines import Timetable
 from mqd.core.errors import key_reused
 from mqwire.limits import DEFAULT_DEDUPE_SECONDS
 
@@ -36,11 +39,19 @@ if TYPE_CHECKING:
 MAX_KEYS: Final = 65_536
 """Keys of a queue, and keys of steps; past that the oldest go."""
 
+MAX_ALL_KEYS: Final = 524_288
+"""Keys of all queues and steps together; past that those go whose time ends first."""
+
 MAX_RESULTS: Final = 262_144
 """Results that are remembered for steps, 2 MiB of them; past that the oldest steps go. A step
 has few parts as a rule, and 1,024 of them at most."""
 
+LOOK_EVERY_MS: Final = 1000
+"""How often it is looked for keys that are past their time, at most."""
+
 DIGEST_BYTES: Final = 16
+
+_NEVER_MS: Final = 2**62
 
 _STEP_DEDUPE_MS: Final = 1000 * DEFAULT_DEDUPE_SECONDS
 _FORGET_AT_ONCE: Final = 2  # more than one comes in, so what is past goes, and never all at once
@@ -71,7 +82,7 @@ class KeyRing:
         max_results: how many results they may have together.
     """
 
-    __slots__ = ("_dedupe_ms", "_max_keys", "_max_results", "_packed", "_results")
+    __slots__ = ("_dedupe_ms", "_max_keys", "_max_results", "_packed", "_results", "due_ms")
 
     def __init__(self, dedupe_ms: int, max_keys: int, max_results: int) -> None:
         self._dedupe_ms = dedupe_ms
@@ -79,6 +90,8 @@ class KeyRing:
         self._max_results = max_results
         self._packed: OrderedDict[str, bytes] = OrderedDict()
         self._results = 0
+        self.due_ms = 0
+        """When `Keys` has it in its timetable, which alone sets it."""
 
     def __len__(self) -> int:
         return len(self._packed)
@@ -97,21 +110,37 @@ class KeyRing:
         if key in packed:
             self._forget(key)
         digest, made_ms, results = known
-        since_ms = made_ms - self._dedupe_ms
-        for _ in range(_FORGET_AT_ONCE):
-            oldest = next(iter(packed), None)
-            if oldest is None or _MADE_MS.unpack_from(packed[oldest])[0] > since_ms:
-                break
-            self._forget(oldest)
+        self.forget(made_ms, _FORGET_AT_ONCE)
         most = self._max_results - len(results)
         while packed and (len(packed) >= self._max_keys or self._results > most):
-            self._forget(next(iter(packed)))
+            self.forget_oldest()
         if len(results) == 1:
             packed[key] = _WITH_ONE.pack(made_ms, digest, results[0])
         else:
             tail = b"".join([_RESULT.pack(each) for each in results])
             packed[key] = _HEAD.pack(made_ms, digest) + tail
         self._results += len(results)
+
+    def next_ms(self) -> int | None:
+        """When the first of them is past its time; None if there is none."""
+        oldest = next(iter(self._packed.values()), None)
+        if oldest is None:
+            return None
+        made_ms: int = _MADE_MS.unpack_from(oldest)[0]
+        return made_ms + self._dedupe_ms
+
+    def forget(self, now_ms: int, most: int) -> int:
+        """Let go of keys that are past their time, `most` at most; returns how many."""
+        for count in range(most):
+            next_ms = self.next_ms()
+            if next_ms is None or next_ms > now_ms:
+                return count
+            self.forget_oldest()
+        return most
+
+    def forget_oldest(self) -> None:
+        """Let go of the key that has been there for longest."""
+        self._forget(next(iter(self._packed)))
 
     def living(self, now_ms: int) -> Iterator[tuple[str, bytes, int, Results]]:
         """Yield the keys that are not past their time, the oldest first."""
@@ -144,6 +173,9 @@ class Keys:
         self._by_uid = by_uid
         self._apply = apply
         self._rings: dict[int, KeyRing] = {}
+        self._times: Timetable[int] = Timetable()  # rings by when a key ends, or before that
+        self._all = 0  # how many keys there are
+        self._looked_ms = 0
         self.appliers: dict[int, Callable[..., int]] = {
             records.KEYED_PUSH: self._apply_push,
             records.KEYS: self._apply_keys,
@@ -200,11 +232,67 @@ class Keys:
             is_step = uid == records.STEPS
             dedupe_ms = _STEP_DEDUPE_MS if is_step else _dedupe_ms_of(self._by_uid[uid])
             ring = self._rings[uid] = KeyRing(dedupe_ms, MAX_KEYS, MAX_RESULTS)
+            ring.due_ms = now_ms + dedupe_ms
+            self._times.add(ring.due_ms, uid)
+        self._all -= len(ring)
         ring.add(key, Known(digest, now_ms, results))
+        self._all += len(ring)
+        while self._all > MAX_ALL_KEYS:
+            self._forget_one()
+
+    def _forget_one(self) -> None:
+        """Let go of the key whose time ends first."""
+        while True:
+            uid = next(self._times.due(_NEVER_MS), None)
+            if uid is None:
+                continue  # the timetable is not through what was removed from it
+            ring = self._rings[uid]
+            if ring.next_ms() == ring.due_ms:
+                break
+            self._retime(uid, ring)
+        ring.forget_oldest()
+        self._all -= 1
+        self._retime(uid, ring)
+
+    def _retime(self, uid: int, ring: KeyRing) -> None:
+        """Note when the first key of a ring ends; one without keys goes."""
+        self._times.remove(ring.due_ms, uid)
+        next_ms = ring.next_ms()
+        if next_ms is None:
+            del self._rings[uid]
+        else:
+            ring.due_ms = next_ms
+            self._times.add(next_ms, uid)
+
+    def next_ms(self) -> int | None:
+        """When `forget` is to be called; None for never."""
+        next_ms = self._times.next_ms()
+        return None if next_ms is None else max(next_ms, self._looked_ms + LOOK_EVERY_MS)
+
+    def forget(self, now_ms: int, most: int) -> int:
+        """Let go of keys that are past their time, `most` at most; returns how many.
+
+        Nothing that can be asked for changes by that, so there is no record of it.
+        """
+        count = rings = 0
+        while count < most and rings < most:
+            uid = next(self._times.due(now_ms), None)
+            if uid is None:
+                self._looked_ms = now_ms
+                break
+            ring = self._rings[uid]
+            count += ring.forget(now_ms, most - count)
+            rings += 1
+            self._retime(uid, ring)
+        self._all -= count
+        return count
 
     def drop(self, uid: int) -> None:
         """Forget the keys of a queue that is deleted."""
-        self._rings.pop(uid, None)
+        ring = self._rings.pop(uid, None)
+        if ring is not None:
+            self._times.remove(ring.due_ms, uid)
+            self._all -= len(ring)
 
     def export(self, clock_ms: int) -> Iterator[Record]:
         """Yield the records of all keys that are not past their time at `clock_ms`."""

@@ -248,6 +248,7 @@ class LocalJobs:
         """When `expire` has something to do; None for never."""
         due_ms = earlier(self._jobs.next_deadline_ms(), self._presence.next_ms())
         due_ms = earlier(due_ms, self._broker.view.next_ms())
+        due_ms = earlier(due_ms, self._broker.keys.next_ms())
         return None if due_ms is None else max(due_ms, self._not_before_ms)
 
     def expire(self) -> None:
@@ -255,6 +256,7 @@ class LocalJobs:
         if self.now_ms < self._not_before_ms:
             return
         self._broker.view.forget(self.now_ms, SLICE)
+        self._broker.keys.forget(self.now_ms, 4 * SLICE)
         try:
             for record in self._planned():
                 queue = self._broker.queue_of(record[1])

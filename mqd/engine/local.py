@@ -270,7 +270,11 @@ class LocalEngine:
             size_bytes = RECORD_BYTES * len(parts) + sum(map(steps.size_bytes, parts))
             commits.check_room(queues[0].name, size_bytes, is_freeing=not pushed)
             commits.commit(planned.record)
-            self.pushed += pushed
+            self.pushed += sum(
+                part.count
+                for index, part in enumerate(parts)
+                if isinstance(part, Append) and index not in planned.repeats
+            )
             if planned.queues:
                 self._pushed_level = max(self._pushed_level, reached)
             for queue in dict.fromkeys((*queues, *planned.queues)):

@@ -210,3 +210,98 @@ def test_a_ring_counts_the_results_that_it_holds():
         ("a", (3,)), ("b", (4, 5)), ("c", ()), ("d", (-7,)),
     ]  # fmt: skip
     assert list(ring.living(10)) == []
+
+
+# Keys that are past their time, and too many
+
+
+def beside(desk, *names, **options):
+    for name in names:
+        desk.do(desk.broker.plan_create(name, options, 0))
+
+
+def test_keys_go_from_a_queue_to_which_nobody_pushes(desk):
+    keys = desk.broker.keys
+    assert keys.next_ms() is None
+    for number in range(5):
+        desk.keyed(f"k{number}", "a", now_ms=number)
+    assert keys.next_ms() == 600_000
+    assert keys.forget(599_999, 9) == 0
+    assert keys.next_ms() == 600_999, "it was looked for them a moment ago"
+    assert keys.forget(600_003, 3) == 3
+    assert desk.kept() == 2
+    assert keys.forget(600_003, 3) == 1
+    assert keys.forget(600_003, 3) == 0
+    assert keys.next_ms() == 601_003
+    assert desk.keyed("k4", "a", now_ms=600_003) == (5, False)
+    assert keys.forget(601_003, 3) == 1
+    assert (desk.kept(), keys.next_ms()) == (0, None)
+    assert desk.keyed("k4", "a", now_ms=601_003) == (6, True)
+
+
+def test_keys_of_steps_and_of_deleted_queues_are_looked_for_too(desk):
+    keys = desk.broker.keys
+    beside(desk, "other", dedupe_seconds=1)
+    desk.keyed("k", "a", now_ms=0, name="other")
+    keys.remember(step_records.STEPS, "s", b"d" * DIGEST_BYTES, 0, (1, 2))
+    assert keys.next_ms() == 1000
+    desk.do(desk.broker.plan_delete("other"))
+    assert keys.next_ms() == 600_000
+    assert keys.forget(600_000, 9) == 1
+    assert (keys.count(), keys.next_ms()) == (0, None)
+
+
+def test_of_too_many_keys_in_all_those_go_whose_time_ends_first(desk, monkeypatch):
+    monkeypatch.setattr(module, "MAX_ALL_KEYS", 4)
+    beside(desk, "short", dedupe_seconds=10)
+    desk.keyed("long", "a", now_ms=0)
+    for number in range(3):
+        desk.keyed(f"s{number}", "a", now_ms=1000 + number, name="short")
+    assert (desk.kept(), desk.kept("short")) == (1, 3)
+    desk.keyed("next", "a", now_ms=2000)
+    assert (desk.kept(), desk.kept("short")) == (2, 2)
+    assert desk.keyed("s0", "a", now_ms=2000, name="short")[1], "it was forgotten"
+    assert not desk.keyed("s2", "a", now_ms=2000, name="short")[1]
+    for number in range(4):
+        desk.keyed(f"k{number}", "a", now_ms=3000)
+    assert (desk.kept(), desk.kept("short")) == (4, 0)
+    assert desk.keyed("long", "a", now_ms=3000)[1], "and it was the oldest that was left"
+
+
+def test_a_rebuilt_broker_forgets_the_same_keys_where_there_are_too_many(desk, monkeypatch):
+    monkeypatch.setattr(module, "MAX_ALL_KEYS", 4)
+    beside(desk, "short", dedupe_seconds=1)
+    for number in range(3):
+        desk.keyed(f"s{number}", "a", now_ms=number, name="short")
+    desk.keyed("a", "a", now_ms=1500)
+    assert desk.broker.keys.forget(1500, 9) == 3
+    desk.keyed("b", "a", now_ms=1500)
+    other = desk.rebuilt()
+    living = list(desk.broker.keys.export(1500))
+    assert list(other.keys.export(1500)) == living
+    assert sum(len(record[2]) for record in living) == 2
+
+
+def test_no_call_looks_at_more_than_it_lets_go(desk, monkeypatch):
+    looks = []
+    usual = KeyRing.forget_oldest
+    monkeypatch.setattr(KeyRing, "forget_oldest", lambda ring: (looks.append(1), usual(ring)))
+    beside(desk, "b", "c")
+    for number in range(30):
+        desk.keyed(f"k{number}", "a", now_ms=number, name=("jobs", "b", "c")[number % 3])
+    assert desk.broker.keys.forget(10**9, 7) == len(looks) == 7
+
+
+def test_whose_time_ends_first_is_looked_up_where_keys_have_gone_otherwise(desk, monkeypatch):
+    monkeypatch.setattr(module, "MAX_KEYS", 2)
+    monkeypatch.setattr(module, "MAX_ALL_KEYS", 3)
+    beside(desk, "b", "c", "d")
+    desk.keyed("k0", "a", now_ms=0)
+    desk.keyed("k5", "a", now_ms=5, name="b")
+    desk.keyed("k10", "a", now_ms=10)
+    desk.keyed("k20", "a", now_ms=20)
+    desk.keyed("k30", "a", now_ms=30, name="c")
+    assert [desk.kept(name) for name in ("jobs", "b", "c")] == [2, 0, 1]
+    desk.do(desk.broker.plan_delete("c"))
+    desk.keyed("k40", "a", now_ms=40, name="d")
+    assert [desk.kept(name) for name in ("jobs", "d")] == [2, 1]

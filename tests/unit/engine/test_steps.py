@@ -156,3 +156,24 @@ def test_a_repeat_of_a_step_reaches_what_was_asked_or_all_that_can_be(bench):
     assert bench.engine.step(parts, "k", None)[1] is Level.WRITTEN
     assert bench.engine.step(parts, "k", None)[1] is Level.SYNCED
     assert bench.engine.step(parts, "k", Level.WRITTEN)[1] is Level.WRITTEN
+
+
+def test_repeats_are_not_counted_as_pushed(bench):
+    bench.push("jobs", "a", "b", key="k")
+    assert bench.engine.pushed == 2
+    repeat = Append("jobs", 2, join_bodies(["a", "b"]), (), PushOptions(key="k"))
+    done, _ = bench.engine.step([repeat, append("results", "r", "s", "t")], "key", None)
+    assert done.repeats == (0,)
+    assert bench.engine.pushed == 5
+    bench.engine.step([repeat, append("results", "r", "s", "t")], "key", None)
+    assert bench.engine.pushed == 5
+
+
+def test_keys_that_are_past_their_time_go_as_time_passes(bench):
+    bench.push("jobs", "a", key="k")
+    bench.push("results", "a", key="k")
+    keys, begun_ms = bench.engine.broker.keys, bench.clock.ms
+    assert bench.engine.next_deadline_ms() == begun_ms + 600_000
+    bench.go_on(600)
+    assert [keys.count(queue) for queue in bench.engine.broker.queues()] == [0, 0]
+    assert bench.engine.next_deadline_ms() is None
