@@ -285,7 +285,9 @@ def _verify(files: Files, directory: str, entry: FileEntry, header: Header) -> N
     name = snapshot_name(header.number)
     found = {f"{directory}/{name}": f"{directory}/{entry.name}"}
     try:
-        entry.info = snapshots.verify(ReadOnlyFiles(files, aliases=found), directory, header.number)
+        entry.info = snapshots.verify(
+            ReadOnlyFiles(files, aliases=found), directory, header.number, decodes_all=True
+        )
     except SnapshotDamaged:
         entry.state = FileState.DAMAGED
 

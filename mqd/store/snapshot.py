@@ -39,7 +39,7 @@ from mqd.store.recordlog import (
 from mqd.store.segments import Identity, identity_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mqd.core.records import Record
     from mqd.store.files import Files
@@ -128,7 +128,7 @@ def write(
         raise
     files.sync_directory(directory)
     try:
-        return verify(files, directory, place.number)
+        return verify(files, directory, place.number, decodes_all=True)
     except SnapshotDamaged:
         _remove(files, path)
         raise
@@ -180,8 +180,15 @@ def _payloads(records: Iterable[Record], first_segment: int) -> Iterator[tuple[l
         yield encoder.take()[0], count
 
 
-def verify(files: Files, directory: str, number: int) -> SnapshotInfo:
-    """Read a snapshot from end to end.
+def verify(files: Files, directory: str, number: int, *, decodes_all: bool = False) -> SnapshotInfo:
+    """Read a snapshot from end to end, and check its form.
+
+    Args:
+        files: the file operations.
+        directory: where it is.
+        number: its number.
+        decodes_all: whether each record is decoded too, which takes several times as long.
+            What its checksums say is sound was written so; but it may have been written wrong.
 
     Raises:
         SnapshotDamaged: not all of it is sound.
@@ -190,14 +197,16 @@ def verify(files: Files, directory: str, number: int) -> SnapshotInfo:
     """
     reader = _open(files, directory, number)
     try:
-        return _verify(reader, number)
+        return _verify(reader, number, decodes_all=decodes_all)
     finally:
         reader.close()
 
 
-def _verify(reader: BatchReader, number: int) -> SnapshotInfo:
+def _verify(reader: BatchReader, number: int, *, decodes_all: bool) -> SnapshotInfo:
     first_payload = last_payload = b""
     for run in reader.runs():
+        if decodes_all and not _reads(run.payloads):
+            raise damaged(reader.path, reader.offset)
         first_payload = first_payload or bytes(run.payloads[0])
         last_payload = bytes(run.payloads[-1])
     try:
@@ -219,6 +228,16 @@ def _verify(reader: BatchReader, number: int) -> SnapshotInfo:
         )
     identity = identity_of(header)
     return SnapshotInfo(number, header.first_lsn, first[0][1], identity, last[0][2], reader.offset)
+
+
+def _reads(payloads: Sequence[bytes | memoryview]) -> bool:
+    """Tell whether batches hold records, each for itself."""
+    try:
+        for payload in payloads:
+            decode([payload])
+    except ValueError:
+        return False
+    return True
 
 
 def load(files: Files, directory: str, info: SnapshotInfo) -> Iterator[list[Record]]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from crash.crash_files import MemoryFiles
@@ -17,6 +19,9 @@ from mqd.store.snapshot import (
     verify,
     write,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 IDENTITY = Identity(b"storestr", 3)
 PLACE = Place(number=5, covered_lsn=41, first_segment=9)
@@ -50,6 +55,31 @@ def test_what_is_written_is_loaded(found: list[records.Record]) -> None:
     assert [record for some in load(files, "d", info) for record in some] == found
     assert files.names("d") == [NAME]
     assert files.handles == {}
+
+
+@pytest.mark.parametrize("wrong", [b"\xc1", b"\x92\x01", b"\x01"])
+def test_what_was_written_wrong_is_found_though_its_checksums_are_right(
+    monkeypatch: pytest.MonkeyPatch, wrong: bytes
+) -> None:
+    usual = snapshot._payloads
+
+    def payloads(
+        found: Iterable[records.Record], first_segment: int
+    ) -> Iterator[tuple[list[bytes], int]]:
+        made = list(usual(found, first_segment))
+        yield from (made[0], ([wrong], made[1][1]), *made[2:])
+
+    files, _ = written()
+    monkeypatch.setattr(snapshot, "_payloads", payloads)
+    with pytest.raises(SnapshotDamaged):
+        write(files, "d", iter(RECORDS), PLACE._replace(number=6), IDENTITY)
+    assert files.names("d") == [NAME], "it is not kept"
+    monkeypatch.setattr(snapshot, "verify", lambda *_, **__: None)
+    write(files, "d", iter(RECORDS), PLACE._replace(number=6), IDENTITY)
+    assert verify(files, "d", 6).records == len(RECORDS), "its form is that of a snapshot"
+    with pytest.raises(SnapshotDamaged):
+        verify(files, "d", 6, decodes_all=True)
+    assert verify(files, "d", 5, decodes_all=True).number == 5
 
 
 @pytest.mark.parametrize("kind", [records.PUSH, 15, 16, 30, 41])
