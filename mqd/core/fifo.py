@@ -31,7 +31,7 @@ from mqwire.limits import MAX_SKIPPED_ENTRIES
 from mqwire.packs import Cutter, iter_sizes, split_pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableSequence, Sequence
+    from collections.abc import Iterable, Iterator, MutableSequence, Sequence
 
 MARK_INTERVAL_MS: Final = 100
 """How exact ages are; coarser marks would save nothing worth having."""
@@ -50,6 +50,12 @@ HeaderRun: TypeAlias = tuple[int, int, dict[str, Any], int]
 
 Mark: TypeAlias = tuple[int, int]
 """(first id, when it and those after it were pushed)."""
+
+
+def within(runs: Iterable[HeaderRun], low: int, high: int) -> tuple[HeaderRun, ...]:
+    """Return what runs say of those from `low` on, before `high`, counted from `low`."""
+    cuts = ((max(run[0], low), min(run[0] + run[1], high), *run[2:]) for run in runs)
+    return tuple((begin - low, stop - begin, *rest) for begin, stop, *rest in cuts if begin < stop)  # type: ignore[misc]  # of the rest of a run
 
 
 @dataclass(slots=True)
@@ -250,14 +256,12 @@ class Fifo:
         Some of it may be about messages before or after these. There is a message at least.
         """
         marks, end = self._marks, self.first_id + most
-        runs = tuple(self._runs_before(end)) if self._header_runs else ()
+        runs: tuple[HeaderRun, ...] = ()
+        if self._header_runs:
+            runs = tuple(takewhile(lambda run: run[0] < end, self._header_runs))
         if len(marks) == 1 or marks[1][0] >= end:
             return runs, (marks[0],)
         return runs, tuple(takewhile(lambda mark: mark[0] < end, marks))
-
-    def _runs_before(self, end: int) -> Iterator[HeaderRun]:
-        """Yield the header runs that begin with a message before `end`."""
-        return takewhile(lambda run: run[0] < end, self._header_runs)
 
     def restart(self, first_id: int) -> None:
         """Let the ids of a store that has never held a message begin with `first_id`."""
@@ -304,12 +308,7 @@ class Fifo:
         for hole in (*holes, end):
             if start < hole:
                 low, high = start - first_id, hole - first_id
-                inside = []
-                for offset, count, values, bytes_each in headers:
-                    begin, stop = max(offset, low), min(offset + count, high)
-                    if begin < stop:
-                        inside.append((begin - low, stop - begin, values, bytes_each))
-                yield start, hole - start, b"".join(pieces[low:high]), tuple(inside)
+                yield start, hole - start, b"".join(pieces[low:high]), within(headers, low, high)
             start = hole + 1
 
     def remove(self, ids: Sequence[int]) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from mqd.core.fifo import PIECE_BYTES, Batch, Fifo
+from mqd.core.fifo import PIECE_BYTES, Batch, Fifo, within
 from mqd.core.lanes import PRIORITY
 from mqwire.packs import split_pack
 
@@ -117,13 +117,8 @@ def cut(
     runs, _ = store.beside(min(most, count))
     batch = store.take(most, room_bytes, at_least)
     end = first_id + batch.count
-    inside = []
-    for start, number, values, bytes_each in runs:
-        begin, stop = max(start, first_id), min(start + number, end)
-        if begin < stop:
-            inside.append((begin - first_id, stop - begin, values, bytes_each))
     pack = batch.packs[0] if batch.packs else b""
-    taken = (first_id, batch.count, pack, tuple(inside), *beyond)
+    taken = (first_id, batch.count, pack, within(runs, first_id, end), *beyond)
     left = (store.first_id, store.count, store, (), *beyond) if store.count else None
     return taken, left, batch.headers
 
@@ -137,11 +132,7 @@ def without(parcel: Parcel, ids: Collection[int]) -> Iterator[Parcel]:
     for hole in (*sorted(ids), end):
         if start < hole:
             low, high = start - first_id, hole - first_id
-            inside = []
-            for offset, number, values, bytes_each in headers:
-                begin, stop = max(offset, low), min(offset + number, high)
-                if begin < stop:
-                    inside.append((begin - low, stop - begin, values, bytes_each))
-            left: Any = (start, hole - start, b"".join(pieces[low:high]), tuple(inside), *beyond)
+            inside = within(headers, low, high)
+            left: Any = (start, hole - start, b"".join(pieces[low:high]), inside, *beyond)
             yield left
         start = hole + 1
