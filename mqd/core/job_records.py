@@ -24,6 +24,7 @@
                                     where it is not 0
     (SKIP,   uid, count)            the next ids are those of messages that are not in packs
     (SEQUENCE, seq)                 numbers of leases up to this one have been used
+    (MORE,   uid, seq, messages)    more of a lease as it was: it follows the LEASED
 
 `ids` is a tuple of runs, see `mqd.core.held`; `message` is what `Message.export` returns.
 """
@@ -44,6 +45,7 @@ LEASED: Final = 16
 TALLY: Final = 17
 SKIP: Final = 18
 SEQUENCE: Final = 19
+MORE: Final = 20
 
 # Why messages leave a lease without having been done.
 NACK: Final = "nack"

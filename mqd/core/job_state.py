@@ -15,7 +15,7 @@ from mqd.core.deadlines import Timetable
 from mqd.core.fifo import ANY_SIZE, PIECE_BYTES, Batch
 from mqd.core.held import HELD_BYTES, HeldBatch
 from mqd.core.leases import Lease, LeaseBook
-from mqd.core.messages import Entry, Message, Owner, Runs, ids_of, restored
+from mqd.core.messages import Entry, Message, Owner, Runs, ids_of, restored, totals
 from mqd.core.order_records import OLD, OLD_MOVED
 from mqd.core.parcels import ParcelBatch
 
@@ -65,6 +65,7 @@ class JobState:
             records.TALLY: self._apply_tally,
             records.SKIP: self._apply_skip,
             records.SEQUENCE: self._apply_sequence,
+            records.MORE: self._apply_more,
         }
 
     def purge(self, queue: Queue) -> int:
@@ -117,7 +118,10 @@ class JobState:
         """Yield the records of all leases, and of the number that was given last."""
         for lease in self.book.by_seq.values():
             uid = lease.queue.uid
-            yield (records.LEASED, uid, *lease.export())
+            leased, more = lease.export()
+            yield (records.LEASED, uid, *leased)
+            for messages in more:
+                yield (records.MORE, uid, lease.seq, messages)
             for deadline_ms, ids in lease.own_deadlines():
                 yield (records.EXTEND, uid, lease.epoch, lease.seq, deadline_ms, ids)
         if self.book.last_seq:
@@ -282,6 +286,18 @@ class JobState:
         self.book.share_owner(lease)
         return lease.count
 
+    def _apply_more(self, uid: int, seq: int, fields: Record) -> int:
+        queue, lease = self._by_uid[uid], self.book.by_seq[seq]
+        messages = list(map(restored, fields))
+        count, size_bytes = totals(messages)
+        lease.part().update((message.message_id, message) for message in messages)
+        lease.count += count
+        lease.size_bytes += size_bytes
+        queue.leased += count
+        queue.enter(count, size_bytes)
+        queue.pushed += count
+        return count
+
     def _apply_tally(self, uid: int, acked: int, moved: int, expired: int = 0) -> int:
         queue = self._by_uid[uid]
         queue.acked, queue.moved, queue.expired = acked, moved, expired
@@ -358,12 +374,12 @@ def _grant_mixed(lease: Lease, most: int, room_bytes: int) -> list[Batch]:
             batch = _grant_fresh(lease, limit, room_bytes, at_least)
         else:
             limit = min(most, max(1, room_bytes // (2 * _ENTRIES_BYTES)))
-            batch = held.take(first[1], limit, room_bytes, at_least)
-            if isinstance(batch, ParcelBatch):
-                room_bytes -= HELD_BYTES + _ENTRIES_BYTES * batch.count
-                lease.add_parcels(batch)
-            elif isinstance(batch, HeldBatch):
-                lease.add(batch)
+            batch = found = held.take(first[1], limit, room_bytes, at_least)
+            if isinstance(found, ParcelBatch):
+                room_bytes -= HELD_BYTES + _ENTRIES_BYTES * found.count
+                lease.add_parcels(found)
+            else:
+                lease.add(found)
         if not batch.count:
             break
         batches.append(batch)

@@ -14,7 +14,7 @@ deadlines of their own, which lie beside; what settles them is the same lease.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mqd.core.deadlines import Timetable
 from mqd.core.errors import lease_lost, not_leased
@@ -22,13 +22,16 @@ from mqd.core.messages import Message, Owner, Runs, ids_of, runs_of, unpacked
 from mqwire.packs import split_pack
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from mqd.core.fifo import Batch, HeaderRun, Mark
     from mqd.core.held import HeldBatch
     from mqd.core.parcels import Parcel, ParcelBatch
     from mqd.core.queue import Queue
     from mqd.core.records import Record
+
+PIECE_BYTES: Final = 1 << 20
+"""About how large the messages of a lease may be together in one record of a snapshot."""
 
 Part: TypeAlias = "tuple[Batch, tuple[HeaderRun, ...], tuple[Mark, ...]]"
 """Messages as they were taken, and what lay beside them (`Fifo.beside`)."""
@@ -243,24 +246,48 @@ class Lease:
         whole += [range(parcel[0], parcel[0] + parcel[1]) for parcel in self.parcels or ()]
         return runs_of(sorted([*(self.loose or ()), *(each for ids in whole for each in ids)]))
 
-    def export(self) -> Record:
-        """Return what makes this lease again, behind kind and queue: see `mqd.core.job_records`."""
+    def export(self) -> tuple[Record, list[Record]]:
+        """Return what makes this lease again: see `mqd.core.job_records`.
+
+        Returns:
+            What is behind kind and queue in a LEASED; and the messages of each MORE.
+        """
         parts = tuple(
             (batch.first_id, batch.count, b"".join(batch.packs), runs, marks)
             for batch, runs, marks in self.parts
         )
-        loose = tuple(message.export() for message in (self.loose or {}).values())
-        return (
+        first, *more = _divided((self.loose or {}).values())
+        size_bytes = self.size_bytes - sum(each.size_bytes for piece in more for each in piece)
+        leased = (
             self.epoch,
             self.seq,
             self.deadline_ms,
             self.owner,
             self.leased_ms,
-            self.size_bytes,
+            size_bytes,
             parts,
-            loose,
+            _exported(first),
             *(() if self.parcels is None else (tuple(self.parcels),)),
         )
+        return leased, list(map(_exported, more))
+
+
+def _exported(messages: Iterable[Message]) -> Record:
+    return tuple(message.export() for message in messages)
+
+
+def _divided(messages: Iterable[Message]) -> list[list[Message]]:
+    """Divide messages, so that no record of a snapshot is large for their number."""
+    pieces: list[list[Message]] = [[]]
+    left = PIECE_BYTES
+    for message in messages:
+        size_bytes = message.size_bytes + sum(len(each.reason) for each in message.history)
+        if size_bytes > left and pieces[-1]:
+            pieces.append([])
+            left = PIECE_BYTES
+        left -= size_bytes
+        pieces[-1].append(message)
+    return pieces
 
 
 def _messages_of(part: Part) -> Iterator[Message]:

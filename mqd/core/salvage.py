@@ -80,6 +80,7 @@ SHAPES: Final[dict[int, tuple[Any, ...]]] = {
     job_records.TALLY: (int, int, int, int, int),
     job_records.SKIP: (int, int, int),
     job_records.SEQUENCE: (int, int),
+    job_records.MORE: (int, int, int, tuple),
     step_records.STEP: (int, tuple),
     step_records.KEYED_PUSH: (int, int, str, bytes, int, tuple),
     step_records.KEYED_STEP: (int, str, bytes, int, tuple, tuple),
@@ -108,7 +109,7 @@ _MAY_LACK_THE_LAST: Final = frozenset({job_records.EXTEND, job_records.LEASED, j
 NO_BOUNDS: Final = Bounds(0, 0, 0)
 """For brokers that only rebuild a state: bounds judge commands, never records."""
 
-_JOB_KINDS: Final = frozenset(range(job_records.LEASE, job_records.SEQUENCE + 1))
+_JOB_KINDS: Final = frozenset(range(job_records.LEASE, job_records.MORE + 1))
 _PARCEL_KINDS: Final = frozenset({order_records.PUSH_WITH, order_records.PARCEL})
 _ORDER_KINDS: Final = _PARCEL_KINDS | {order_records.TURN, order_records.EXPIRE}
 _VIEW_KINDS: Final = frozenset(range(view_records.DONE, view_records.CANCELLED + 1))

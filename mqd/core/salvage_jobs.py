@@ -33,7 +33,6 @@ from typing import TYPE_CHECKING, Any, Final
 from mqd.core import job_records as records
 from mqd.core import order_records, view_records
 from mqd.core.cancelling import keep_cancelled
-from mqd.core.fifo import ANY_SIZE
 from mqd.core.leases import Lease
 from mqd.core.messages import (
     Entry,
@@ -47,6 +46,7 @@ from mqd.core.messages import (
     unpacked,
 )
 from mqd.core.salvage_parcels import ParcelIndex
+from mqd.core.salvage_places import loosen, put, reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ NO_RESULTS: Final = "its queue is not known to keep results"
 NO_DOUBT: Final = frozenset({NO_QUEUE, NO_LEASE, DOUBTFUL, MAYBE_OLD, NO_RESULTS})
 """Refusals after which nothing is less certain than before."""
 
-_BEGINNINGS: Final = frozenset({records.KEEP, records.LEASED, order_records.PARCEL})
+_BEGINNINGS: Final = frozenset({records.KEEP, records.LEASED, records.MORE, order_records.PARCEL})
 _LOSSES: Final = frozenset({records.EXPIRED, records.GONE})
 
 
@@ -115,6 +115,7 @@ class JobRules:
             records.LEASED: self._leased,
             records.TALLY: self._plain,
             records.SKIP: self._plain,
+            records.MORE: self._more,
             order_records.PARCEL: self._parcel,
             order_records.PAUSE: self._plain,
             order_records.RESUME: self._plain,
@@ -235,7 +236,7 @@ class JobRules:
 
     def _end_cancelled(self, queue: Queue, message: Message, now_ms: int) -> None:
         if self.keeps_all:
-            _put(queue, message, records.READY_HERE, 0)
+            put(queue, message, records.READY_HERE, 0)
             return
         queue.leave(1, message.size_bytes)
         queue.cancelled += 1
@@ -257,9 +258,9 @@ class JobRules:
     def _hand_back(self, queue: Queue, ids: Runs) -> None:
         for message_id in ids_of(ids):
             message = self._take_out(queue, message_id)
-            if message is not None:
-                queue.hold().add_ready(message)
-                self.again[queue.uid] += 1
+            assert message is not None, "they are those of a lease that is there"
+            queue.hold().add_ready(message)
+            self.again[queue.uid] += 1
 
     def _extend(self, _queue: Queue, record: Record) -> str | None:
         _, _, epoch, seq, deadline_ms, *more = record
@@ -295,7 +296,7 @@ class JobRules:
                 elif place in order_records.OLD:
                     self._end(queue, message, (place, rest), now_ms)
                 else:
-                    _put(queue, message, place, rest)
+                    put(queue, message, place, rest)
         self._note_time(now_ms)
 
     def _expire(self, queue: Queue, record: Record) -> str | None:
@@ -334,7 +335,7 @@ class JobRules:
             self._move(queue, message, target_uid, now_ms)
         else:
             is_dead = place == order_records.OLD_DEAD
-            _put(queue, message, records.DEAD if is_dead else records.READY_HERE, 0)
+            put(queue, message, records.DEAD if is_dead else records.READY_HERE, 0)
 
     def _ready(self, queue: Queue, record: Record) -> None:
         held = queue.hold()
@@ -362,7 +363,7 @@ class JobRules:
         if self._has(queue, message_id):
             self.known += 1
             return
-        _reach(queue, message_id)
+        reach(queue, message_id)
         self._broker.apply(record)
 
     def _parcel(self, queue: Queue, record: Record) -> None:
@@ -371,7 +372,7 @@ class JobRules:
         if not absent:
             self.known += 1
             return
-        _reach(queue, parcel[0] + parcel[1] - 1)
+        reach(queue, parcel[0] + parcel[1] - 1)
         if len(absent) == parcel[1]:
             self._broker.apply(record)
             self.note_parcel(queue.uid, parcel, has_gap=True)
@@ -379,7 +380,7 @@ class JobRules:
         place = records.DELAYED if parcel[6] else records.READY_HERE
         for message in absent:
             queue.enter(1, message.size_bytes)
-            _put(queue, message, place, parcel[6])
+            put(queue, message, place, parcel[6])
 
     def _leased(self, queue: Queue, record: Record) -> None:
         seq = record[3]
@@ -389,8 +390,25 @@ class JobRules:
         self._broker.apply(record)
         lease = self._book.by_seq[seq]
         self._book.last_seq = max(self._book.last_seq, seq)
-        _reach(queue, max(ids_of(lease.ids())))
+        reach(queue, max(ids_of(lease.ids())))
         self._index(lease)
+
+    def _more(self, queue: Queue, record: Record) -> None:
+        lease = self._book.by_seq.get(record[2])
+        for message in map(restored, record[3]):
+            if self._has(queue, message.message_id):
+                self.known += 1
+                continue
+            reach(queue, message.message_id)
+            queue.enter(1, message.size_bytes)
+            if lease is None or lease.queue is not queue:
+                queue.hold().add_ready(message)
+                continue
+            lease.part()[message.message_id] = message
+            lease.count += 1
+            lease.size_bytes += message.size_bytes
+            queue.leased += 1
+            self._index()[queue.uid, message.message_id] = lease.seq
 
     def _plain(self, _queue: Queue, record: Record) -> None:
         self._broker.apply(record)
@@ -414,7 +432,7 @@ class JobRules:
         """Take a message from wherever it is; the queue still counts it as there."""
         seqs, held, fifo = self._index(), queue.hold(), queue.fifo
         if fifo.count and fifo.first_id <= message_id < fifo.next_id:
-            _loosen(queue, message_id + 1)
+            loosen(queue, message_id + 1)
         self._parcels.loosen(queue, message_id)
         if message_id in held.delayed:
             held.wake(message_id)
@@ -459,34 +477,3 @@ class JobRules:
     def _note_time(self, now_ms: int) -> None:
         state = self._broker.jobs.state
         state.clock_ms = max(state.clock_ms, now_ms)
-
-
-def _reach(queue: Queue, message_id: int) -> None:
-    """Let the ids of a queue go on behind one that was given."""
-    if message_id >= queue.fifo.next_id:
-        queue.fifo.skip(message_id + 1 - queue.fifo.next_id)
-
-
-def _loosen(queue: Queue, before_id: int) -> None:
-    """Give an object to each ready message in packs with an id lower than this."""
-    fifo, held = queue.fifo, queue.hold()
-    while fifo.count and fifo.first_id < before_id:
-        most, before_bytes = before_id - fifo.first_id, fifo.size_bytes
-        runs, marks = fifo.beside(most)
-        batch = fifo.take(most, ANY_SIZE)
-        lease = Lease(queue, (0, 0), 0, "", 0)
-        lease.parts.append((batch, runs, marks))
-        queue.enter(batch.count, before_bytes - fifo.size_bytes)
-        for message in lease.part().values():
-            message.deliveries = 0
-            held.add_ready(message)
-
-
-def _put(queue: Queue, message: Message, place: int, due_ms: int) -> None:
-    held = queue.hold()
-    if place == records.READY_HERE:
-        held.add_ready(message)
-    elif place == records.DELAYED:
-        held.add_delayed(message, due_ms)
-    else:
-        held.dead[message.message_id] = message

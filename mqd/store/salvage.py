@@ -68,6 +68,7 @@ _KIND_NAMES: Final = {
     job_records.TALLY: "TALLY",
     job_records.SKIP: "SKIP",
     job_records.SEQUENCE: "SEQUENCE",
+    job_records.MORE: "MORE",
     step_records.STEP: "STEP",
     step_records.KEYED_PUSH: "KEYED_PUSH",
     step_records.KEYED_STEP: "KEYED_STEP",

@@ -23,6 +23,7 @@ from mqd.core import deadlines as deadlines_module
 from mqd.core import held as held_module
 from mqd.core import job_records, order_records, records
 from mqd.core import lanes as lanes_module
+from mqd.core import leases as leases_module
 from mqd.core.broker import Bounds, Broker
 from mqd.core.errors import BrokerError
 from mqd.core.fifo import ANY_SIZE
@@ -61,6 +62,7 @@ SMALL = (
     (lanes_module, "_SWEPT_TOGETHER", 1),
     (deadlines_module, "_SWEEP_LEAST", 0),
     (deadlines_module, "_MOVED_TOGETHER", 1),
+    (leases_module, "PIECE_BYTES", 12),
 )
 """So that turns and sweeps come up in a run of few steps."""
 

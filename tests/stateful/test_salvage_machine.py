@@ -25,7 +25,7 @@ from stateful.test_step_machine import StepMachine
 BODY = re.compile(rb"\xa4\d{4}")
 CREATIONS = (records.CREATE, records.RESTORE)
 UNORDERED_KINDS = {
-    *range(job_records.LEASE, job_records.SEQUENCE + 1),
+    *range(job_records.LEASE, job_records.MORE + 1),
     order_records.PUSH_WITH,
     order_records.PARCEL,
     order_records.TURN,

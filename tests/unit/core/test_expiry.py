@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from mqd.core import order_records, records
+from mqd.core import deadlines, order_records, records
+from mqd.core.cancelling import plan_cancel
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.parcels import PushExtras
 from mqd.core.queue import Waiter
@@ -351,3 +352,29 @@ def test_of_two_ttls_the_shorter_counts_for_what_is_redriven():
     desk.do(found[0])
     held = desk.broker.queue("jobs").held
     assert [message.expires_ms for message in held.ready.values()] == [1070, 6000]
+
+
+def test_a_timetable_that_is_not_through_what_was_removed_makes_no_record(monkeypatch):
+    monkeypatch.setattr(deadlines, "MOST_PASSED", 1)
+    desk = Desk()
+    for number in range(9):
+        push(desk, "a", due_ms=10 + number)
+    for record in plan_cancel(desk.broker.queue("jobs"), (2, 7), 0).records:
+        desk.do(record)
+    for record in plan_cancel(desk.broker.queue("jobs"), (1, 1), 0).records:
+        desk.do(record)
+    calls = 0
+    while desk.jobs.next_deadline_ms() < 18:
+        assert list(desk.jobs.plan_expiry(17, 9)) == []
+        calls += 1
+    assert 0 < calls < 9
+    assert desk.expire(18) == 1
+
+
+def test_dead_letters_of_messages_with_objects_and_of_parcels_expire_together():
+    desk = Desk(dead_letter="dead", on_expiry="dead_letter", ttl_seconds=1)
+    push(desk, "a", "b")
+    desk.hand_back(desk.lease(1)[0])
+    push(desk, "c")
+    assert desk.expire(1000) == 3
+    assert sorted(desk.texts("dead")) == ["a", "b", "c"]

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from mqd.core import deadlines, records, step_records
 from mqd.core import keys as module
-from mqd.core import records, step_records
 from mqd.core.keys import DIGEST_BYTES, KeyRing, Known, digest_of_push
 from mqwire.codes import Code
 from mqwire.packs import join_bodies
@@ -305,3 +305,31 @@ def test_whose_time_ends_first_is_looked_up_where_keys_have_gone_otherwise(desk,
     desk.do(desk.broker.plan_delete("c"))
     desk.keyed("k40", "a", now_ms=40, name="d")
     assert [desk.kept(name) for name in ("jobs", "d")] == [2, 1]
+
+
+def test_too_many_keys_while_the_timetable_is_not_through_what_was_removed(desk, monkeypatch):
+    monkeypatch.setattr(deadlines, "MOST_PASSED", 1)
+    names = [f"q{number}" for number in range(3)]
+    for number in range(3):
+        beside(desk, names[number])
+        for step in range(9):
+            desk.keyed(f"k{step}", "a", now_ms=number + 9 * step, name=names[number])
+    monkeypatch.setattr(module, "MAX_ALL_KEYS", 4)
+    desk.keyed("last", "a", now_ms=500, name=names[0])
+    living = [key for record in desk.broker.keys.export(500) for key, *_ in record[2]]
+    assert sorted(living) == ["k8", "k8", "k8", "last"]
+
+
+def test_a_large_table_of_rings_is_gone_through(desk, monkeypatch):
+    keys = desk.broker.keys
+    beside(desk, "b", "c")
+    for number, name in enumerate(("jobs", "b", "c")):
+        desk.keyed("k", "a", now_ms=number, name=name)
+    monkeypatch.setattr(deadlines, "MOST_PASSED", 1)
+    for name in ("b", "jobs"):
+        desk.do(desk.broker.plan_delete(name))
+    monkeypatch.setattr(module, "MAX_ALL_KEYS", 1)
+    desk.do(desk.broker.plan_create("d", {}, 9))
+    desk.keyed("k", "a", now_ms=9, name="d")
+    assert [desk.kept(name) for name in ("c", "d")] == [0, 1]
+    assert keys.next_ms() == 600_009

@@ -3,7 +3,8 @@ from __future__ import annotations
 import msgpack
 import pytest
 
-from mqd.core import job_records
+from mqd.core import deadlines as deadlines_module
+from mqd.core import job_records, leases
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.held import HELD_BYTES, HeldBatch
 from mqd.core.leases import identity_of
@@ -437,6 +438,14 @@ def test_an_extension_of_an_older_version_is_for_the_whole_lease(desk):
     assert set(deadlines(desk.jobs).values()) == {500}
 
 
+def test_a_slice_of_what_has_run_out_ends_behind_the_lease_that_fills_it(desk):
+    desk.push(*"abcd")
+    desk.lease(3)
+    desk.lease(1)
+    assert [desk.do(record) for record in desk.jobs.plan_expiry(100, 2)] == [3]
+    assert [desk.do(record) for record in desk.jobs.plan_expiry(100, 2)] == [1]
+
+
 # Deleting and purging
 
 
@@ -523,3 +532,57 @@ def test_leases_that_were_read_share_what_is_known_of_their_owner(is_exported):
     first, second, third = desk.rebuilt(is_exported=is_exported).jobs.leases()
     assert first.owner is second.owner
     assert third.owner == {"instance": "ada/1", "host": "n2"}
+
+
+def test_a_large_lease_is_exported_in_several_records(monkeypatch):
+    monkeypatch.setattr(leases, "PIECE_BYTES", 12)
+    desk = Desk()
+    desk.push("aa", "bb", "cc", "d", "e", "x" * 30)
+    seq, _ = desk.lease(6)
+    desk.nack(seq, 1, 6, reason="eight ch")
+    seq, _ = desk.lease(6)
+    exported = [record for record in desk.broker.export() if record[0] in (16, 20)]
+    assert [[each[0] for each in record[-1]] for record in exported[1:]] == [
+        [2],
+        [3],
+        [4],
+        [5],
+        [6],
+    ]
+    assert [each[0] for each in exported[0][9]] == [1]
+    other = desk.rebuilt(is_exported=True)
+    (lease,), (twin,) = desk.jobs.leases(), other.jobs.leases()
+    assert twin.export() == lease.export()
+    assert (twin.count, twin.size_bytes) == (lease.count, lease.size_bytes)
+    queue, twin = desk.broker.queue("jobs"), other.queue("jobs")
+    assert twin.info(900) == queue.info(900)
+    assert (twin.free_bytes, twin.free_messages) == (queue.free_bytes, queue.free_messages)
+
+
+def test_pieces_of_a_lease_are_filled_to_their_bound(monkeypatch):
+    monkeypatch.setattr(leases, "PIECE_BYTES", 4)
+    desk = Desk()
+    desk.push(*"abcde")
+    desk.hand_back(desk.lease(5)[0])
+    desk.lease(5)
+    exported = [record for record in desk.broker.export() if record[0] in (16, 20)]
+    assert [len(record[9 if record[0] == 16 else -1]) for record in exported] == [2, 2, 1]
+
+
+def test_nothing_runs_out_while_a_table_of_deadlines_is_not_through_what_was_removed(
+    desk, monkeypatch
+):
+    monkeypatch.setattr(deadlines_module, "MOST_PASSED", 1)
+    desk.push(*["x"] * 9)
+    seq, _ = desk.lease(9)
+    for number in range(1, 9):
+        extend(desk, seq, 10 + number, number, 1)
+    extend(desk, seq, 200, 9, 1)
+    desk.jobs.ack((7, seq, (2, 7), None))
+    desk.jobs.ack((7, seq, (1, 1), None))
+    lease = desk.jobs.lease_of((7, seq, (), None))
+    assert (lease.count, lease.due_ms < 100) == (1, True), "so it is looked at too early"
+    for _ in range(9):
+        assert desk.expire(199) == 0
+    assert desk.jobs.next_deadline_ms() == 200
+    assert desk.expire(200) == 1

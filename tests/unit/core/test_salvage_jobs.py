@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from mqd.core import job_records, records, step_records
+from mqd.core import job_records, leases, order_records, records, step_records, view_records
 from mqd.core.broker import Bounds, Broker
 from mqd.core.cancelling import plan_cancel
 from mqd.core.salvage import NO_BOUNDS, Salvager
-from mqd.core.salvage_jobs import DOUBTFUL, NO_LEASE, NO_QUEUE
+from mqd.core.salvage_jobs import DOUBTFUL, NO_LEASE, NO_QUEUE, NO_RESULTS
 from mqd.core.steps import Ack, Push
 from mqwire.packs import join_bodies
 from support.jobs import Desk
@@ -590,3 +590,140 @@ def test_where_all_is_kept_so_is_what_was_cancelled(life):
     other = Broker(NO_BOUNDS)
     other.apply_all(life.salvager.export())
     assert other.queue("jobs").ready == 3
+
+
+# Leases in several records of a snapshot
+
+
+def in_pieces(life, monkeypatch):
+    """Let the history be a snapshot with a lease in three records."""
+    monkeypatch.setattr(leases, "PIECE_BYTES", 2)
+    life.push(*"abcd")
+    life.hand_back(life.lease(3)[0])
+    life.lease(3, deadline_ms=500)
+    life.history = list(life.broker.export())
+    kinds = [record[0] for record in life.history]
+    assert kinds.count(job_records.MORE) == 2
+    return kinds.index(job_records.LEASED)
+
+
+def test_what_is_left_of_a_lease_in_pieces_is_under_it(life, monkeypatch):
+    at = in_pieces(life, monkeypatch)
+    life.history[at + 1 : at + 2] = [None, None]
+    life.salvage()
+    (lease,) = life.jobs.leases()
+    assert (lease.ids(), lease.count, lease.size_bytes) == ((1, 1, 3, 1), 2, 4)
+    assert life.counts() == {"ready": 1, "leased": 2}
+
+
+def test_without_the_beginning_of_its_lease_a_message_is_ready(life, monkeypatch):
+    at = in_pieces(life, monkeypatch)
+    life.history[at : at + 1] = [None, None]
+    life.salvage()
+    assert life.counts() == {"ready": 3}
+    assert life.texts() == ["b", "c", "d"]
+
+
+def test_a_piece_of_a_lease_that_is_found_twice_is_known(life, monkeypatch):
+    at = in_pieces(life, monkeypatch)
+    life.history += [None, None, life.history[at], *life.history[at + 1 : at + 3]]
+    life.salvage()
+    assert life.counts() == {"ready": 1, "leased": 3}
+    (lease,) = life.jobs.leases()
+    life.do(life.jobs.plan_ack((7, lease.seq, (2, 1), None)))
+    assert life.counts() == {"ready": 1, "leased": 2}
+
+
+def test_a_piece_of_a_lease_whose_queue_is_not_known_makes_one_up(life, monkeypatch):
+    at = in_pieces(life, monkeypatch)
+    life.salvage([None, None, life.history[at + 1]])
+    assert life.reasons == [None]
+    (queue,) = life.broker.queues()
+    assert life.texts(queue.name) == ["b"]
+
+
+# What is said again, or of what is not there any more
+
+
+def test_what_records_say_of_messages_that_have_gone_changes_nothing(life):
+    life.push(*"abc")
+    life.hole()
+    life.hole()
+    life.salvage(
+        [
+            *life.history[:4],
+            None,
+            None,
+            (job_records.ACK, 1, 7, 9, (1, 1)),
+            (job_records.ACK, 1, 7, 9, (1, 1)),
+            (view_records.CANCEL, 1, (1, 1, 2, 1), 5),
+            (view_records.CANCEL, 1, (2, 1), 5),
+            (job_records.READY, 1, (2, 1)),
+            (job_records.REDRIVE, 1, (2, 1), 1, 5),
+            (order_records.EXPIRE, 1, (2, 1), (), 5),
+            (order_records.EXPIRE, 1, (2, 1), ((order_records.DROPPED, (2, 1), 0),), 5),
+            (job_records.RETURN, 1, 7, 9, "nack", "", 5, ((0, (2, 1), 0),)),
+        ]
+    )
+    assert life.texts() == ["c"]
+    assert (life.info()["acked"], life.info()["cancelled"]) == (1, 1)
+
+
+def test_a_queue_that_is_deleted_after_its_leases_were_looked_at_is_forgotten(life):
+    life.push(*"ab")
+    life.do(life.broker.plan_create("other", {}, 0))
+    life.push("x", name="other")
+    life.hole()
+    life.hole()
+    life.lease(1)
+    life.lease(1, name="other")
+    life.do(life.broker.plan_delete("jobs"))
+    life.do(life.broker.plan_create("jobs", {}, 0))
+    life.push("c")
+    life.salvage()
+    assert life.texts() == ["c"]
+    assert life.counts("other") == {"leased": 1}
+
+
+def test_a_lease_whose_messages_have_all_come_back_hands_none_back_twice(life):
+    life.push(*"ab")
+    life.lease(2)
+    life.hole()
+    life.hole()
+    life.do((job_records.ACK, 1, 7, 1, (1, 1)))
+    life.do((job_records.ACK, 1, 7, 1, ()))
+    life.salvage()
+    assert life.reasons[-1] == DOUBTFUL
+    assert life.texts() == ["b"]
+
+
+def test_a_delayed_message_that_was_done_in_a_later_lease_is_done(life):
+    life.push(*"ab")
+    life.nack(life.lease(1)[0], delay_ms=50)
+    life.hole()
+    life.expire(50)
+    life.lease(2)
+    life.hole()
+    life.ack(2, 1, 1)
+    life.salvage()
+    assert life.texts() == ["b"]
+    assert life.info()["delayed"] == 0
+
+
+def test_results_in_a_queue_that_is_not_known_to_keep_any(life):
+    life.push("a")
+    life.hole()
+    life.hole()
+    life.do((view_records.CANCELLED, 1, 0))
+    life.salvage([*life.history, (view_records.RESULTS, 1, ())])
+    assert life.reasons[-1] == NO_RESULTS
+
+
+def test_a_step_without_a_key_is_carried_out_behind_a_gap(life):
+    life.push("a")
+    life.hole()
+    life.hole()
+    life.do(life.broker.plan_step((Push("jobs", 1, join_bodies("b")),), 5).record)
+    life.salvage()
+    assert life.reasons[-1] is None
+    assert life.texts() == ["a", "b"]

@@ -431,3 +431,13 @@ def test_no_queue_is_deleted_where_one_is_made_up_that_may_have_dead_letters(nam
     life.do(life.broker.plan_delete(name))
     life.salvage()
     assert WHO_KNOWS in life.reasons[-1]
+
+
+def test_a_parcel_that_comes_again_after_its_messages_had_gone_is_kept(life):
+    life.say("a", priority=9)
+    life.say("b", priority=9)
+    parcels = [each for each in life.broker.export() if each[0] == order_records.PARCEL]
+    life.hole()
+    life.hole()
+    life.salvage([*life.history, (job_records.ACK, 1, 7, 5, (1, 1)), parcels[0]])
+    assert life.texts() == ["a", "b"]

@@ -391,3 +391,20 @@ def test_status_agrees_with_a_model(options, seed):
         other = Desk()
         other.broker = world.desk.rebuilt(is_exported=is_exported)
         world.check(other)
+
+
+def test_many_parcels_are_put_in_order_once(monkeypatch):
+    monkeypatch.setattr(finding, "MAX_PROBED", 3)
+    desk = Desk()
+    desk.push_with("a", priority=3)
+    desk.push(*"bcdefgh")
+    desk.push_with("i", "j", priority=3)
+    desk.push("k", "l")
+    parcels = finding.Parcels(desk.broker.queue("jobs"))
+    assert [parcels.key_of(each) for each in (11, 2, 1, 9, 10, 12)] == [0, 0, 1, 10, 10, 0]
+    assert parcels._keys is None
+    monkeypatch.setattr(finding, "MAX_MESSAGES_PER_FRAME", 4)
+    parcels = finding.Parcels(desk.broker.queue("jobs"))
+    assert parcels.key_of(2) == 0
+    assert parcels._keys == [1, 10]
+    assert [parcels.key_of(each) for each in (1, 5, 9, 10, 12)] == [1, 0, 10, 10, 0]
