@@ -178,8 +178,13 @@ def pull(
             return
         if output.stderr_is_terminal():  # a script is told by the exit code, once a loop
             info = client.info(queue)
-            is_paused = f"; it is paused: mqctl resume {queue}" if info.is_paused else ""
-            output.note(f"{queue} has no ready messages{_others(info, STATES[0])}{is_paused}")
+            if info.is_paused:
+                there = f" ({info.ready} ready)" if info.ready else ""
+                output.note(
+                    f"{queue} is paused and delivers nothing{there}: mqctl resume {queue} ends that"
+                )
+            else:
+                output.note(f"{queue} has no ready messages{_others(info, STATES[0])}")
     raise click.exceptions.Exit(exits.EMPTY)
 
 

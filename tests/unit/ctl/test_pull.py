@@ -106,9 +106,11 @@ def test_an_empty_queue_has_an_exit_code(ctl, options):
 def test_a_person_is_told_that_it_is_empty(ctl, terminal):
     ctl.with_queue()
     assert ctl("pull", "jobs").stderr == "jobs has no ready messages\n"
-    ctl.client.more["jobs"] = {"delayed": 3, "dead": 1, "is_paused": True}
+    ctl.client.more["jobs"] = {"delayed": 3, "dead": 1}
+    assert ctl("pull", "jobs").stderr == "jobs has no ready messages (3 delayed, 1 dead)\n"
+    ctl.client.more["jobs"] = {"ready": 4, "is_paused": True}
     assert ctl("pull", "jobs").stderr == (
-        "jobs has no ready messages (3 delayed, 1 dead); it is paused: mqctl resume jobs\n"
+        "jobs is paused and delivers nothing (4 ready): mqctl resume jobs ends that\n"
     )
 
 
