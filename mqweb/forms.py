@@ -72,7 +72,7 @@ Encoding: TypeAlias = Annotated[
     Meta(description="What `body` is: a JSON document, or a string that holds text or bytes."),
 ]
 Reason: TypeAlias = Annotated[
-    str, Meta(max_length=1_000_000, description="Why; of a long one the end is kept.")
+    str, Meta(max_length=100_000, description="Why; of a long one the end is kept.")
 ]
 
 

@@ -197,9 +197,13 @@ def _empty(form: type[Form]) -> Form:
 
 def _converted(values: dict[str, str], form: type[Form]) -> Form:
     try:
-        return msgspec.convert(values, form, strict=False)
+        found: Form = msgspec.convert(values, form, strict=False)
     except msgspec.ValidationError as error:
         raise _invalid(error) from error
+    for name, text in values.items():
+        if getattr(found, name) is None:  # "null" is a text like others, and no way to say nothing
+            raise Problem(Code.WRONG_TYPE, f"{name} is no {text!r}", {"at": f"$.{name}"})
+    return found
 
 
 def _invalid(error: msgspec.ValidationError) -> Problem:
