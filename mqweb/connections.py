@@ -1,7 +1,7 @@
 """Connections to mqd: one for each who asks, kept while it is used. Floor 2.
 
-Theory of operation. A request brings credentials, and is carried out over the connection that
-has authenticated with them: so it is mqd that knows who may do what. Connections are bounded in
+Theory of operation. A request brings a token, and is carried out over the connection that
+has authenticated with it: so it is mqd that knows who may do what. Connections are bounded in
 number, and closed when nobody has used them for a while. None is closed that a request is using.
 
 All clients of one user are the same holder of leases for mqd, whichever gateway they came
@@ -14,12 +14,17 @@ import asyncio
 import os
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from mqclient import AsyncClient
 from mqclient.errors import MqError
-from mqclient.url import URL_VARIABLE, find_target
+from mqclient.url import (
+    TOKEN_FILE_VARIABLE,
+    TOKEN_VARIABLE,
+    URL_VARIABLE,
+    find_target,
+)
 from mqweb.probing import probe
 from mqweb.problems import Problem
 from mqwire.codes import Code, GatewayCode
@@ -35,21 +40,6 @@ if TYPE_CHECKING:
 HOLDER: Final = "http"
 """The instance of every connection: the holder of the leases of one user."""
 _MOST_LOGINS: Final = 16
-
-
-class Credentials(NamedTuple):
-    """Who somebody says to be.
-
-    Args:
-        user: the user; empty where there is a token.
-        secret: the password, or the token.
-    """
-
-    user: str
-    secret: str
-
-    def __repr__(self) -> str:
-        return f"Credentials({self.user!r}, ...)"
 
 
 class GatewayClient(AsyncClient):
@@ -85,7 +75,7 @@ def _error_of(request: InFlightRequest) -> MqError | None:
 
 
 class Place:
-    """Where mqd is, and the gateway's own credentials if it was given some.
+    """Where mqd is, and whether the gateway has credentials of its own for it.
 
     Args:
         url: as in the settings; empty for the address file of this machine.
@@ -96,34 +86,27 @@ class Place:
 
     def __init__(self, url: str) -> None:
         url = url or os.environ.get(URL_VARIABLE, "")
-        self._url, self._own_url = url, ""
-        if "://" in url and not url.startswith("file:"):
-            scheme, _, rest = url.partition("://")
-            userinfo, at, place = rest.rpartition("@")
-            self._url = f"{scheme}://{place}"
-            self._own_url = url if at and userinfo else ""
-            find_target(self.url_for(Credentials("", "-")), None)  # it is judged now
-        else:
-            find_target(url or None, None)
-
-    @property
-    def own_url(self) -> str | None:
+        self._is_file = not url or url.startswith("file:")
+        scheme, separator, rest = url.partition("://")
+        userinfo, _, place = rest.rpartition("@")
+        self.url: str | None = url or None
+        """For whoever brings a token: without credentials."""
+        has_own = self._is_file or bool(userinfo)
+        if not self._is_file:
+            self.url = f"{scheme}{separator}{place}"
+            find_target(self.url, None, "-")  # it is judged now
+            has_own = has_own or any(map(os.environ.get, (TOKEN_VARIABLE, TOKEN_FILE_VARIABLE)))
+        self.own_url: str | None = (url if userinfo else self.url or "") if has_own else None
         """The URL that the gateway itself connects with; None where it has no credentials."""
-        if self._url and not self._url.startswith("file:"):
-            return self._own_url or None
-        return self._url
 
-    def url_for(self, credentials: Credentials) -> str:
-        """Return the URL that connects with such credentials.
+    def url_for(self, user: str, password: str) -> str:
+        """Return the URL that connects with a user and password.
 
         Raises:
             Problem: SERVER_AWAY: there is no address file that says where mqd is.
         """
-        scheme, _, place = self._url.partition("://")
-        if scheme in ("", "file"):
-            scheme, _, place = str(self.endpoint()).partition("://")
-        userinfo = f"{quote(credentials.user, safe='')}:{quote(credentials.secret, safe='')}"
-        return f"{scheme}://{userinfo}@{place}"
+        scheme, _, place = str(self.endpoint()).partition("://")
+        return f"{scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{place}"
 
     def endpoint(self) -> Endpoint:
         """Return where mqd is now.
@@ -131,11 +114,8 @@ class Place:
         Raises:
             Problem: SERVER_AWAY: there is no address file that says where mqd is.
         """
-        url = (
-            self.url_for(Credentials("", "-")) if self._url[:5] not in ("", "file:") else self._url
-        )
         try:
-            return find_target(url or None, None).route().endpoints[0]
+            return find_target(self.url, None, "-").route().endpoints[0]
         except MqError as error:
             text = "there is no address file that says where the queue server is"
             raise Problem(GatewayCode.SERVER_AWAY, text) from error
@@ -145,17 +125,17 @@ class Link:
     """A connection that is kept, and who uses it.
 
     Args:
-        credentials: whose.
+        token: whose.
         client: it itself.
     """
 
-    __slots__ = ("client", "credentials", "is_known", "used_at", "uses")
+    __slots__ = ("client", "is_known", "token", "used_at", "uses")
 
-    def __init__(self, credentials: Credentials, client: GatewayClient) -> None:
-        self.credentials = credentials
+    def __init__(self, token: str, client: GatewayClient) -> None:
+        self.token = token
         self.client = client
         self.is_known = False
-        """Whether mqd has taken the credentials."""
+        """Whether mqd has taken the token."""
         self.used_at = monotonic()
         self.uses = 0
 
@@ -171,7 +151,7 @@ class Connections:
     def __init__(self, config: Config, place: Place) -> None:
         self._config = config
         self._place = place
-        self._links: dict[Credentials, Link] = {}
+        self._links: dict[str, Link] = {}
         self._left: list[Link] = []  # not given to anybody any more, and still in use
         self._own: GatewayClient | None = None
         self._logins = asyncio.Semaphore(_MOST_LOGINS)
@@ -180,16 +160,16 @@ class Connections:
     def __len__(self) -> int:
         return len(self._links)
 
-    async def take(self, credentials: Credentials) -> Link:
+    async def take(self, token: str) -> Link:
         """Return a connection that acts as somebody; it is to be given back.
 
         Raises:
             Problem: there are as many as there may be, and all are in use.
             MqError: mqd refuses the credentials, or is not reached.
         """
-        link = self._links.get(credentials)
+        link = self._links.get(token)
         if link is None:
-            link = self._added(credentials)
+            link = self._added(token)
         link.uses += 1
         if not link.is_known:
             try:
@@ -209,12 +189,27 @@ class Connections:
 
     def forget(self, link: Link) -> None:
         """Keep a connection no longer; it is closed when nobody uses it."""
-        if self._links.get(link.credentials) is link:
-            del self._links[link.credentials]
+        if self._links.get(link.token) is link:
+            del self._links[link.token]
         if not link.uses:
             self._close(link.client)
         elif link not in self._left:
             self._left.append(link)
+
+    async def log_in(self, user: str, password: str) -> GatewayClient:
+        """Return a connection with a user and password, which who asked for it closes.
+
+        Raises:
+            MqError: mqd refuses them, or is not reached.
+        """
+        client = client_of(self._config, self._place.url_for(user, password))
+        try:
+            async with self._logins:
+                await client.connect(timeout=self._config.connect_seconds)
+        except BaseException:
+            self._close(client)
+            raise
+        return client
 
     async def own(self) -> GatewayClient | None:
         """Return a connection with the gateway's own credentials; None where it has none.
@@ -264,11 +259,11 @@ class Connections:
         if self._closing:
             await asyncio.wait(self._closing)
 
-    def _added(self, credentials: Credentials) -> Link:
+    def _added(self, token: str) -> Link:
         if len(self._links) >= self._config.max_users:
             self._make_room()
-        url = self._place.url_for(credentials)
-        link = self._links[credentials] = Link(credentials, client_of(self._config, url))
+        client = client_of(self._config, self._place.url, token)
+        link = self._links[token] = Link(token, client)
         return link
 
     def _make_room(self) -> None:
@@ -292,7 +287,7 @@ class Connections:
         task.add_done_callback(self._closing.discard)
 
 
-def client_of(config: Config, url: str) -> GatewayClient:
+def client_of(config: Config, url: str | None, token: str | None = None) -> GatewayClient:
     """Return a client that connects when it is first used."""
     return GatewayClient(
         url,
@@ -300,6 +295,7 @@ def client_of(config: Config, url: str) -> GatewayClient:
         connect_timeout=config.connect_seconds,
         name="mqweb",
         detached=HOLDER,
+        token=token,
     )
 
 
@@ -308,11 +304,11 @@ async def _closed(client: GatewayClient) -> None:
         await client.close()
 
 
-def credentials_of(authorization: bytes | None, api_key: bytes | None) -> Credentials:
-    """Return what a request says about who makes it.
+def token_of(authorization: bytes | None, api_key: bytes | None) -> str:
+    """Return the token that a request brings.
 
     Raises:
-        Problem: it says nothing, or says it in another form.
+        Problem: it brings none, or brings it in another form.
     """
     if authorization is not None:
         scheme, _, token = authorization.partition(b" ")
@@ -326,6 +322,6 @@ def credentials_of(authorization: bytes | None, api_key: bytes | None) -> Creden
             Code.NOT_AUTHENTICATED, "a token is needed: Authorization: Bearer TOKEN, or X-API-Key"
         )
     try:
-        return Credentials("", token.decode("ascii"))
+        return token.decode("ascii")
     except UnicodeDecodeError as error:
         raise Problem(Code.AUTH_FAILED, "the token is no token") from error

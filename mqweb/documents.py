@@ -26,7 +26,7 @@ _TAGS: Final = {
     "Queues": "Create, look, empty, pause, delete.",
     "Dead letters": "What is not tried again, and why.",
     "Server": "Health, figures, events.",
-    "Access": "Tokens.",
+    "Access": "Tokens and users.",
 }
 _PARAMETERS: Final = {
     "queue": (
@@ -36,7 +36,7 @@ _PARAMETERS: Final = {
     "id": ("Id of a message.", {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}),
     "lease": ("Id of a lease.", {"type": "string", "pattern": "^[0-9]{1,18}-[0-9]{1,18}$"}),
     "user": ("Name of a user.", {"type": "string", "minLength": 1, "maxLength": 256}),
-    "token": ("Id of a token.", {"type": "string", "minLength": 1, "maxLength": 256}),
+    "token": ("Id of a token.", {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}),
 }
 _COMMON_CODES: Final[tuple[AnyCode, ...]] = (
     Code.BAD_NAME,

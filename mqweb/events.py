@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from mqclient.view_models import Event
     from mqclient.watching import AsyncWatch
     from mqweb.config import Config
-    from mqweb.connections import Connections, Credentials, GatewayClient, Link
+    from mqweb.connections import Connections, GatewayClient, Link
     from mqweb.forms import EventsQuery
     from mqweb.requests import Receive, Request
 
-    Key: TypeAlias = tuple[Credentials, str | None, tuple[str, ...] | None]
+    Key: TypeAlias = tuple[str, str | None, tuple[str, ...] | None]
 
 _logger: Final = logging.getLogger("mqweb")
 _CREDIT: Final = 10_000
@@ -207,7 +207,7 @@ class Streams:
         self._aborts[stream] = request.scope.get(CONNECTION_KEY)
         hub: Hub | None = None
         try:
-            hub = await self._joined(stream, request.credentials, query)
+            hub = await self._joined(stream, request.token, query)
             await self._serve(request, stream)
         finally:
             del self._aborts[stream]
@@ -237,7 +237,7 @@ class Streams:
         for stream in self._aborts:
             stream.end()
 
-    async def _joined(self, stream: Stream, said: Credentials, query: EventsQuery) -> Hub:
+    async def _joined(self, stream: Stream, said: str, query: EventsQuery) -> Hub:
         key = (said, query.pattern, _kinds(query.events))
         hub = self._hubs.get(key)
         if hub is None or (hub.task is not None and hub.task.done()):

@@ -30,6 +30,7 @@ from mqwire.limits import (
     MIN_EXPIRES_SECONDS,
     MIN_KEEP_SECONDS,
     MIN_LEASE_SECONDS,
+    MIN_PASSWORD_CHARS,
     MIN_TTL_SECONDS,
 )
 
@@ -71,6 +72,12 @@ Encoding: TypeAlias = Annotated[
     Literal["json", "text", "base64"],
     Meta(description="What `body` is: a JSON document, or a string that holds text or bytes."),
 ]
+Role: TypeAlias = Literal[
+    "admin", "administrator", "agent", "basic", "manager", "secretary", "user"
+]
+NewPassword: TypeAlias = Annotated[
+    str, Meta(min_length=MIN_PASSWORD_CHARS, max_length=MAX_TEXT_CHARS)
+]
 Reason: TypeAlias = Annotated[
     str, Meta(max_length=100_000, description="Why; of a long one the end is kept.")
 ]
@@ -89,10 +96,61 @@ class Login(Form):
 
     user: Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
     password: Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
-    expires_seconds: (
-        Annotated[float, Meta(ge=1, le=MAX_DELAY_SECONDS, description="How long it is to live.")]
+    role: Annotated[Role, Meta(description="One that allows no more than the user's.")] | None = (
+        None
+    )
+    lifetime: (
+        Annotated[
+            float,
+            Meta(ge=1, le=MAX_DELAY_SECONDS, description="Seconds until it is over."),
+        ]
         | None
     ) = None
+    comment: Annotated[str, Meta(max_length=MAX_TEXT_CHARS)] | None = None
+
+
+class TokensQuery(Form):
+    """Whose tokens."""
+
+    users: (
+        Annotated[
+            str,
+            Meta(
+                max_length=MAX_NAME_CHARS,
+                description="Users by a pattern; one's own tokens without it.",
+            ),
+        ]
+        | None
+    ) = None
+
+
+class UsersQuery(Form):
+    """Which users."""
+
+    pattern: Annotated[str, Meta(max_length=MAX_NAME_CHARS)] | None = None
+
+
+class UserForm(Form):
+    """A user that is to be added."""
+
+    user: Name
+    role: Role
+    password: NewPassword
+
+
+class ChangeForm(Form):
+    """What is to be changed about a user."""
+
+    role: Role | None = None
+    password: NewPassword | None = None
+    disabled: bool | None = None
+
+
+class PasswordForm(Form):
+    """A new password for oneself."""
+
+    old: Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
+    new: NewPassword
 
 
 class QueuesQuery(Form):

@@ -11,7 +11,6 @@ from mqweb.events import Streams
 from mqweb.handing import Settler
 from mqweb.metrics import Metrics
 from mqweb.problems import Problem
-from mqweb.sessions import Sessions
 from mqwire.codes import GatewayCode
 
 if TYPE_CHECKING:
@@ -64,7 +63,6 @@ class Gateway:
         self.config = config
         self.connections = connections
         self.buffers = Buffers(config.max_buffered_bytes)
-        self.sessions = Sessions()
         self.settler = Settler()
         self.streams = Streams(config, connections)
         self.metrics = Metrics()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mqweb.answers import problem_answer, send_answer
-from mqweb.connections import credentials_of
+from mqweb.connections import token_of
 from mqweb.handing import CONNECTION_KEY
 from mqweb.problems import Problem, problem_of
 from mqweb.requests import Disconnected, Request
@@ -128,16 +128,15 @@ class Endpoint:
 
     async def _as_user(self, request: Request) -> Answer | None:
         connections = self._gateway.connections
-        said = credentials_of(request.field(b"authorization"), request.field(b"x-api-key"))
-        said = self._gateway.sessions.resolved(said)
-        link = await connections.take(said)
+        token = token_of(request.field(b"authorization"), request.field(b"x-api-key"))
+        link = await connections.take(token)
         request.client = link.client
-        request.credentials = said
+        request.token = token
         try:
             return await self._handler(request)
         except Exception as error:
             problem = problem_of(error)
-            if problem is not None and problem.code is Code.AUTH_FAILED:
+            if problem is not None and problem.code in (Code.AUTH_FAILED, Code.AUTH_ENDED):
                 connections.forget(link)
             raise
         finally:

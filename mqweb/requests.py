@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mqweb.answers import Send
     from mqweb.config import Config
-    from mqweb.connections import Credentials, GatewayClient
+    from mqweb.connections import GatewayClient
     from mqweb.gateway import Gateway
 
     Scope: TypeAlias = MutableMapping[str, Any]
@@ -46,13 +46,13 @@ class Request:
         "_client",
         "_fields",
         "_taken",
-        "credentials",
         "gateway",
         "receive",
         "scope",
         "send",
+        "token",
     )
-    credentials: Credentials
+    token: str
 
     def __init__(self, gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
         self.gateway = gateway

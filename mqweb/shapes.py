@@ -18,14 +18,46 @@ class Shape(msgspec.Struct, kw_only=True):
     """The base of all shapes."""
 
 
-class Token(Shape):
+class KnownToken(Shape):
+    """A token of a user, by its id."""
+
+    id: int
+    user: str
+    role: str
+    comment: str
+    made_at: float
+    expires_at: float
+
+
+class Token(KnownToken, kw_only=True):
     """A token, which is sent as `Authorization: Bearer TOKEN` or `X-API-Key: TOKEN`."""
 
     token: str
     token_type: str
+
+
+class Tokens(Shape):
+    """Several of them."""
+
+    tokens: list[KnownToken]
+
+
+class User(Shape):
+    """A user; one that is not managed stands in the server's configuration."""
+
     user: str
     role: str
-    expires_at: float | None
+    is_managed: bool
+    is_disabled: bool
+    tokens: int
+    made_at: float | None
+    changed_at: float | None
+
+
+class Users(Shape):
+    """Several of them, by name."""
+
+    users: list[User]
 
 
 class Who(Shape):
@@ -37,6 +69,8 @@ class Who(Shape):
     version: str
     protocol: int
     durability: str
+    token_id: int | None
+    expires_at: float | None
     max_body_bytes: int
     max_messages: int
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mqweb.routes import dead, leases, messages, metrics, queues, server, tasks, tokens
+from mqweb.routes import dead, leases, messages, metrics, queues, server, tasks, tokens, users
 
 if TYPE_CHECKING:
     from mqweb.operations import Operation
@@ -19,5 +19,6 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *server.OPERATIONS,
     *metrics.OPERATIONS,
     *tokens.OPERATIONS,
+    *users.OPERATIONS,
 )
 """Every operation, in the order in which paths are compared."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mqclient.errors import MqError, ServerError
 from mqweb.answers import Answer
-from mqweb.connections import credentials_of
+from mqweb.connections import token_of
 from mqweb.metrics import CONTENT_TYPE
 from mqweb.operations import Media, Operation
 from mqweb.problems import Problem
@@ -24,9 +24,9 @@ async def metrics(request: Request) -> Answer:
     authorization, key = request.field(b"authorization"), request.field(b"x-api-key")
     if request.config.open_metrics and authorization is None and key is None:
         return await _answered(gateway, await _own(gateway))
-    said = gateway.sessions.resolved(credentials_of(authorization, key))
+    token = token_of(authorization, key)
     try:
-        link = await gateway.connections.take(said)
+        link = await gateway.connections.take(token)
     except ServerError:
         raise
     except MqError:

@@ -65,6 +65,8 @@ async def who_am_i(request: Request) -> Answer:
             "version": who.version,
             "protocol": who.protocol,
             "durability": who.durability,
+            "token_id": who.token_id,
+            "expires_at": who.expires_at,
             "max_body_bytes": who.limits.max_body_bytes,
             "max_messages": who.limits.max_messages_per_frame,
         }

@@ -1,13 +1,15 @@
-"""Operations on tokens: how somebody comes in. Floor 2."""
+"""Operations on tokens: how somebody comes in, and what ends that. Floor 2."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from mqweb import forms, shapes
-from mqweb.answers import json_answer
-from mqweb.connections import Credentials
+from mqweb.answers import NOTHING, json_answer
 from mqweb.operations import Operation
+from mqweb.problems import Problem
 from mqwire.codes import Code
 
 if TYPE_CHECKING:
@@ -16,25 +18,32 @@ if TYPE_CHECKING:
 
 
 async def new_token(request: Request) -> Answer:
-    """Give a token for a user and password."""
+    """Have mqd make a token for a user and password."""
     form = await request.json(forms.Login)
-    gateway = request.gateway
-    said = Credentials(form.user, form.password)
-    link = await gateway.connections.take(said)
+    client = await request.gateway.connections.log_in(form.user, form.password)
     try:
-        who = link.client.server
-        token, expires_at = gateway.sessions.begin(said, form.expires_seconds)
+        token = await client.issue_token(
+            role=form.role, lifetime=form.lifetime, comment=form.comment
+        )
     finally:
-        gateway.connections.give(link)
-    return json_answer(
-        {
-            "token": token,
-            "token_type": "Bearer",
-            "user": who.user,
-            "role": who.role,
-            "expires_at": expires_at,
-        }
-    )
+        await client.close()
+    return json_answer({**msgspec.to_builtins(token), "token_type": "Bearer"})
+
+
+async def list_tokens(request: Request) -> Answer:
+    """Look at tokens."""
+    query = request.query(forms.TokensQuery)
+    found = await request.client.tokens(query.users)
+    return json_answer({"tokens": msgspec.to_builtins(found)})
+
+
+async def revoke_token(request: Request) -> Answer:
+    """End a token."""
+    text = request.path["token"]
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63):
+        raise Problem(Code.OUT_OF_RANGE, f"a token's id is a positive integer, not {text[:40]!r}")
+    await request.client.revoke_token(int(text))
+    return NOTHING
 
 
 OPERATIONS = (
@@ -45,11 +54,32 @@ OPERATIONS = (
         "A token for a user and password",
         "Access",
         "It is sent with every other request, as `Authorization: Bearer TOKEN` or "
-        "`X-API-Key: TOKEN`, and has the rights of its user.",
-        ("AUTH",),
+        "`X-API-Key: TOKEN`. It is mqd's own: a client of the wire protocol may use it too.",
+        ("AUTH", "ISSUE"),
         body=forms.Login,
         result=shapes.Token,
-        codes=(Code.AUTH_FAILED, Code.AUTH_BUSY),
+        codes=(Code.AUTH_FAILED, Code.AUTH_BUSY, Code.ACCESS_DENIED, Code.TOO_MANY_TOKENS),
         is_open=True,
+    ),
+    Operation(
+        "GET",
+        "/v1/tokens",
+        list_tokens,
+        "Look at tokens",
+        "Access",
+        "One's own; those of others for who manages users.",
+        ("TOKENS",),
+        query=forms.TokensQuery,
+        result=shapes.Tokens,
+    ),
+    Operation(
+        "DELETE",
+        "/v1/tokens/{token}",
+        revoke_token,
+        "End a token",
+        "Access",
+        "What came with it ends within a second; leases that are held are not cut.",
+        ("REVOKE",),
+        codes=(Code.TOKEN_NOT_FOUND,),
     ),
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import time
 
+import httpx
 import pytest
 
 from mqwire.codes import Code, GatewayCode
@@ -57,6 +59,7 @@ def refused(reply, code):
 def test_a_password_gives_a_token_and_a_token_its_user(web, gateway):
     reply = web.post("/token", json={"user": "agent", "password": PASSWORD}).json()
     assert (reply["user"], reply["role"], reply["token_type"]) == ("agent", "agent", "Bearer")
+    assert reply["expires_at"] > time.time()
     for headers in (
         {"Authorization": f"Bearer {reply['token']}"},
         {"X-API-Key": reply["token"]},
@@ -76,8 +79,51 @@ def test_who_says_nothing_or_something_wrong_is_not_let_in(gateway):
         assert reply.headers["www-authenticate"].startswith("Bearer")
         for value in ("Bearer", "Basic YTpi"):
             refused(client.get("/v1/me", headers={"Authorization": value}), Code.NOT_AUTHENTICATED)
-        for value in ("Bearer wrong", "Bearer mqs_wrong"):
+        for value in ("Bearer wrong", "Bearer mqt_wrong"):
             refused(client.get("/v1/me", headers={"Authorization": value}), Code.AUTH_FAILED)
+
+
+def test_a_token_is_less_than_its_user_and_ends_when_it_is_revoked(web, gateway):
+    said = {"user": "admin", "password": PASSWORD, "role": "basic", "comment": "a page"}
+    made = web.post("/token", json={**said, "lifetime": 60}).json()
+    assert made["role"] == "user"
+    key = {"X-API-Key": made["token"]}
+    who = httpx.get(f"{gateway.url}/v1/me", headers=key).json()
+    assert (who["user"], who["role"], who["token_id"]) == ("admin", "user", made["id"])
+    refused(
+        httpx.post(f"{gateway.url}/v1/queues", headers=key, json={"queue": "x"}), Code.ACCESS_DENIED
+    )
+    listed = web.get("/v1/tokens").json()["tokens"]
+    assert made["id"] in [each["id"] for each in listed]
+    assert made["token"] not in str(listed)
+    assert web.delete(f"/v1/tokens/{made['id']}").status_code == 204
+    refused(web.delete(f"/v1/tokens/{made['id']}"), Code.TOKEN_NOT_FOUND)
+    deadline = time.monotonic() + 10
+    while httpx.get(f"{gateway.url}/v1/queues", headers=key).status_code != 401:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    refused(httpx.get(f"{gateway.url}/v1/queues", headers=key), Code.AUTH_FAILED)
+
+
+def test_users_are_managed(web, gateway):
+    form = {"user": "ada", "role": "manager", "password": "battery staple"}
+    made = web.post("/v1/users", json=form)
+    assert (made.status_code, made.json()["role"]) == (201, "agent")
+    refused(web.post("/v1/users", json=form), Code.USER_EXISTS)
+    assert "ada" in [each["user"] for each in web.get("/v1/users?pattern=a*").json()["users"]]
+    said = {"user": "ada", "password": "battery staple"}
+    token = web.post("/token", json=said).json()["token"]
+    with gateway.client() as client:
+        client.headers["Authorization"] = f"Bearer {token}"
+        form = {"old": "battery staple", "new": "stapled battery"}
+        refused(client.post("/v1/me/password", json={**form, "old": "x"}), Code.AUTH_FAILED)
+        assert client.post("/v1/me/password", json=form).status_code == 204
+    refused(web.post("/token", json=said), Code.AUTH_FAILED)
+    assert web.patch("/v1/users/ada", json={"disabled": True}).json()["is_disabled"] is True
+    said["password"] = "stapled battery"
+    refused(web.post("/token", json=said), Code.AUTH_FAILED)
+    assert web.delete("/v1/users/ada").status_code == 204
+    refused(web.delete("/v1/users/ada"), Code.USER_NOT_FOUND)
 
 
 # Queues
