@@ -163,7 +163,8 @@ def _with_dev_users(config: Config) -> Config:
         f"as the password.{dropped}"
     )
     click.echo(warning, err=True)
-    users = tuple(UserEntry(role.word, hashed(role.word), role) for role in Role)
+    roles = (Role.ADMIN, Role.AGENT, Role.USER)
+    users = tuple(UserEntry(role.word, hashed(role.word), role) for role in roles)
     return replace(config, auth=replace(config.auth, users=users))
 
 

@@ -14,6 +14,7 @@ import click
 
 import mqwire
 from mqclient.ctl import (
+    accounts,
     backup,
     dead,
     exits,
@@ -156,6 +157,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     *watch.COMMANDS,
     *stats.COMMANDS,
     *backup.COMMANDS,
+    *accounts.COMMANDS,
     *server.COMMANDS,
     *log.COMMANDS,
 )

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mqd.core import records
+from mqd.core.access import Role
 from mqd.core.broker import Bounds, Broker
 from mqd.core.salvage import NO_BOUNDS, QueueOutcome, Salvager
+from mqd.core.standings import Change, Issue, Standing
 from mqwire.packs import join_bodies
 
 if TYPE_CHECKING:
@@ -271,3 +273,77 @@ def test_counters_never_go_back() -> None:
     counters = (records.COUNTERS, 8, 700)
     case = Case(CREATE, push(1, "a", now_ms=900), counters, push(1, "x", uid=2, now_ms=3)).end()
     assert list(case.salvager.export())[-1] == (records.COUNTERS, 8, 900)
+
+
+# Users and tokens
+
+
+def accounts_history():
+    """Return what adds two users and a token of each."""
+    broker = Broker(Bounds(10, 10**6, 5))
+    history = []
+
+    def do(record):
+        history.append(record)
+        broker.apply(record)
+
+    for name in ("ada", "bob"):
+        do(broker.accounts.plan_admit(Role.ADMIN, name, Role.AGENT, "hash", 5))
+        user = broker.accounts.user(name)
+        standing = Standing(name, user.role, user.basis)
+        issue = Issue(Role.AGENT, name.encode() * 8, "", 10**6)
+        do(broker.accounts.plan_issue(standing, issue, 5))
+    do(broker.accounts.plan_alter(Role.ADMIN, "bob", Change(is_disabled=True), 6))
+    do(broker.accounts.plan_revoke(standing_of(broker, "ada"), 2, 7))
+    return history
+
+
+def standing_of(broker, name):
+    user = broker.accounts.user(name)
+    return Standing(name, user.role, user.basis)
+
+
+def salvaged_accounts(history, gaps=()):
+    salvager = Salvager(Broker(Bounds(10, 10**6, 5)))
+    for place, record in enumerate(history):
+        if place in gaps:
+            salvager.note_gap()
+        else:
+            assert salvager.apply(record) is None
+    salvager.finish()
+    other = Broker(Bounds(10, 10**6, 5))
+    other.apply_all(list(salvager.export()))
+    return other.accounts
+
+
+def test_users_and_tokens_without_a_gap_are_as_they_were():
+    history = accounts_history()[:-2]
+    accounts = salvaged_accounts(history)
+    assert [user.is_disabled for user in accounts.users()] == [False, False]
+    assert [accounts.count_of(name) for name in ("ada", "bob")] == [1, 1]
+    accounts = salvaged_accounts(accounts_history())
+    assert [user.is_disabled for user in accounts.users()] == [False, True]
+    assert accounts.token_users() == []
+
+
+@pytest.mark.parametrize("gap", range(6))
+def test_behind_a_gap_nobody_comes_in_that_may_have_been_ended_in_it(gap):
+    accounts = salvaged_accounts(accounts_history(), {gap})
+    assert all(user.is_disabled for user in accounts.users())
+    assert accounts.token_users() == []
+    assert {user.name for user in accounts.users()} == ({"bob"} if gap == 0 else {"ada", "bob"})
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        (60, "ada", "agent", "hash", 1, 1, 0, 0),
+        (60, "ada", "nobody", "hash", False, 1, 0, 0),
+        (62, 1, "ada", "user:1", "agent", "text", "", 0, 0),
+        (61, 5, 0),
+        (63, 1, 0),
+    ],
+)
+def test_a_record_of_users_that_makes_no_sense_is_refused(record):
+    salvager = Salvager(Broker(Bounds(10, 10**6, 5)))
+    assert salvager.apply(record) is not None

@@ -73,7 +73,7 @@ def test_help_has_every_command_and_exit_code():
 def test_the_commands_that_there_are():
     assert list(cli.commands) == [
         "create", "delete", "ls", "info", "purge", "pause", "resume", "push", "pull", "peek", "work",
-        "holders", "dead", "status", "wait", "cancel", "watch", "stats", "snapshot", "backup", "ping", "version", "completion", "log",
+        "holders", "dead", "status", "wait", "cancel", "watch", "stats", "snapshot", "backup", "user", "token", "ping", "version", "completion", "log",
     ]  # fmt: skip
 
 
