@@ -56,6 +56,7 @@ async def figures(request: Request) -> Answer:
 
 async def who_am_i(request: Request) -> Answer:
     """Tell who asks."""
+    await request.client.ping()  # what is known of the connection does not outlive it
     who = request.client.server
     return json_answer(
         {
