@@ -16,10 +16,14 @@ import { QueuePage } from "./views/queue.js";
 import { QueuesPage } from "./views/queues.js";
 import { ServerPage } from "./views/server.js";
 import { LogPage } from "./views/log.js";
+import { TokensPage } from "./views/tokens.js";
+import { UsersPage } from "./views/users.js";
 
 const PAGES = [
   ["queues", "Queues", () => true],
   ["server", "Server", () => true],
+  ["users", "Users", () => may("USERS")],
+  ["tokens", "Tokens", () => true],
   ["log", "Frame log", () => true],
 ];
 
@@ -90,6 +94,8 @@ function Main({ isIn }) {
 function View({ where }) {
   const [name, first, second, third] = where;
   if (name === "server") return html`<${ServerPage} />`;
+  if (name === "users" && may("USERS")) return html`<${UsersPage} />`;
+  if (name === "tokens") return html`<${TokensPage} whose=${first} />`;
   if (name === "log") return html`<${LogPage} />`;
   if (name !== "queues" || !first) return html`<${QueuesPage} />`;
   if (second === "messages" && third) return html`<${MessagePage} queue=${first} id=${third} />`;
@@ -107,12 +113,19 @@ function skip(event) {
   document.getElementById("main").focus();
 }
 
+/** The token that signing in has made ends; one that was brought along is only forgotten. */
 async function signOut() {
-  const who = session.value;
-  leave("You have signed out.");
-  void may;
-  void call;
-  void who;
+  const { isOwn, token_id: id } = session.value;
+  let why = "You have signed out.";
+  if (isOwn && id) {
+    try {
+      await call("DELETE", `/v1/tokens/${id}`);
+      why = "You have signed out, and your token is revoked.";
+    } catch {
+      why = "You have signed out. Your token could not be revoked: it lives on until its time is over.";
+    }
+  }
+  leave(why);
 }
 
 render(html`<${App} />`, document.getElementById("app"));

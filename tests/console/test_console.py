@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
+import httpx
 import pytest
+import yaml
 
 playwright = pytest.importorskip("playwright.sync_api", reason="there is no Playwright")
 from playwright.sync_api import expect  # noqa: E402  it may not be there
@@ -12,7 +14,7 @@ from playwright.sync_api import expect  # noqa: E402  it may not be there
 from mqd.core.access import ALLOWED, Role  # noqa: E402
 from mqwire.roles import ROLE_ALIASES  # noqa: E402
 from support.console import Console  # noqa: E402
-from support.server import running_server  # noqa: E402
+from support.server import PASSWORD, running_server  # noqa: E402
 from support.web import running_gateway  # noqa: E402
 
 TRACEBACK = """Traceback (most recent call last):
@@ -267,7 +269,9 @@ def test_the_server_page_and_a_snapshot(console):
 def test_a_server_that_is_killed_and_comes_back(browser, tmp_path):
     """It is said that it is away, and when it is back everything goes on by itself."""
     with running_server(directory=tmp_path) as server:
-        port = {"server": {"port": server.port}}
+        # The same passwords: a token ends with the password of its user.
+        kept = yaml.safe_load((tmp_path / "mqd.yaml").read_text())["auth"]
+        same = {"server": {"port": server.port}, "auth": kept}
         with running_gateway(server) as gateway, Console(browser, gateway.url).closing() as console:
             console.expected = ("503", "504")
             with gateway.client() as web:
@@ -278,11 +282,75 @@ def test_a_server_that_is_killed_and_comes_back(browser, tmp_path):
                 server.process.wait()
                 expect(page.get_by_text("mqd does not answer; trying again.")).to_be_visible()
                 expect(page.get_by_role("heading", name="kept")).to_be_visible()
-                with running_server(directory=tmp_path, overrides=port):
+                with running_server(directory=tmp_path, overrides=same):
                     expect(page.get_by_text("live", exact=True)).to_be_visible()
                     expect(page.get_by_text("mqd does not answer")).to_have_count(0)
                     pushed(web, "kept", 1)
                     expect(console.figure("Ready")).to_contain_text("1")
+
+
+# Users and tokens
+
+
+def test_a_user_is_added_changed_and_removed(console, gateway):
+    page = console.open(place="#/users")
+    button(page, "Add a user").click()
+    page.get_by_label("User", exact=True).fill("ada")
+    page.get_by_role("radio", name="agent").check()
+    page.get_by_label("Password", exact=True).fill("battery staple")
+    button(page, "Add", exact=True).click()
+    row = page.get_by_role("row", name=re.compile("ada"))
+    expect(row).to_contain_text("agent")
+    said = {"user": "ada", "password": "battery staple"}
+    assert httpx.post(f"{gateway.url}/token", json=said).is_success
+    button(page, "Change ada").click()
+    page.get_by_role("checkbox", name="disabled").check()
+    button(page, "Change", exact=True).click()
+    expect(row).to_contain_text("disabled")
+    assert httpx.post(f"{gateway.url}/token", json=said).status_code == 401
+    button(page, "Remove ada").click()
+    page.get_by_label("Type ada to go on").fill("ada")
+    button(page, "Remove", exact=True).click()
+    expect(row).to_have_count(0)
+    expect(button(page, "Remove admin")).to_have_count(0)  # the configuration's
+
+
+def test_a_token_is_shown_once_and_revoked(console, gateway):
+    page = console.open("agent", "#/tokens")
+    expect(page.get_by_role("link", name="Users")).to_have_count(0)
+    expect(page.get_by_role("rowheader", name="this window")).to_be_visible()
+    button(page, "Make a token").click()
+    page.get_by_label("What it is for").fill("a notebook")
+    page.get_by_label("Role", exact=True).select_option("user")
+    page.get_by_label("Your password").fill(PASSWORD)
+    button(page, "Make it").click()
+    token = page.get_by_label("The token").inner_text()
+    headers = {"Authorization": f"Bearer {token}"}
+    assert httpx.get(f"{gateway.url}/v1/me", headers=headers).json()["role"] == "user"
+    button(page, "I have it").click()
+    row = page.get_by_role("row", name=re.compile("a notebook"))
+    button(row, "Revoke").click()
+    expect(row).to_have_count(0)
+    expect(page.get_by_text(token)).to_have_count(0)
+    while httpx.get(f"{gateway.url}/v1/me", headers=headers).status_code != 401:
+        page.wait_for_timeout(20)  # it ends within a second
+
+
+def test_signing_out_ends_the_token_and_a_revoked_one_signs_out(console, gateway):
+    console.expected = ("401",)
+    page = console.open("agent")
+    with gateway.client("agent") as web:
+        mine = [each for each in web.get("/v1/tokens").json()["tokens"] if each["comment"]]
+        button(page, "Sign out").click()
+        expect(page.get_by_text("You have signed out, and your token is revoked.")).to_be_visible()
+        left = {each["id"] for each in web.get("/v1/tokens").json()["tokens"]}
+        assert len({each["id"] for each in mine} - left) == 1
+        console.sign_in("agent")
+        expect(page.get_by_role("heading", name="Queues")).to_be_visible()
+        for each in web.get("/v1/tokens").json()["tokens"]:
+            if each["comment"] == "console":
+                web.delete(f"/v1/tokens/{each['id']}")
+    expect(page.get_by_text("Your token is not taken any more")).to_be_visible()
 
 
 # How it looks, and whom it shuts out
@@ -297,6 +365,8 @@ PLACES = {
     "queues/looks/options": "Options",
     "queues/looks/messages/1": "#1",
     "server": "Storage",
+    "users": "Users",
+    "tokens": "Tokens",
     "log": "Command",
 }
 
