@@ -8,6 +8,7 @@ from mqd.core import account_records as records
 from mqd.core.access import MANAGES, Role
 from mqd.core.accounts import Accounts
 from mqd.core.broker import Bounds, Broker
+from mqd.core.salvage import Salvager
 from mqd.core.standings import Caps, Change, Issue, Standing
 from mqwire.codes import Code
 from support.jobs import refusal as refusal_of
@@ -404,3 +405,40 @@ def test_secrets_are_in_no_repr(office, ada):
     office.issue(ada, digest=b"d" * 32)
     assert "hash of" not in repr(office.accounts.user("ada"))
     assert "ddd" not in repr(office.accounts.tokens_of("ada"))
+
+
+def distrusted():
+    office = Office()
+    office.issue(office.admit("ada"))
+    office.admit("bob")
+    office.alter("bob", is_disabled=True)
+    return office
+
+
+def test_what_is_looked_up_by_name_and_by_id():
+    accounts = distrusted().accounts
+    assert accounts.token_users() == ["ada"]
+    (token,) = accounts.tokens_of("ada")
+    assert accounts.token(token.token_id) is token
+    assert not accounts.is_fixed("ada")
+
+
+def test_nobody_is_trusted_after_records_were_lost():
+    office = distrusted()
+    for record in list(office.accounts.plan_distrust(9)):
+        office.do(record)
+    assert office.accounts.token_users() == []
+    assert all(user.is_disabled for user in office.accounts.users())
+    assert list(office.accounts.plan_distrust(9)) == []
+
+
+def test_a_salvage_with_a_gap_trusts_nobody():
+    salvager = Salvager(Broker(Bounds(1, 1, 1)))
+    for record in distrusted().history:
+        assert salvager.apply(record) is None
+    salvager.note_gap()
+    salvager.finish()
+    rebuilt = Broker(Bounds(1, 1, 1))
+    rebuilt.apply_all(salvager.export())
+    assert [user.is_disabled for user in rebuilt.accounts.users()] == [True, True]
+    assert rebuilt.accounts.token_users() == []
