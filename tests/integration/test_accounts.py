@@ -9,7 +9,9 @@ import time
 import pytest
 
 from mqd.core.access import ALLOWED, MANAGES, Role
+from mqwire.levels import Level
 from mqwire.verbs import VERBS
+from support.gated_server import gated_server
 from support.raw import Raw
 from support.server import PASSWORD, running_server
 
@@ -376,3 +378,27 @@ def test_the_bounds_of_the_configuration_hold(server, admin, ada):
             assert two.error("ISSUE")[0] == "ACCESS_DENIED"
             two.ok("REVOKE", two.welcome["token_id"])
             assert is_ended(two)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ("ADMIT", "bob", "agent", SECRET),
+        ("ALTER", "ada", {"disabled": True}),
+        ("ALTER", "ada", {"password": OTHER}),
+        ("EXPEL", "ada"),
+        ("ISSUE",),
+        ("REVOKE", 2),
+    ],
+    ids=lambda request: request[0],
+)
+async def test_nothing_is_answered_before_it_is_synced(tmp_path, request_):
+    async with gated_server(tmp_path, level=Level.ACCEPTED) as running:
+        admin = await running.connect()
+        assert (await admin.call("ADMIT", "ada", "agent", SECRET))[1] == "OK"
+        assert (await admin.call("ISSUE"))[2]["id"] == 2
+        running.files.sync_gate.clear()
+        admin.send(*request_)
+        assert await admin.hears_nothing()
+        running.files.sync_gate.set()
+        assert (await admin.read())[1] == "OK"
