@@ -1,10 +1,11 @@
 """The composition root: config in, a serving process, an exit code out. Floor 4.
 
 Order of starting: address file looked at, the data directory locked and its state
-recovered, journal, frame log, sockets, address file written, the line that says so. Order of
-stopping: no new connections, the clients are told, the address file goes, a last snapshot,
-the journal synced, the frame log written out. A second signal hurries it: the snapshot is
-left out. Clients are waited for as `mqd.net.server` says, the disk as long as it takes.
+recovered, journal, frame log, sockets, address file written, the line that says so, word
+to the supervisor. Order of stopping: word to the supervisor, no new connections, the
+clients are told, the address file goes, a last snapshot, the journal synced, the frame log
+written out. A second signal hurries it: the snapshot is left out. Clients are waited for as
+`mqd.net.server` says, the disk as long as it takes.
 
 A server whose journal cannot be written ends at once and answers nothing more.
 """
@@ -30,6 +31,7 @@ from mqd.engine.local import LocalEngine, Settings
 from mqd.net.authenticator import Authenticator
 from mqd.net.frame_log import FrameLog
 from mqd.net.server import Server, Services
+from mqd.notify import READY, STOPPING, notify_supervisor
 from mqd.passwords import PasswordChecker, Tokens, new_token
 from mqd.state import counted, open_state
 from mqwire import __version__
@@ -148,9 +150,11 @@ class _Process:
             urls = await server.start()
             try:
                 self._announce(stack, urls, engine, authenticator)
+                notify_supervisor(READY)
                 await _first_of(stop, server.failed)
                 if server.failed.is_set():
                     self._end_soon(server.engine.failure)
+                notify_supervisor(STOPPING)
                 _logger.info("stopping")
             finally:
                 await server.stop()
