@@ -13,7 +13,7 @@ const GROUPS = [
     { name: "max_attempts", label: "Attempts", hint: "failures after which a message is dead", min: 1 },
     { name: "max_worker_losses", label: "Lost workers", hint: "after which it is dead", min: 1 },
     { name: "dead_letter", label: "Dead-letter queue", hint: "made if it is missing; empty: dead messages stay", text: true },
-    { name: "backoff", label: "Delay before another attempt", choices: ["none", "fixed", "linear", "exponential"] },
+    { name: "backoff", label: "Back-off", hint: "how the delay before another attempt grows", choices: ["none", "fixed", "linear", "exponential"] },
     { name: "backoff_seconds", label: "First delay", hint: "seconds", min: 0, step: "any" },
     { name: "backoff_cap_seconds", label: "Longest delay", hint: "seconds", min: 0, step: "any" },
     { name: "backoff_jitter", label: "Jitter", hint: "0 to 1: a part of the delay that is random", min: 0, max: 1, step: "any" },

@@ -46,7 +46,8 @@ function Connection({ holder }) {
 
 /** What is left of a lease. */
 export function Left({ from, until }) {
-  const left = Math.max(0, until - now.value);
-  const share = Math.min(1, left / Math.max(1, until - from));
+  const all = Math.max(1, until - from);
+  const left = Math.min(all, Math.max(0, until - now.value)); // clocks differ a little
+  const share = left / all;
   return html`<span class="left"><meter min="0" max="1" low="0.2" value=${share} aria-hidden="true"></meter> ${left > 0 ? span(Math.round(left)) : "over"}</span>`;
 }

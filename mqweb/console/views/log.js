@@ -27,7 +27,7 @@ export function LogPage() {
       <label class="check"><input type="checkbox" checked=${said.follow} onChange=${set("follow")} /> go on as the log grows</label>
       <label class="check"><input type="checkbox" checked=${said.json ?? false} onChange=${set("json")} /> as JSON, a frame a line</label>
       <div class="body"><div class="body-head"><h2>Command</h2><${Copy} text=${text} /></div><pre tabindex="0" aria-label="Command" aria-live="polite">${text}</pre></div></form>
-    <p class="hint">Who may see what happens now without the bodies: a queue's page lists its events as they come.</p>`;
+    <p class="hint">What happens right now, without the bodies: a queue's page lists its events as they come.</p>`;
 }
 
 /** The command that reads the frame log with such filters. */

@@ -65,8 +65,9 @@ async function messageOf(queue, id, status) {
 
 function Message({ queue, id, found }) {
   const { status, message, isHeld } = found;
-  return html`<${Title} queue=${queue} id=${id} status=${status} />
-    <p class="means">${MEANS[status.state]}${status.is_cancelled ? " It is marked as cancelled: when it comes back it goes." : ""}
+  const isLetter = status.state === "ready" && message?.origin !== undefined;
+  return html`<${Title} queue=${queue} id=${id} status=${status} isDead=${isLetter || status.state === "dead"} />
+    <p class="means">${isLetter ? "It is a dead letter: nobody tries it again unless it is redriven." : MEANS[status.state]}${status.is_cancelled ? " It is marked as cancelled: when it comes back it goes." : ""}
       ${status.moved_to && html` It is now <a class="mono" href=${to("queues", status.moved_to.queue, "messages", String(status.moved_to.id))}>${status.moved_to.queue} #${status.moved_to.id}</a>.`}</p>
     <${Facts} status=${status} />
     ${status.state === "leased" && status.holder === `${session.value.user}~http` && may("ACK") && html`<section class="own"><h2>It is under your own lease</h2><${Settle} lease=${status.lease} ids=${[id]} /></section>`}
@@ -76,7 +77,7 @@ function Message({ queue, id, found }) {
       : html`<p class="hint">Its body is not there any more, or lies too deep in the queue to look for.</p>`}</section></div>`;
 }
 
-function Title({ queue, id, status }) {
+function Title({ queue, id, status, isDead }) {
   const [dialog, setDialog] = useState(false);
   const isOpen = ["ready", "delayed", "leased"].includes(status.state) && !status.is_cancelled;
   const redrive = async () => {
@@ -85,14 +86,15 @@ function Title({ queue, id, status }) {
       const moved = await redriven(there.queue, [there.id]);
       note(moved ? "It is tried again." : "It was not there any more.");
       refresh();
-      if (moved && status.moved_to) go("queues", queue, "ready");
+      if (moved && status.state !== "dead") go("queues", queue, "dead");
+      else if (moved && status.moved_to) go("queues", queue, "ready");
     } catch (error) {
       noteProblem(error, "Redrive");
     }
   };
   return html`<div class="head"><h1><span class="mono">#${id}</span> <${Badge} kind=${KINDS[status.state] ?? "plain"}>${status.state}</${Badge}></h1>
     <div class="actions">${isOpen && may("CANCEL") && html`<button type="button" onClick=${() => setDialog(true)}>Cancel it …</button>`}
-      ${status.state === "dead" && may("REDRIVE") && html`<button type="button" class="primary" onClick=${redrive}>Redrive it</button>`}</div></div>
+      ${isDead && may("REDRIVE") && html`<button type="button" class="primary" onClick=${redrive}>Redrive it</button>`}</div></div>
     ${dialog && html`<${Confirm} title="Cancel a message" action="Cancel the message" onDone=${() => cancel(queue, id)} onClose=${() => setDialog(false)}>
       <p>${status.state === "leased" ? "Its holder is told when it asks next, and it is not tried again." : "It is removed from the queue."}</p></${Confirm}>`}`;
 }

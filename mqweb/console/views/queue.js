@@ -105,7 +105,7 @@ function Plots({ name }) {
   const series = seriesOf(name);
   const depth = () => [series.at, ...DEPTH.map((line) => series.values[line.name])];
   const rates = () => [series.at, ...RATES.map((line) => series.rates(line.name))];
-  return html`<div class="plots">
+  return html`<div class="plots of-queue">
     <${Plot} title="Messages" lines=${DEPTH} take=${depth} mark=${takenAt.value} show=${count} />
     <${Plot} title="Messages a second" lines=${RATES} take=${rates} mark=${takenAt.value} show=${rate} />
   </div>`;

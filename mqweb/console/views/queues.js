@@ -47,7 +47,7 @@ function Troubles() {
     return queues.value.length ? html`<p class="calm"><span aria-hidden="true">✓ </span>Nothing needs attention.</p>` : null;
   }
   const shown = all ? found : found.slice(0, SHOWN_TROUBLES);
-  return html`<section class="troubles" aria-labelledby="troubles-title">
+  return html`<section class=${`troubles ${found[0].level}`} aria-labelledby="troubles-title">
     <h2 id="troubles-title">Needs attention <span class="number">${found.length}</span></h2>
     <ul>${shown.map((each) => html`<li key=${`${each.queue}${each.what}`} class=${each.level}>
       <span class="mark" aria-hidden="true">${each.level === "bad" ? "▲" : "●"}</span>
@@ -63,11 +63,12 @@ function Totals() {
   if (!infos?.length) return null;
   const sum = (name) => infos.reduce((total, info) => total + info[name], 0);
   const rates = stats.value?.rates;
+  const letters = infos.reduce((total, info) => total + (deadSources.value.has(info.queue) ? info.ready : 0), 0);
   return html`<dl class="figures" aria-label="All queues together">
     <${Figure} name="Ready" kind="ready" value=${count(sum("ready"))} />
     <${Figure} name="Delayed" kind="delayed" value=${count(sum("delayed"))} />
     <${Figure} name="Leased" kind="leased" value=${count(sum("leased"))} />
-    <${Figure} name="Dead" kind="dead" value=${count(sum("dead"))} />
+    <${Figure} name="Dead" kind="dead" value=${count(sum("dead") + letters)} title=${`${count(letters)} of them in dead-letter queues`} />
     <${Figure} name="Waiting pulls" value=${count(sum("waiting"))} title="PULLs that wait for messages" />
     ${rates && html`<${Figure} name="Pushed /s" value=${rate(rates.pushed)} title="over the last minute" />
     <${Figure} name="Pulled /s" value=${rate(rates.pulled)} title="over the last minute" />`}
