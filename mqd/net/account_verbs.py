@@ -91,12 +91,12 @@ async def _set_password(session: Session, old: str, new: str) -> Callable[[], Re
 
     def change() -> Results:
         # Both: that the old password is the present one, and that the session is still whose.
-        if session.standing is not before or not accounts.holds(found):
+        if session.identity.standing is not before or not accounts.holds(found):
             raise _has_ended()
         session.rest_on(accounts.set_password(before, encoded))
         user = accounts.user(before.name)
         assert user is not None, "it has just got a password"
-        session.stand_on(user.basis)  # it has shown that it knows both
+        session.identity.stand_on(user.basis)  # it has shown that it knows both
         return ()
 
     return change
@@ -109,7 +109,7 @@ async def _with_hash(
     encoded = await session.hash_password(text)
 
     def carry_out() -> Results:
-        if session.standing is not standing or not session.engine.accounts.holds(standing):
+        if session.identity.standing is not standing or not session.engine.accounts.holds(standing):
             raise _has_ended()
         results, level = change(standing, encoded)
         session.rest_on(level)
@@ -129,7 +129,7 @@ async def _issue(
     session: Session, standing: Standing, options: Mapping[str, Any]
 ) -> Callable[[], Results]:
     def carry_out() -> Results:
-        if session.standing is not standing:
+        if session.identity.standing is not standing:
             raise _has_ended()
         return (issued(session, standing, options),)
 
@@ -179,8 +179,9 @@ def revoke(session: Session, request_id: int, frame: Frame) -> Reply:
 
 
 def _standing(session: Session) -> Standing:
-    assert session.standing is not None, "only those who have authenticated come here"
-    return session.standing
+    standing = session.identity.standing
+    assert standing is not None, "only those who have authenticated come here"
+    return standing
 
 
 def _has_ended() -> RequestError:

@@ -40,8 +40,9 @@ def ending() -> RequestError:
 def extend(session: Session, request_id: int, frame: Frame) -> Reply:
     """Let a lease run on, up to the session's own end."""
     (lease, seconds), options = check_request(frame)
-    assert session.finishing is not None, "these are its handlers"
-    seconds = max(MIN_LEASE_SECONDS, min(seconds, session.finishing.left_seconds()))
+    finishing = session.identity.finishing
+    assert finishing is not None, "these are its handlers"
+    seconds = max(MIN_LEASE_SECONDS, min(seconds, finishing.left_seconds()))
     return extend_by(session, request_id, lease, seconds, options)
 
 

@@ -66,22 +66,24 @@ def _is_plain_claim(frame: Frame) -> bool:
 
 def lease_terms(session: Session, seconds: float) -> Terms:
     """Make the terms of a lease that a session asks for."""
-    assert session.holder is not None, "only those who have authenticated may pull"
-    return Terms(ceil(1000 * seconds), session.holder.owner)
+    holder = session.identity.holder
+    assert holder is not None, "only those who have authenticated may pull"
+    return Terms(ceil(1000 * seconds), holder.owner)
 
 
 def claim_of(session: Session, lease: tuple[int, int], options: Mapping[str, Any]) -> Claim:
     """Tell which lease, and what under it, a session says to hold."""
-    assert session.holder is not None, "as in lease_terms"
-    return (*lease, options.get("ids", ()), session.holder.who)
+    holder = session.identity.holder
+    assert holder is not None, "as in lease_terms"
+    return (*lease, options.get("ids", ()), holder.who)
 
 
 def ack(session: Session, request_id: int, frame: Frame) -> Reply:
     """Let leased messages be done."""
     if _is_plain_claim(frame):
-        assert session.holder is not None, "as in lease_terms"
-        epoch, seq = frame[2]
-        count, level = session.engine.jobs.ack((epoch, seq, (), session.holder.who), None)
+        (epoch, seq), holder = frame[2], session.identity.holder
+        assert holder is not None, "as in lease_terms"
+        count, level = session.engine.jobs.ack((epoch, seq, (), holder.who), None)
     else:
         (lease,), options = check_request(frame)
         asked, result = LEVELS.get(options.get("durability", "")), options.get("result")

@@ -132,8 +132,8 @@ def step(session: Session, request_id: int, frame: Frame) -> Reply:
     parts = _parts(session, raw_parts, pack or b"")
     key = options.get("key")
     if key is not None:
-        assert session.user is not None, "only those who have authenticated make steps"
-        key = f"{session.user}/{key}"  # one user's keys are not another's
+        assert session.identity.user is not None, "only those who have authenticated make steps"
+        key = f"{session.identity.user}/{key}"  # one user's keys are not another's
     asked = LEVELS.get(options.get("durability", ""))
     done, level = session.engine.step(parts, key, asked)
     session.rest_on(level)

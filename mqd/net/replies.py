@@ -1,4 +1,4 @@
-"""What handlers of verbs share: the types of a handler and its reply."""
+"""What handlers of verbs share: the types of a handler and its reply, and refusals."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mqd.net.session import Session
+    from mqwire.errors import CodedError
     from mqwire.frames import Frame
 
 Reply: TypeAlias = tuple[Any, ...]
@@ -20,3 +21,8 @@ Handler: TypeAlias = "Callable[[Session, int, Frame], Reply | None]"
 
 WORDS: Final = tuple(level.word for level in Level)
 """The levels' words by their numbers."""
+
+
+def error_reply(request_id: int, error: CodedError) -> Reply:
+    """Make the reply that refuses a request."""
+    return (request_id, "ERR", error.code.name, error.message, error.details)

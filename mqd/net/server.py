@@ -307,14 +307,15 @@ class Server:
         self.engine.begin_turn()
         try:
             for session in list(self.finishing):
-                session.close_if_done()
+                session.identity.close_if_done()
             if accounts.has_changed:
                 accounts.has_changed = False
                 for session in list(self._sessions):
-                    standing = session.standing
+                    identity = session.identity
+                    standing = identity.standing
                     is_over = standing is not None and not accounts.holds(standing)
-                    if is_over and session.finishing is None:
-                        session.end_standing()
+                    if is_over and identity.finishing is None:
+                        identity.end_standing()
             self.end_turn()
         finally:
             self._standings_look = None

@@ -15,19 +15,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from mqd.engine.base import NO_MESSAGES
-from mqd.net.account_verbs import issued
-from mqd.net.authenticator import auth_failed
-from mqd.net.finishing import Finishing, ending
-from mqd.net.holder import Holder, Keepalive
+from mqd.net.identity import Identity
 from mqd.net.outbox import Outbox
 from mqd.net.pending import Pending
+from mqd.net.replies import error_reply
 from mqd.net.tap import loggable
-from mqd.net.verbs import HANDLERS_BY_ROLE, HANDLERS_FINISHING, refuse
+from mqd.net.verbs import refuse
 from mqd.net.watches import Watches
 from mqwire.codes import Code
 from mqwire.errors import CodedError, StreamError
@@ -44,8 +41,6 @@ from mqwire.requests import check_envelope, check_request
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mqd.core.access import Role
-    from mqd.core.standings import Standing
     from mqd.engine.base import Results
     from mqd.net.backups import Backup
     from mqd.net.frame_log import FrameLog
@@ -79,26 +74,17 @@ class Session(asyncio.Protocol):
         self.max_body_bytes = server.limits.max_body_bytes
         self.max_frame_bytes = server.limits.max_frame_bytes
         self.server_stats = server.stats
-        self.standing: Standing | None = None
-        """Who it acts as, and what that rests on."""
-        self.finishing: Finishing | None = None
-        """Its time to finish, once that has ended."""
-        self.role: Role | None = None
-        self.user: str | None = None
         self.peer = ""
         self.token_seconds = server.token_seconds
         self.check_password, self.hash_password = server.check_password, server.hash_password
         self._server = server
         self._transport: asyncio.Transport
         self._reader = FrameReader(MAX_FRAME_BYTES_BEFORE_AUTH, MAX_CONTAINER_BYTES)
-        self._handlers = HANDLERS_BY_ROLE[None]
         self._tap: Tap | None = None
         self.outbox = Outbox(server.engine)
         self.backup: Backup | None = None
         """The backup that the client fetches."""
-        self.holder: Holder | None = None
-        """Who it is to leases; known once it has authenticated."""
-        self._keepalive: Keepalive | None = None
+        self.identity = Identity(self, server)
         self.pending = Pending(
             server.engine,
             server.loop,
@@ -108,18 +94,17 @@ class Session(asyncio.Protocol):
         )
         self.watches = Watches(server.engine.views)
         self._backlog: list[Frame] = []
-        self._auth_task: asyncio.Task[Standing] | None = None
-        self._auth_options: dict[str, Any] = {}
         self._next_turn: asyncio.Handle | None = None
-        self._is_held = False
+        self.is_held = False
+        """Whether frames wait, and the socket is not read."""
+        self.is_closing = False
+        """Whether it takes no more: the client is told why, or has gone."""
+        self.on_all_sent: Callable[[], None] | None = None
+        """Called soon, once, when everything has left."""
         self._is_share_used = False
         self._is_unread = False
         self._is_log_behind = False
         self._is_journal_behind = False
-        self._is_closing = False
-        self._has_failed_auth = False
-        self._auth_over: Callable[[], None] | None = None
-        self._auth_deadline: asyncio.TimerHandle | None = None
         self._unread_deadline: asyncio.TimerHandle | None = None
 
     # What the transport calls
@@ -131,9 +116,7 @@ class Session(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=limits.max_unsent_bytes)
         self.peer, self._tap = self._server.register(self, self._transport)
         if self._server.has_room():
-            self._auth_deadline = self._server.loop.call_later(
-                self._server.auth_timeout_seconds, self._auth_timed_out
-            )
+            self.identity.expect()
         else:
             self._server.meters.refused += 1
             most = self._server.max_connections
@@ -143,8 +126,9 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take the next bytes and answer what is whole with them."""
         self.engine.begin_turn()
-        if self._keepalive is not None:
-            self._keepalive.was_heard = True
+        keepalive = self.identity.keepalive
+        if keepalive is not None:
+            keepalive.was_heard = True
         frames = self._reader.feed(data)
         if self._tap is not None:
             self._tap.received(data, frames, self._reader.leftover_bytes)
@@ -154,21 +138,21 @@ class Session(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Hold: the client does not read what it is sent."""
         self._is_unread = True
-        self._hold()
+        self.hold()
         self.pending.wake_all()
         self._watch_reader(self._server.limits.unsent_timeout_seconds)
 
     def resume_writing(self) -> None:
         """Go on: the client has read again."""
         self._is_unread = False
-        if self._unread_deadline is not None and not self._is_closing:
+        if self._unread_deadline is not None and not self.is_closing:
             self._unread_deadline.cancel()
         self.engine.begin_turn()
-        self._go_on()
+        self.go_on()
 
     def connection_lost(self, _error: Exception | None) -> None:
         """End: the client has gone, or was told to."""
-        self._is_closing = True
+        self.is_closing = True
         self._forget_timers()
         self._backlog.clear()
         self.outbox.clear()
@@ -177,37 +161,21 @@ class Session(asyncio.Protocol):
         if self.backup is not None:
             self.backup.close()
         self._server.unregister(self)
-        if self.holder is not None:
+        holder = self.identity.holder
+        if holder is not None:
             self.engine.begin_turn()
-            self.holder.leave(self.outbox.leases)
+            holder.leave(self.outbox.leases)
             self._server.end_turn_soon()
 
     def _forget_timers(self) -> None:
         """Cancel what would call back; nothing is to keep a session that has ended."""
-        timers = (
-            self._auth_deadline,
-            self._unread_deadline,
-            self._next_turn,
-            self._auth_task,
-            self._keepalive,
-            self.finishing,
-        )
-        for timer in timers:
+        self.identity.close()
+        for timer in (self._unread_deadline, self._next_turn):
             if timer is not None:
                 timer.cancel()
-        self._auth_deadline = self._unread_deadline = self._next_turn = None
-        self._keepalive = self._auth_over = self.finishing = None
+        self._unread_deadline = self._next_turn = self.on_all_sent = None
 
     # What verbs call
-
-    def authenticate(
-        self, request_id: int, credentials: dict[str, str], options: dict[str, Any]
-    ) -> None:
-        """Find out who the client is; the reply comes when that is known."""
-        self._auth_task = self._server.loop.create_task(self._server.authenticate(credentials))
-        self._auth_options = options
-        self._auth_task.add_done_callback(lambda task: self._authenticated(request_id, task))
-        self._hold()
 
     def rest_on(self, level: Level) -> None:
         """Hold the reply that follows, and its turn, back until its level is reached."""
@@ -228,7 +196,7 @@ class Session(asyncio.Protocol):
     ) -> None:
         """Send events of a watch, once they have reached a level."""
         self.rest_on(level)
-        self._reply((request_id, "EVENT", events, missed))
+        self.reply((request_id, "EVENT", events, missed))
 
     # What the server calls
 
@@ -250,16 +218,16 @@ class Session(asyncio.Protocol):
                 outbox.leases.clear()
         if not outbox.is_empty:
             self._server.waiting.add(self)
-        elif self._is_closing:
+        elif self.is_closing:
             self._transport.close()
-        elif self._auth_over is not None:
-            self._server.loop.call_soon(self._auth_over)
-            self._auth_over = None
+        elif self.on_all_sent is not None:
+            self._server.loop.call_soon(self.on_all_sent)
+            self.on_all_sent = None
         if self._must_wait_for_disk():
             self._server.waiting.add(self)
             if not self._is_journal_behind:
                 self._is_journal_behind = True
-                self._hold()
+                self.hold()
 
     def look_again(self) -> None:
         """Records have come further: send what may leave now, and go on if that was it.
@@ -270,131 +238,57 @@ class Session(asyncio.Protocol):
         if self._is_journal_behind and not self._must_wait_for_disk():
             self._is_journal_behind = False
             self.engine.begin_turn()
-            self._go_on()
+            self.go_on()
 
     def break_off(self, error: CodedError) -> None:
         """Say why, with a frame of the server's own, and close when all has been sent."""
-        if self._is_closing:
+        if self.is_closing:
             return
-        self._reply((0, "ERR", error.code.name, error.message, error.details))
-        self._is_closing = True
+        self.reply((0, "ERR", error.code.name, error.message, error.details))
+        self.is_closing = True
         self._backlog.clear()
         self.pending.forget_all()  # nothing may be delivered to it any more
         self.watches.end_all()
         self._server.end_turn()
         self._watch_reader(CLOSE_SECONDS)
 
-    def stand_on(self, basis: str) -> None:
-        """Stand on something else: the user has shown the same again, in another way."""
-        assert self.standing is not None
-        self.standing = replace(self.standing, basis=basis, token_id=0, expires_ms=0)
-
-    def end_standing(self) -> None:
-        """Let it finish what it holds, since what it authenticated with has ended.
-
-        The engine's turn has begun.
-        """
-        if self._is_closing or self.role is None:
-            return
-        error = ending()
-        self.pending.refuse_all(error)
-        for request_id in self.watches:
-            self._reply(_error_reply(request_id, error))
-        self.watches.end_all()
-        if self.backup is not None:
-            self.backup.close()
-            self.backup = None
-        self._handlers = HANDLERS_FINISHING[self.role]
-        self.finishing = Finishing(self._server.loop, self._server.finish_seconds, self._end)
-        self._server.finishing.add(self)
-        self.close_if_done()
-
-    def close_if_done(self) -> None:
-        """Close if its credentials have ended and it holds nothing any more."""
-        if self.holder is None or not self.engine.jobs.holds(self.holder.who):
-            self._end()
-
-    def _end(self) -> None:
-        message = "what this connection authenticated with is not valid any more"
-        self.break_off(StreamError(Code.AUTH_ENDED, message))
-
     def abort(self) -> None:
         """Close at once; what was not sent is lost."""
         self._transport.abort()
 
-    # Inside
+    # What its identity calls
 
-    def _handle(self, frames: list[Frame]) -> None:
-        """Answer frames, as far as they may be answered now."""
-        if self._is_held:
-            self._backlog += frames
-            return
-        answered = self._answer(frames) if frames else 0
-        self._server.meters.frames += answered
-        if self._is_closing:
-            return
-        if answered < len(frames):
-            self._backlog = frames[answered:]
-            if not self._is_held:  # its share of the turn is used up
-                self._next_turn = self._server.loop.call_soon(self._take_turn)
-                self._hold()
-        elif self._reader.error is not None and not self._is_held:
-            self.break_off(self._reader.error)
+    def hold(self) -> None:
+        """Let frames wait, and read no more."""
+        self.is_held = True
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
 
-    def _answer(self, frames: list[Frame]) -> int:
-        """Answer frames in order until one has to wait; return how many were answered.
+    def go_on(self) -> None:
+        """Answer the backlog, and read again if nothing holds the session after that."""
+        self.is_held = self._must_wait()
+        if not self.is_held and not self.is_closing:
+            frames, self._backlog = self._backlog, []
+            self._handle(frames)
+            if not self._must_wait() and not self._transport.is_closing():
+                self._transport.resume_reading()
+        self._server.end_turn()
 
-        The only loop over frames. What `_reply` does stands in it once more, since the
-        call would be a tenth of what a frame costs.
-        """
-        handlers, limits = self._handlers, self._server.limits
-        max_unsent, most = limits.max_unsent_bytes, limits.max_frames_per_turn
-        pack, outbox = self._server.pack, self.outbox
-        out = outbox.parts
-        self._is_share_used = False
-        ends_at = monotonic() + TURN_SECONDS
-        for number, frame in enumerate(frames, 1):
-            try:
-                verb, request_id = frame[0], frame[1]
-                if type(request_id) is not int or not 0 < request_id <= MAX_REQUEST_ID:
-                    check_envelope(frame)
-                reply = handlers.get(verb, refuse)(self, request_id, frame)
-            except CodedError as error:
-                self._refuse(frame, error)
-            except Exception as error:  # noqa: BLE001  a bug costs one request, not the server
-                self._fail(frame, error)
-            else:
-                if reply is not None:
-                    body = pack(reply)
-                    if not out:
-                        self._server.unflushed.append(self)
-                    out.append(prefix(len(body)))
-                    out.append(body)
-                    outbox.size_bytes += len(body) + PREFIX_BYTES
-            is_over = (
-                number == most
-                or outbox.size_bytes > max_unsent
-                or (not number & 15 and monotonic() > ends_at)
-            )
-            if is_over or self._is_held or self._is_share_used or self._is_closing:
-                return number
-        return len(frames)
-
-    def _reply(self, reply: Reply) -> None:
+    def reply(self, reply: Reply) -> None:
         """Put a reply with those that leave at the end of the turn."""
         if not self.outbox.parts:
             self._server.unflushed.append(self)
         self.outbox.add(self._server.pack(reply))
 
-    def _refuse(self, frame: Frame, error: CodedError) -> None:
-        """Answer a request that cannot be carried out."""
-        self._server.meters.errors += 1
-        if isinstance(error, StreamError):
-            self.break_off(error)
-        else:
-            self._reply(_refusal(frame, error))
+    def reply_alone(self, reply: Reply) -> None:
+        """Put a reply that may hold what is not to be logged into a turn that has no others."""
+        self.reply(reply)
+        if len(reply) > 2 and type(reply[2]) is bytes:  # a piece of a backup
+            self.outbox.logged_as = FrameWriter().encode(without_bodies(reply))
+        elif (shown := loggable(reply)) is not None:
+            self.outbox.logged_as = FrameWriter().encode(shown)
 
-    def _fail(self, frame: Frame, cause: Exception) -> None:
+    def fail(self, frame: Frame, cause: Exception) -> None:
         """Answer a request that met a bug, or an array that is no request at all."""
         try:
             _, request_id = check_envelope(frame)
@@ -409,18 +303,100 @@ class Session(asyncio.Protocol):
             exc_info=cause,
         )
         message = "the server failed while handling the request; its log says more"
-        self._reply((request_id, "ERR", Code.INTERNAL.name, message, {}))
+        self.reply((request_id, "ERR", Code.INTERNAL.name, message, {}))
+
+    def refuse_pending(self, error: CodedError) -> None:
+        """Answer all that is under way with a refusal, and end it."""
+        self.pending.refuse_all(error)
+        for request_id in self.watches:
+            self.reply(error_reply(request_id, error))
+        self.watches.end_all()
+        if self.backup is not None:
+            self.backup.close()
+            self.backup = None
+
+    def let_in(self, user: str) -> None:
+        """Take frames of the full size from now on; they are logged as this user's."""
+        self._reader.max_frame_bytes = self._server.limits.max_frame_bytes
+        if self._tap is not None:
+            self._tap.identify(user)
+
+    # Inside
+
+    def _handle(self, frames: list[Frame]) -> None:
+        """Answer frames, as far as they may be answered now."""
+        if self.is_held:
+            self._backlog += frames
+            return
+        answered = self._answer(frames) if frames else 0
+        self._server.meters.frames += answered
+        if self.is_closing:
+            return
+        if answered < len(frames):
+            self._backlog = frames[answered:]
+            if not self.is_held:  # its share of the turn is used up
+                self._next_turn = self._server.loop.call_soon(self._take_turn)
+                self.hold()
+        elif self._reader.error is not None and not self.is_held:
+            self.break_off(self._reader.error)
+
+    def _answer(self, frames: list[Frame]) -> int:
+        """Answer frames in order until one has to wait; return how many were answered.
+
+        The only loop over frames. What `reply` does stands in it once more, since the
+        call would be a tenth of what a frame costs.
+        """
+        handlers, limits = self.identity.handlers, self._server.limits
+        max_unsent, most = limits.max_unsent_bytes, limits.max_frames_per_turn
+        pack, outbox = self._server.pack, self.outbox
+        out = outbox.parts
+        self._is_share_used = False
+        ends_at = monotonic() + TURN_SECONDS
+        for number, frame in enumerate(frames, 1):
+            try:
+                verb, request_id = frame[0], frame[1]
+                if type(request_id) is not int or not 0 < request_id <= MAX_REQUEST_ID:
+                    check_envelope(frame)
+                reply = handlers.get(verb, refuse)(self, request_id, frame)
+            except CodedError as error:
+                self._refuse(frame, error)
+            except Exception as error:  # noqa: BLE001  a bug costs one request, not the server
+                self.fail(frame, error)
+            else:
+                if reply is not None:
+                    body = pack(reply)
+                    if not out:
+                        self._server.unflushed.append(self)
+                    out.append(prefix(len(body)))
+                    out.append(body)
+                    outbox.size_bytes += len(body) + PREFIX_BYTES
+            is_over = (
+                number == most
+                or outbox.size_bytes > max_unsent
+                or (not number & 15 and monotonic() > ends_at)
+            )
+            if is_over or self.is_held or self._is_share_used or self.is_closing:
+                return number
+        return len(frames)
+
+    def _refuse(self, frame: Frame, error: CodedError) -> None:
+        """Answer a request that cannot be carried out."""
+        self._server.meters.errors += 1
+        if isinstance(error, StreamError):
+            self.break_off(error)
+        else:
+            self.reply(_refusal(frame, error))
 
     def _wait_over(self, request_id: int, outcome: Results | CodedError, level: Level) -> None:
         if isinstance(outcome, CodedError):
-            self._reply(_error_reply(request_id, outcome))
+            self.reply(error_reply(request_id, outcome))
             return
         if outcome is not NO_MESSAGES:
             self.outbox.shows_messages = True
             if len(outcome) > 3:
                 self.outbox.leases.append(outcome[3])
         self.rest_on(level)
-        self._reply((request_id, "OK", *outcome))
+        self.reply((request_id, "OK", *outcome))
 
     def _task_over(self, request_id: int, task: asyncio.Task[Outcome]) -> None:
         self._server.end_turn()  # so that a turn begins in which nobody else has a reply
@@ -430,103 +406,12 @@ class Session(asyncio.Protocol):
             if callable(results):
                 results = results()
         except CodedError as error:
-            self._reply(_error_reply(request_id, error))
+            self.reply(error_reply(request_id, error))
         except Exception as error:  # noqa: BLE001  as in _answer
-            self._fail(("", request_id), error)
+            self.fail(("", request_id), error)
         else:
-            self._reply_alone((request_id, "OK", *results))
+            self.reply_alone((request_id, "OK", *results))
         self._server.end_turn()
-
-    def _reply_alone(self, reply: Reply) -> None:
-        """Put a reply that may hold what is not to be logged into a turn that has no others."""
-        self._reply(reply)
-        if len(reply) > 2 and type(reply[2]) is bytes:  # a piece of a backup
-            self.outbox.logged_as = FrameWriter().encode(without_bodies(reply))
-        elif (shown := loggable(reply)) is not None:
-            self.outbox.logged_as = FrameWriter().encode(shown)
-
-    def _authenticated(self, request_id: int, task: asyncio.Task[Standing]) -> None:
-        """Reply to AUTH and go on with what came after it."""
-        if task.cancelled() or self._is_closing:
-            return
-        self._server.end_turn()
-        if not self.outbox.is_empty:  # replies to somebody who is not this user yet
-            self._auth_over = lambda: self._authenticated(request_id, task)
-            return
-        self._auth_task = None
-        self.engine.begin_turn()
-        try:
-            standing = self._valid(task.result())
-            welcome = self._server.welcome(standing)
-            asked = self._auth_options.get("issue")
-            if asked is not None:
-                welcome["token"] = issued(self, standing, asked)
-        except CodedError as error:
-            self._note_refused_auth(error)
-            self._reply(_error_reply(request_id, error))
-        except Exception as error:  # noqa: BLE001  as in _answer
-            self._fail(("AUTH", request_id), error)
-        else:
-            level = self.outbox.level
-            self._adopt(standing)
-            self.rest_on(level)
-            self._reply_alone((request_id, "OK", welcome))
-            self._server.end_turn()
-            self.engine.begin_turn()
-        self._go_on()
-
-    def _valid(self, standing: Standing) -> Standing:
-        """Return what AUTH has found, unless it has ended meanwhile."""
-        if not self.engine.accounts.holds(standing):
-            raise auth_failed()
-        return standing
-
-    def _note_refused_auth(self, error: CodedError) -> None:
-        """Tell the operator, once for each connection: a guesser must not fill the log."""
-        if error.code is Code.AUTH_FAILED and not self._has_failed_auth:
-            self._has_failed_auth = True
-            _logger.warning("AUTH refused in connection %d from %s", self.number, self.peer)
-
-    def _adopt(self, standing: Standing) -> None:
-        self.pending.wake_all()  # what it waits for it asked as somebody else
-        self.watches.end_all()
-        self.standing, self.role, self.user = standing, standing.role, standing.name
-        self._handlers = HANDLERS_BY_ROLE[standing.role]
-        if self.finishing is not None:
-            self.finishing.cancel()
-            self.finishing = None
-            self._server.finishing.discard(self)
-        self._reader.max_frame_bytes = self._server.limits.max_frame_bytes
-        if self._auth_deadline is not None:
-            self._auth_deadline.cancel()
-        self._server.end_turn()
-        self._become(standing)
-        if self._tap is not None:
-            self._tap.identify(standing.name)
-
-    def _become(self, standing: Standing) -> None:
-        """Be a holder of leases, and be watched if the client has promised to be heard."""
-        options, server = self._auth_options, self._server
-        if self.holder is not None:
-            self.holder.leave()
-        origin = (self.engine.epoch, self.number)
-        self.holder = Holder(self.engine.jobs, standing.name, origin, self.peer, options)
-        if self._keepalive is not None:
-            self._keepalive.cancel()
-            self._keepalive = None
-        seconds = options.get("keepalive")
-        if seconds is not None:
-            self._keepalive = Keepalive(
-                server.loop, seconds, lambda: self._is_held, self._fell_silent
-            )
-
-    def _fell_silent(self) -> None:
-        _logger.warning(
-            "connection %d from %s has not been heard as promised; it is cut off",
-            self.number,
-            self.peer,
-        )
-        self.abort()
 
     def _must_wait(self) -> bool:
         """Tell whether something holds the session."""
@@ -534,7 +419,7 @@ class Session(asyncio.Protocol):
             self._is_unread
             or self._is_log_behind
             or self._is_journal_behind
-            or self._auth_task is not None
+            or self.identity.is_asked
             or self._next_turn is not None
         )
 
@@ -542,7 +427,7 @@ class Session(asyncio.Protocol):
         """Hold if the frame log is behind."""
         if log.is_behind and not self._is_log_behind:
             self._is_log_behind = True
-            self._hold()
+            self.hold()
             log.when_caught_up(self._log_caught_up)
 
     def _must_wait_for_disk(self) -> bool:
@@ -550,36 +435,15 @@ class Session(asyncio.Protocol):
         max_unsent = self._server.limits.max_unsent_bytes
         return self.outbox.size_bytes > max_unsent or self.engine.is_behind
 
-    def _hold(self) -> None:
-        self._is_held = True
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
-
     def _log_caught_up(self) -> None:
         self._is_log_behind = False
         self.engine.begin_turn()
-        self._go_on()
+        self.go_on()
 
     def _take_turn(self) -> None:
         self._next_turn = None
         self.engine.begin_turn()
-        self._go_on()
-
-    def _go_on(self) -> None:
-        """Answer the backlog, and read again if nothing holds the session after that."""
-        self._is_held = self._must_wait()
-        if not self._is_held and not self._is_closing:
-            frames, self._backlog = self._backlog, []
-            self._handle(frames)
-            if not self._must_wait() and not self._transport.is_closing():
-                self._transport.resume_reading()
-        self._server.end_turn()
-
-    def _auth_timed_out(self) -> None:
-        seconds = self._server.auth_timeout_seconds
-        self.break_off(
-            StreamError(Code.AUTH_TIMEOUT, f"no AUTH has succeeded within {seconds:g} s")
-        )
+        self.go_on()
 
     def _watch_reader(self, seconds: float) -> None:
         """Cut the client off unless it reads some of what was sent to it within `seconds`."""
@@ -595,7 +459,7 @@ class Session(asyncio.Protocol):
         if is_disk_slow or self._transport.get_write_buffer_size() < unsent_bytes:
             self._watch_reader(seconds)  # a slow one, and no message of it may be lost
             return
-        if not self._is_closing:
+        if not self.is_closing:
             _logger.warning(
                 "connection %d from %s reads nothing; it is cut off", self.number, self.peer
             )
@@ -609,8 +473,4 @@ def _refusal(frame: Frame, error: CodedError) -> Reply:
             check_request(frame)
         except CodedError as earlier:
             error = earlier
-    return _error_reply(frame[1], error)
-
-
-def _error_reply(request_id: int, error: CodedError) -> tuple[Any, ...]:
-    return (request_id, "ERR", error.code.name, error.message, error.details)
+    return error_reply(frame[1], error)

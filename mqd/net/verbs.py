@@ -45,7 +45,7 @@ def auth(session: Session, request_id: int, frame: Frame) -> None:
         )
     if "issue" in options:
         check_issue(options["issue"])
-    session.authenticate(request_id, _check_credentials(credentials), options)
+    session.identity.authenticate(request_id, _check_credentials(credentials), options)
 
 
 def _check_credentials(credentials: dict[str, Any]) -> dict[str, str]:
@@ -254,14 +254,14 @@ def refuse(session: Session, _request_id: int, frame: Frame) -> None:
         StreamError: MALFORMED_FRAME if the verb is no string.
     """
     verb, _ = check_envelope(frame)
-    if session.role is None:
+    if session.identity.role is None:
         raise RequestError(
             Code.NOT_AUTHENTICATED, "say who you are first, with AUTH", {"verb": verb[:64]}
         )
     if verb in HANDLERS:
-        if session.finishing is not None:
+        if session.identity.finishing is not None:
             raise ending()
-        role = session.role.word
+        role = session.identity.role.word
         raise RequestError(
             Code.ACCESS_DENIED,
             f"the role '{role}' does not allow {verb}; ask an administrator",
