@@ -315,6 +315,20 @@ def test_a_user_is_added_changed_and_removed(console, gateway):
     expect(button(page, "Remove admin")).to_have_count(0)  # the configuration's
 
 
+def test_a_secretary_looks_and_manages_those_who_may_do_no_more_than_work(console, web):
+    form = {"user": "noor", "role": "secretary", "password": PASSWORD}
+    assert web.post("/v1/users", json=form).is_success
+    page = console.open("noor")
+    expect(page.get_by_role("banner")).to_contain_text("noor (secretary)")
+    expect(button(page, "Create a queue")).to_have_count(0)
+    page.get_by_role("link", name="Users").click()
+    expect(page.get_by_role("rowheader", name="noor (you)")).to_be_visible()
+    expect(button(page, "Change noor")).to_have_count(0)
+    button(page, "Add a user").click()
+    roles = page.get_by_role("group", name="Role").get_by_role("radio")
+    assert [each.get_attribute("value") for each in roles.all()] == ["user", "agent"]
+
+
 def test_a_token_is_shown_once_and_revoked(console, gateway):
     page = console.open("agent", "#/tokens")
     expect(page.get_by_role("link", name="Users")).to_have_count(0)
