@@ -81,7 +81,7 @@ function Main({ isIn }) {
   const page = isIn ? where.slice(0, 2).join("/") + (where[2] === "messages" ? where[3] : "") : "";
   useEffect(() => {
     if (!isIn) return;
-    listen(where[0] === "queues" && where[1] ? where[1] : null);
+    listen(where[0] === "queues" && NAME.test(where[1] ?? "") ? where[1] : null);
     element.current.focus({ preventScroll: true });
     scrollTo(0, 0);
     document.title = `${where[0] === "queues" && where[1] ? where[1] : PAGES.find(([name]) => name === where[0])?.[1] ?? "mqd"} – mqd console`;
@@ -91,14 +91,18 @@ function Main({ isIn }) {
     ${isIn ? html`<${View} where=${where} key=${page} />` : html`<${Login} />`}</main>`;
 }
 
+// What stands in the address goes into paths of requests: nothing else may.
+const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
+const ID = /^[1-9][0-9]{0,17}$/;
+
 function View({ where }) {
   const [name, first, second, third] = where;
   if (name === "server") return html`<${ServerPage} />`;
   if (name === "users" && may("USERS")) return html`<${UsersPage} />`;
   if (name === "tokens") return html`<${TokensPage} whose=${first} />`;
   if (name === "log") return html`<${LogPage} />`;
-  if (name !== "queues" || !first) return html`<${QueuesPage} />`;
-  if (second === "messages" && third) return html`<${MessagePage} queue=${first} id=${third} />`;
+  if (name !== "queues" || !NAME.test(first ?? "")) return html`<${QueuesPage} />`;
+  if (second === "messages" && ID.test(third ?? "")) return html`<${MessagePage} queue=${first} id=${third} />`;
   return html`<${QueuePage} name=${first} tab=${second ?? "ready"} />`;
 }
 

@@ -419,6 +419,18 @@ def test_no_page_is_too_wide_or_shuts_anybody_out(browser, gateway, looks, width
         assert console.serious_violations() == []
 
 
+def test_an_address_that_names_nothing_leads_to_what_there_is(console, queue):
+    page = console.open(place="#/queues/..%2F..%2Fstatus/messages/1")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    expect(page.get_by_role("heading", name="Queues")).to_be_visible()
+    console.go("queues", "nowhere")
+    expect(page.get_by_text("There is no such queue.")).to_be_visible()
+    console.go("queues", queue, "messages", "..%2F..%2Fx")
+    expect(page.get_by_role("heading", name=queue)).to_be_visible()
+    assert not [each for each in asked if each.endswith("/x")]
+
+
 def test_a_dialog_has_the_focus_and_gives_it_back(console):
     page = console.open()
     opener = button(page, "Create a queue")
