@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from mqwire import limits
+from mqwire import causes, limits
 from mqwire.roles import ROLE_WORDS
 
 
@@ -101,9 +101,6 @@ _LEASE_SECONDS = (Kind.SECONDS, limits.MIN_LEASE_SECONDS, limits.MAX_LEASE_SECON
 
 BACKOFFS = ("none", "fixed", "linear", "exponential")
 """How the delay before another attempt grows; with none there is no delay."""
-
-CAUSES = ("nack", "reject", "hand_back", "expired", "gone", "ttl")
-"""Why a delivery ended otherwise than with an ack; `ttl`: the message had waited for too long."""
 
 PURGEABLE = ("waiting", "dead")
 """What PURGE removes: what is ready or delayed; or what is dead."""
@@ -292,7 +289,9 @@ _ALL = (
         "REDRIVE",
         "let dead messages be tried again",
         (_QUEUE,),
-        _options(_MAX, _IDS, Field("cause", Kind.WORD, words=CAUSES), Field("origin", Kind.NAME)),
+        _options(
+            _MAX, _IDS, Field("cause", Kind.WORD, words=causes.CAUSES), Field("origin", Kind.NAME)
+        ),
     ),
     Verb(
         "HOLDERS",

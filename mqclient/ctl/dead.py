@@ -22,7 +22,7 @@ from mqclient.ctl.session import (
     queue_argument,
 )
 from mqclient.ctl.values import id_ranges, number, per_second
-from mqwire import verbs
+from mqwire import causes
 from mqwire.limits import MAX_REQUEST_ID
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ LARGEST_BATCH: Final = 1000
 _BATCHES_PER_SECOND: Final = 2
 """How often a redrive at a rate asks for some more."""
 
-CAUSES: Final = tuple(cause for cause in verbs.CAUSES if cause != "hand_back")
+CAUSES: Final = tuple(cause for cause in causes.CAUSES if cause != causes.HAND_BACK)
 """How a message can have died that a redrive may name."""
 
 _COLUMNS: Final = (

@@ -9,6 +9,7 @@ from mqd.core import order_records
 from mqd.core.errors import BrokerError, queue_full, queue_not_found
 from mqd.core.messages import Entry, Message, Origin, Runs, ids_of, runs_of
 from mqd.core.rooms import Room, Rooms
+from mqwire import causes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +66,7 @@ class Wanted(NamedTuple):
     """Which dead messages are meant; None stands for any."""
 
     cause: str | None = None
-    """What the last delivery ended with: one of `mqd.core.job_records.CAUSES`."""
+    """What the last delivery ended with: one of `mqwire.causes`."""
     origin: str | None = None
     """The queue that they came from."""
 
@@ -115,7 +116,7 @@ class Attic:
             if queue.kept is not None:
                 queue.kept.add_expired(message, now_ms)
             return
-        message.note(Entry("", now_ms, now_ms, order_records.TTL, ""))
+        message.note(Entry("", now_ms, now_ms, causes.TTL, ""))
         if target is None:
             queue.hold().dead[message.message_id] = message
         else:

@@ -8,7 +8,7 @@
     (EXTEND, uid, epoch, seq, deadline_ms, ids)
                                     no ids: the whole lease; older ones have no place for them
     (RETURN, uid, epoch, seq, cause, reason, now_ms, parts)
-                                    messages leave a lease for one of CAUSES; a part is
+                                    messages leave a lease for one of `mqwire.causes`; a part is
                                     (fate, ids, due_ms or the uid of the queue they go to)
     (READY,  uid, ids)              delayed messages become ready; the id of the last message
                                     of a parcel stands for all of it
@@ -47,17 +47,7 @@ SKIP: Final = 18
 SEQUENCE: Final = 19
 MORE: Final = 20
 
-# Why messages leave a lease without having been done.
-NACK: Final = "nack"
-REJECT: Final = "reject"
-HAND_BACK: Final = "hand_back"
-EXPIRED: Final = "expired"
-GONE: Final = "gone"
-CAUSES: Final = (NACK, REJECT, HAND_BACK, EXPIRED, GONE)
-"""It failed; it is never to be tried again; it was handed back on purpose; the deadline has
-passed; the holder has gone."""
-
-# Where they go.
+# Where messages go that leave a lease without having been done.
 READY_HERE: Final = 0
 DELAYED: Final = 1
 DEAD: Final = 2

@@ -18,6 +18,7 @@ from mqd.core.leases import Lease, LeaseBook
 from mqd.core.messages import Entry, Message, Owner, Runs, ids_of, restored, totals
 from mqd.core.order_records import OLD, OLD_MOVED
 from mqd.core.parcels import ParcelBatch
+from mqwire import causes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,9 +30,9 @@ _ENTRIES_BYTES: Final = 4
 """What a message that was never delivered before costs beside ones that were: its nil and its
 small numbers in the columns."""
 
-_ATTEMPTS = frozenset({records.NACK})
+_ATTEMPTS = frozenset({causes.NACK})
 _MOVES = frozenset({records.MOVED, OLD_MOVED})
-_LOSSES = frozenset({records.EXPIRED, records.GONE})
+_LOSSES = frozenset({causes.EXPIRED, causes.GONE})
 
 
 class JobState:

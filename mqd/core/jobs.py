@@ -19,6 +19,7 @@ from mqd.core.dead_letters import EVERY_ONE, Attic, Redrive, Wanted, Yard
 from mqd.core.job_state import JobState
 from mqd.core.leases import Claim, Lease
 from mqd.core.messages import Message, Owner, Runs, apart, runs_of
+from mqwire import causes
 from mqwire.limits import MAX_LEASE_MESSAGES, MAX_REASON_CHARS
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ class Jobs:
             wait_ms = retries.delay_ms(attempts, chance) if delay_ms is None else delay_ms
             return (records.DELAYED, now_ms + wait_ms) if wait_ms else (records.READY_HERE, 0)
 
-        return self._plan_return(lease, claim[2], (records.NACK, reason, now_ms), fate, rooms)
+        return self._plan_return(lease, claim[2], (causes.NACK, reason, now_ms), fate, rooms)
 
     def plan_hand_back(
         self, claim: Claim, now_ms: int, *, reason: str = "", rooms: Rooms | None = None
@@ -213,7 +214,7 @@ class Jobs:
             BrokerError: LEASE_LOST or NOT_LEASED.
         """
         lease = self._book.find(claim)
-        how = (records.HAND_BACK, reason, now_ms)
+        how = (causes.HAND_BACK, reason, now_ms)
         return self._plan_return(lease, claim[2], how, lambda _: (records.READY_HERE, 0), rooms)
 
     def plan_reject(
@@ -225,7 +226,7 @@ class Jobs:
             BrokerError: LEASE_LOST or NOT_LEASED.
         """
         lease = self._book.find(claim)
-        how = (records.REJECT, reason, now_ms)
+        how = (causes.REJECT, reason, now_ms)
         return self._plan_return(lease, claim[2], how, lambda _: (records.DEAD, 0), rooms)
 
     def plan_lost(
@@ -237,7 +238,7 @@ class Jobs:
             BrokerError: LEASE_LOST or NOT_LEASED.
         """
         lease = self._book.find(claim)
-        return self._plan_loss(lease, (records.GONE, reason, now_ms), claim[2], rooms)
+        return self._plan_loss(lease, (causes.GONE, reason, now_ms), claim[2], rooms)
 
     def plan_gone(self, who: str, now_ms: int, most: int, *, reason: str = "") -> Iterator[Record]:
         """Plan that somebody has gone: all messages of its leases come back, a loss each.
@@ -255,7 +256,7 @@ class Jobs:
             if most <= 0:
                 return
             most -= lease.count
-            yield self._plan_loss(lease, (records.GONE, reason, now_ms))
+            yield self._plan_loss(lease, (causes.GONE, reason, now_ms))
 
     def hold_leases(self, until_ms: int) -> None:
         """Let no lease that there is now run out before a time.
@@ -303,7 +304,7 @@ class Jobs:
                 ids = () if len(found) == count else runs_of(found)
                 count = len(found)
             most -= count
-            yield self._plan_loss(lease, (records.EXPIRED, "", now_ms), ids)
+            yield self._plan_loss(lease, (causes.EXPIRED, "", now_ms), ids)
         while most > 0 and (uid := next(self.state.alarms.due(now_ms), None)) is not None:
             queue = self._by_uid[uid]
             held = queue.hold()

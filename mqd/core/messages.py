@@ -40,7 +40,7 @@ class Entry(NamedTuple):
     leased_ms: int
     ended_ms: int
     cause: str
-    """One of `mqd.core.job_records.CAUSES`."""
+    """One of `mqwire.causes`."""
     reason: str
 
 

@@ -28,10 +28,6 @@ RESUME: Final = 43
 TURN: Final = 44
 EXPIRE: Final = 45
 
-TTL: Final = "ttl"
-"""Cause, in a history: the message has waited longer than it may. That is no delivery, so
-the entry has no owner, and begins when it ends."""
-
 # Where messages go that have waited too long, beside the places of `mqd.core.job_records`;
 # in a RETURN they are those that have expired while they were under the lease.
 DROPPED: Final = 4

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from mqd.core import view_records as records
 from mqd.core.deadlines import Timetable
 from mqd.core.messages import Message, Runs, ids_of, runs_of
-from mqd.core.order_records import TTL
+from mqwire.causes import TTL
 from mqwire.limits import MAX_KEPT_MESSAGES, MAX_KEPT_RESULT_BYTES
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class Outcome(NamedTuple):
     attempts: int
     losses: int
     cause: str
-    """Why it is dead, one of `mqd.core.job_records.CAUSES` or `TTL`; `TTL` of one that is gone
-    because it had waited too long; else empty."""
+    """Why it is dead, one of `mqwire.causes`; `TTL` of one that is gone because it had waited
+    too long; else empty."""
     result: Result
     """What its worker said: of a dead one that is the error."""
     moved_to: tuple[str, int] | None

@@ -47,6 +47,7 @@ from mqd.core.messages import (
 )
 from mqd.core.salvage_parcels import ParcelIndex
 from mqd.core.salvage_places import loosen, put, reach
+from mqwire import causes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +73,7 @@ NO_DOUBT: Final = frozenset({NO_QUEUE, NO_LEASE, DOUBTFUL, MAYBE_OLD, NO_RESULTS
 """Refusals after which nothing is less certain than before."""
 
 _BEGINNINGS: Final = frozenset({records.KEEP, records.LEASED, records.MORE, order_records.PARCEL})
-_LOSSES: Final = frozenset({records.EXPIRED, records.GONE})
+_LOSSES: Final = frozenset({causes.EXPIRED, causes.GONE})
 
 
 class JobRules:
@@ -286,7 +287,7 @@ class JobRules:
                 message = self._take_out(queue, message_id)
                 if message is None:
                     continue
-                message.attempts += cause == records.NACK
+                message.attempts += cause == causes.NACK
                 message.losses += cause in _LOSSES
                 message.note(entry)
                 if place == records.MOVED:
@@ -326,7 +327,7 @@ class JobRules:
         """Let a message that was taken out have the fate of those that waited too long."""
         place, target_uid = fate
         if place != order_records.DROPPED:
-            message.note(Entry("", now_ms, now_ms, order_records.TTL, ""))
+            message.note(Entry("", now_ms, now_ms, causes.TTL, ""))
         elif not self.keeps_all:
             queue.leave(1, message.size_bytes)
             queue.expired += 1

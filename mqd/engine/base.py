@@ -63,7 +63,7 @@ class GiveBack:
     """How leased messages go on otherwise than by being done.
 
     Args:
-        cause: `nack`, `hand_back`, `reject` or `gone`, as a history has them.
+        cause: NACK, HAND_BACK, REJECT or GONE of `mqwire.causes`.
         reason: for people.
         delay_ms: of a nack: how long they are kept back; None for the queue's back-off.
     """

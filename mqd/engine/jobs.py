@@ -17,6 +17,7 @@ from mqd.engine.commits import LEASE_RECORD_BYTES, RECORD_BYTES
 from mqd.engine.deliveries import level_of_lease
 from mqd.engine.owners import described
 from mqd.engine.presence import Presence
+from mqwire import causes
 from mqwire.errors import CodedError
 from mqwire.levels import Level
 from mqwire.limits import MAX_HOLDERS_ENTRIES
@@ -150,11 +151,11 @@ class LocalJobs:
 
     def _plan(self, claim: Claim, how: GiveBack) -> Record:
         jobs, now_ms, reason = self._jobs, self.now_ms, how.reason
-        if how.cause == job_records.HAND_BACK:
+        if how.cause == causes.HAND_BACK:
             return jobs.plan_hand_back(claim, now_ms, reason=reason)
-        if how.cause == job_records.REJECT:
+        if how.cause == causes.REJECT:
             return jobs.plan_reject(claim, now_ms, reason=reason)
-        if how.cause == job_records.GONE:
+        if how.cause == causes.GONE:
             return jobs.plan_lost(claim, now_ms, reason=reason)
         chance = self._chance() if how.delay_ms is None else 0.0
         return jobs.plan_nack(claim, now_ms, reason=reason, delay_ms=how.delay_ms, chance=chance)

@@ -13,6 +13,7 @@ from mqd.core import job_records, order_records, records, step_records, view_rec
 from mqd.core.leases import identity_of
 from mqd.core.messages import Message, ids_of
 from mqd.engine.base import Event
+from mqwire import causes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,11 +31,11 @@ MAX_TOLD_REASON_CHARS: Final = 256
 """Of a reason, in an event; PEEK shows it whole."""
 
 _KINDS_BY_CAUSE: Final = {
-    job_records.NACK: "nacked",
-    job_records.REJECT: "rejected",
-    job_records.HAND_BACK: "handed_back",
-    job_records.EXPIRED: "lost",
-    job_records.GONE: "lost",
+    causes.NACK: "nacked",
+    causes.REJECT: "rejected",
+    causes.HAND_BACK: "handed_back",
+    causes.EXPIRED: "lost",
+    causes.GONE: "lost",
 }
 
 
@@ -238,8 +239,8 @@ class News:
 _DEATHS: Final[dict[int, dict[str, str]]] = {
     job_records.DEAD: {},
     job_records.MOVED: {},
-    order_records.OLD_DEAD: {"cause": order_records.TTL},
-    order_records.OLD_MOVED: {"cause": order_records.TTL},
+    order_records.OLD_DEAD: {"cause": causes.TTL},
+    order_records.OLD_MOVED: {"cause": causes.TTL},
 }
 """Places of messages that are not tried again, and what is to be said of why."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mqd.core import job_records
 from mqd.core import steps as core
 from mqd.core.parcels import PushExtras
 from mqd.engine.base import NO_OPTIONS, Append, PushOptions, Settle
+from mqwire import causes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,10 +84,10 @@ def _in_core(part: Settle | Append, now_ms: int, chance: Callable[[], float]) ->
     how = part.how
     if how is None:
         return core.Ack(part.claim, part.result)
-    if how.cause == job_records.REJECT:
+    if how.cause == causes.REJECT:
         return core.Reject(part.claim, how.reason)
     ways: dict[str, Any] = {
-        "is_hand_back": how.cause == job_records.HAND_BACK,
-        "is_lost": how.cause == job_records.GONE,
+        "is_hand_back": how.cause == causes.HAND_BACK,
+        "is_lost": how.cause == causes.GONE,
     }
     return core.Nack(part.claim, how.reason, how.delay_ms, chance(), **ways)

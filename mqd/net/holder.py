@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from mqd.engine.base import GiveBack
+from mqwire import causes
 from mqwire.errors import CodedError
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ _SILENT_CHECKS: Final = 4
 """So many checks without a byte, which is twice what the client promised, and it is gone."""
 
 
-_UNDELIVERED: Final = GiveBack("hand_back", "the connection was lost before its messages had left")
+_UNDELIVERED: Final = GiveBack(
+    causes.HAND_BACK, "the connection was lost before its messages had left"
+)
 
 
 class Holder:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mqd.engine.base import GiveBack, Terms
 from mqd.net.replies import WORDS
+from mqwire import causes
 from mqwire.codes import Code
 from mqwire.errors import RequestError
 from mqwire.levels import LEVELS
@@ -109,16 +110,16 @@ def how_of_nack(options: Mapping[str, Any]) -> GiveBack:
         )
     reason = options.get("reason", "")
     if options.get("hand_back"):
-        return GiveBack("hand_back", reason)
+        return GiveBack(causes.HAND_BACK, reason)
     if options.get("lost"):
-        return GiveBack("gone", reason)
+        return GiveBack(causes.GONE, reason)
     delay = options.get("delay")
-    return GiveBack("nack", reason, None if delay is None else ceil(1000 * delay))
+    return GiveBack(causes.NACK, reason, None if delay is None else ceil(1000 * delay))
 
 
 def how_of_reject(options: Mapping[str, Any]) -> GiveBack:
     """Tell how a REJECT gives messages back."""
-    return GiveBack("reject", options.get("reason", ""))
+    return GiveBack(causes.REJECT, options.get("reason", ""))
 
 
 def reject(session: Session, request_id: int, frame: Frame) -> Reply:

@@ -19,6 +19,7 @@ from mqd.engine.local import LocalEngine
 from mqd.engine.presence import Presence
 from mqd.net.holder import Holder, Keepalive
 from mqd.net.pending import Pending
+from mqwire import causes
 from mqwire.codes import Code
 from mqwire.levels import Level
 from simulation.disk import Disk, SimStorage
@@ -102,7 +103,7 @@ def expiry_leaves_the_lease(patch: Any) -> None:
     def leaving(self: Any, uid: int, epoch: int, seq: int, cause: str, *rest: Any) -> int:
         lease = self.book.by_seq[seq]
         count: int = apply(self, uid, epoch, seq, cause, *rest)
-        if cause == job_records.EXPIRED:
+        if cause == causes.EXPIRED:
             closed[epoch, seq] = lease
         return count
 

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from mqd.core import deadlines, order_records, records
+from mqd.core import deadlines, records
 from mqd.core.cancelling import plan_cancel
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.parcels import PushExtras
 from mqd.core.queue import Waiter
+from mqwire import causes
 from mqwire.packs import join_bodies
 from support.jobs import Desk, texts_of
 
@@ -130,7 +131,7 @@ def test_expired_messages_become_dead_letters_where_the_queue_says_so():
     assert (expired(desk), desk.info()["moved"]) == (0, 2)
     letter = desk.broker.queue("dead").held.ready[1]
     assert letter.origin == ("jobs", 1, 3, 0, 0)
-    assert letter.history == (("", 53, 53, order_records.TTL, ""),)
+    assert letter.history == (("", 53, 53, causes.TTL, ""),)
     assert (letter.expires_ms, letter.priority) == (0, 9)
     assert desk.jobs.next_deadline_ms() is None
 
