@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 HOLDER: Final = "http"
 """The instance of every connection: the holder of the leases of one user."""
+ENDINGS: Final = (Code.AUTH_FAILED, Code.AUTH_ENDING, Code.AUTH_ENDED)
+"""What mqd answers over a connection that is of no use to who brings its token any more."""
 _MOST_LOGINS: Final = 16
 
 
@@ -202,14 +204,21 @@ class Connections:
         Raises:
             MqError: mqd refuses them, or is not reached.
         """
-        client = client_of(self._config, self._place.url_for(user, password))
-        try:
-            async with self._logins:
-                await client.connect(timeout=self._config.connect_seconds)
-        except BaseException:
-            self._close(client)
-            raise
-        return client
+        return await self._connected(client_of(self._config, self._place.url_for(user, password)))
+
+    async def apart(self, token: str) -> GatewayClient:
+        """Return a connection with a token that nobody else is given; who asked for it closes it.
+
+        Raises:
+            MqError: mqd refuses it, or is not reached.
+        """
+        return await self._connected(client_of(self._config, self._place.url, token))
+
+    def forget_token(self, token: str) -> None:
+        """Keep no connection with a token: who brings it next is asked for it again."""
+        link = self._links.get(token)
+        if link is not None:
+            self.forget(link)
 
     async def own(self) -> GatewayClient | None:
         """Return a connection with the gateway's own credentials; None where it has none.
@@ -258,6 +267,15 @@ class Connections:
             self._close(self._own)
         if self._closing:
             await asyncio.wait(self._closing)
+
+    async def _connected(self, client: GatewayClient) -> GatewayClient:
+        try:
+            async with self._logins:
+                await client.connect(timeout=self._config.connect_seconds)
+        except BaseException:
+            self._close(client)
+            raise
+        return client
 
     def _added(self, token: str) -> Link:
         if len(self._links) >= self._config.max_users:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mqweb.answers import problem_answer, send_answer
-from mqweb.connections import token_of
+from mqweb.connections import ENDINGS, token_of
 from mqweb.handing import CONNECTION_KEY
 from mqweb.problems import Problem, problem_of
 from mqweb.requests import Disconnected, Request
@@ -136,7 +136,7 @@ class Endpoint:
             return await self._handler(request)
         except Exception as error:
             problem = problem_of(error)
-            if problem is not None and problem.code in (Code.AUTH_FAILED, Code.AUTH_ENDED):
+            if problem is not None and problem.code in ENDINGS:
                 connections.forget(link)
             raise
         finally:

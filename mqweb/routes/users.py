@@ -49,7 +49,15 @@ async def remove_user(request: Request) -> Answer:
 async def change_password(request: Request) -> Answer:
     """Change one's own password."""
     form = await request.json(forms.PasswordForm)
-    await request.client.call(account_calls.change_password(form.old, form.new))
+    call = account_calls.change_password(form.old, form.new)
+    connections = request.gateway.connections
+    # A connection that has shown both passwords outlives its token, so it is nobody else's.
+    client = await connections.apart(request.token)
+    try:
+        await client.call(call)
+    finally:
+        await client.close()
+    connections.forget_token(request.token)
     return NOTHING
 
 

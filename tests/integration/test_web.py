@@ -106,6 +106,36 @@ def test_a_token_is_less_than_its_user_and_ends_when_it_is_revoked(web, gateway)
     refused(httpx.get(f"{gateway.url}/v1/queues", headers=key), Code.AUTH_FAILED)
 
 
+def test_a_token_ends_with_the_password_that_it_was_made_with(web, gateway):
+    form = {"user": "eve", "role": "agent", "password": "battery staple"}
+    assert web.post("/v1/users", json=form).status_code == 201
+    made = web.post("/token", json={"user": "eve", "password": "battery staple"}).json()
+    key = {"X-API-Key": made["token"]}
+    with httpx.Client(base_url=gateway.url, headers=key) as eve:
+        assert eve.get("/v1/me").status_code == 200
+        wrong = {"old": "wrong", "new": "stapled battery"}
+        refused(eve.post("/v1/me/password", json=wrong), Code.AUTH_FAILED)
+        assert eve.get("/v1/me").status_code == 200
+        right = {"old": "battery staple", "new": "stapled battery"}
+        assert eve.post("/v1/me/password", json=right).status_code == 204
+        for path in ("/v1/me", "/v1/queues"):
+            refused(eve.get(path), Code.AUTH_FAILED)
+
+
+def test_a_revoked_token_that_holds_leases_is_of_no_use(web, gateway, queue):
+    said = {"user": "agent", "password": PASSWORD, "lifetime": 60}
+    made = web.post("/token", json=said).json()
+    pushed(web, queue, 1)
+    with httpx.Client(base_url=gateway.url, headers={"X-API-Key": made["token"]}) as agent:
+        assert agent.post(f"/v1/queues/{queue}/pull?lease=60").status_code == 200
+        assert web.delete(f"/v1/tokens/{made['id']}").status_code == 204
+        deadline = time.monotonic() + 10
+        while agent.get("/v1/me").status_code != 401:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        refused(agent.get("/v1/me"), Code.AUTH_FAILED)
+
+
 def test_users_are_managed(web, gateway):
     form = {"user": "ada", "role": "manager", "password": "battery staple"}
     made = web.post("/v1/users", json=form)
