@@ -96,7 +96,8 @@ async def _set_password(session: Session, old: str, new: str) -> Callable[[], Re
         session.rest_on(accounts.set_password(before, encoded))
         user = accounts.user(before.name)
         assert user is not None, "it has just got a password"
-        session.identity.stand_on(user.basis)  # it has shown that it knows both
+        if not before.token_id:  # nobody outlives the token that it came with
+            session.identity.stand_on(user.basis)  # it has shown that it knows both
         return ()
 
     return change

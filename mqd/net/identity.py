@@ -102,9 +102,10 @@ class Identity:
         self._session.hold()
 
     def stand_on(self, basis: str) -> None:
-        """Stand on something else: the user has shown the same again, in another way."""
+        """Stand on something else: who came with a password has shown the next one."""
         assert self.standing is not None
-        self.standing = replace(self.standing, basis=basis, token_id=0, expires_ms=0)
+        assert not self.standing.token_id, "a token is all that it stands on"
+        self.standing = replace(self.standing, basis=basis)
 
     def end_standing(self) -> None:
         """Let it finish what it holds, since what it authenticated with has ended.

@@ -210,6 +210,15 @@ def test_who_changes_its_password_goes_on_and_what_else_there_is_ends(server, ad
         assert is_ended(one)
 
 
+def test_who_came_with_a_token_does_not_outlive_it_by_a_new_password(server, admin, ada):
+    with session(server, by_password(ada), issue={}) as one:
+        with session(server, {"token": one.welcome["token"]["token"]}) as two:
+            two.ok("PASSWORD", SECRET, OTHER)
+            assert is_ended(two)
+        assert is_ended(one)
+    assert comes_in(server, by_password(ada, OTHER))
+
+
 def test_passwords_of_the_configuration_are_changed_there(server):
     with Raw(server, "user") as one:
         code, details = one.error("PASSWORD", PASSWORD, SECRET)
