@@ -86,7 +86,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Take a connection, or refuse it where there are as many as there may be."""
         super().connection_made(Joined(transport, self.loop))  # type: ignore[arg-type]  # it is one
-        self._head_bytes = 0
+        self._loose_bytes = 0  # that have come since there was something of a body
         self._in_head = True
         self._heard_at = self.loop.time()
         if len(self.connections) > self.max_connections:
@@ -99,18 +99,21 @@ class BoundedProtocol(HttpToolsProtocol):
             )
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come; a head that goes on too long is refused."""
+        """Take what has come; what goes on too long without a body is refused.
+
+        That is a head; the end of a body in chunks, which may have fields as well; and what may
+        stand between two chunks.
+        """
         if self.transport.is_closing():
             return
         self._heard_at = self.loop.time()
-        if self._in_head:
-            self._head_bytes += len(data)
+        self._loose_bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > _MOST_HEAD_BYTES:
+        if self._loose_bytes > _MOST_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(
                 Problem(
                     GatewayCode.HEAD_TOO_LARGE,
-                    "the head of the request is too large",
+                    "the head of the request, or the end of its body, is too large",
                     {"limit": _MOST_HEAD_BYTES},
                 )
             )
@@ -122,11 +125,26 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._begun_at = self._heard_at
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of the head; one that comes behind the body is not used."""
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Go on with its body."""
         self._in_head = False
-        self._head_bytes = 0
+        self._loose_bytes = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._loose_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._loose_bytes = 0
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request."""
@@ -139,8 +157,8 @@ class BoundedProtocol(HttpToolsProtocol):
             now: the time by the loop's clock.
         """
         limit = now - self.receive_seconds
-        if self._is_new or self._head_bytes:
-            is_late = self._in_head and min(self._heard_at, self._begun_at) < limit
+        if self._in_head:
+            is_late = self._is_between and min(self._heard_at, self._begun_at) < limit
         else:
             # What is not read is not late: then it is for us to go on.
             is_waiting = self.cycle.more_body and not self.flow.read_paused
@@ -163,12 +181,6 @@ class BoundedProtocol(HttpToolsProtocol):
     def abort(self) -> None:
         """Cut the connection off."""
         self.transport.abort()
-
-    @property
-    def _is_new(self) -> bool:
-        """Whether there has been no request yet."""
-        cycle: RequestResponseCycle | None = self.cycle
-        return cycle is None
 
     @property
     def _is_between(self) -> bool:

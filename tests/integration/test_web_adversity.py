@@ -233,9 +233,10 @@ def test_a_head_that_goes_on_is_cut(gateway):
         try:
             for _ in range(100):
                 peer.socket.sendall(b"x" * 4096)
+            answer = peer.answer()
         except OSError:
-            return  # it was cut while we were sending
-        assert peer.answer().startswith(b"HTTP/1.1 431")
+            return  # it was cut while there was still something to be read
+        assert answer.startswith(b"HTTP/1.1 431")
 
 
 @pytest.mark.parametrize("data", [b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"\xce\0\0\0\x01\x90"])

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from mqweb.server import BoundedProtocol
+
+HEAD = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+KIB = 1024
+
+
+class Wire:
+    """A transport that keeps what is written, and of which a reader takes as much as it likes."""
+
+    def __init__(self):
+        self.data = bytearray()
+        self.taken = 0
+        self.is_closed = False
+        self.is_aborted = False
+
+    def write(self, data):
+        self.data += data
+
+    def take(self, count):
+        self.taken = min(len(self.data), self.taken + count)
+
+    def get_write_buffer_size(self):
+        return 0 if self.is_aborted else len(self.data) - self.taken
+
+    def close(self):
+        self.is_closed = True
+
+    def abort(self):
+        self.is_closed = self.is_aborted = True
+
+    def is_closing(self):
+        return self.is_closed
+
+    def get_extra_info(self, _name):
+        return None
+
+    def pause_reading(self):
+        pass
+
+    def resume_reading(self):
+        pass
+
+
+class Connection(BoundedProtocol):
+    max_connections = 10
+    receive_seconds = 30.0
+
+
+async def never(_scope, receive, _send):
+    """An application that reads, and never answers."""
+    while True:
+        if (await receive())["type"] == "http.disconnect":
+            return
+
+
+def connected(app=never):
+    config = uvicorn.Config(app, http=Connection, ws="none", lifespan="off", log_config=None)
+    config.load()
+    connection = Connection(config, ServerState(), {}, asyncio.get_running_loop())
+    wire = Wire()
+    connection.connection_made(wire)
+    return connection, wire
+
+
+async def ended(connection):
+    connection.connection_lost(None)
+    if connection.server_state.tasks:
+        await asyncio.wait(list(connection.server_state.tasks))
+
+
+# What comes without a body has a bound
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b"a: b\r\n" * 1000, b"a" * 6000],
+    ids=["many fields", "one that does not end"],
+)
+async def test_the_end_of_a_body_in_chunks_has_the_bound_of_a_head(piece):
+    connection, wire = connected()
+    connection.data_received(HEAD + b"1\r\n{\r\n0\r\n")
+    fields = len(connection.headers)
+    for _ in range(100):
+        connection.data_received(piece)
+    connection.transport.flush()
+    assert wire.data.startswith(b"HTTP/1.1 431")
+    assert wire.is_closed
+    assert len(connection.headers) == fields
+    await ended(connection)
+
+
+async def test_what_stands_beside_the_size_of_a_chunk_has_a_bound():
+    connection, wire = connected()
+    connection.data_received(HEAD + b"1;")
+    for _ in range(20):
+        connection.data_received(b"x" * 6000)
+    connection.transport.flush()
+    assert wire.data.startswith(b"HTTP/1.1 431")
+    await ended(connection)
+
+
+async def test_a_body_of_many_small_chunks_has_none():
+    connection, wire = connected()
+    connection.data_received(HEAD)
+    for _ in range(100):
+        connection.data_received(b"1\r\nx\r\n" * 1000)
+        await asyncio.sleep(0)
+    assert not wire.data
+    await ended(connection)
+
+
+async def test_a_few_fields_behind_a_body_are_taken_and_not_used():
+    connection, wire = connected()
+    connection.data_received(HEAD + b"1\r\n{\r\n0\r\nauthorization: Bearer x\r\n\r\n")
+    assert b"authorization" not in dict(connection.headers)
+    assert not wire.data
+    await ended(connection)
+
+
+async def test_a_second_head_that_stops_after_one_piece_is_late():
+    async def quick(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    connection, wire = connected(quick)
+    connection.data_received(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    await asyncio.wait(list(connection.server_state.tasks))
+    connection.data_received(b"GET / HTTP/1.1\r\n")
+    now = connection.loop.time()
+    connection.check(now + 29)
+    assert not wire.is_closed
+    connection.check(now + 31)
+    assert wire.is_closed
+    await ended(connection)
