@@ -248,7 +248,7 @@ def token(ctx: click.Context) -> None:
 @token.command(
     "new",
     short_help="Make a token for yourself.",
-    epilog="Example: mqctl token new --role user --lifetime 3600 > token && chmod 600 token",
+    epilog="Example: mqctl token new --role user --lifetime 3600 > token, after umask 077",
 )
 @click.option("--role", type=_ROLE, help="One that allows no more than yours. [default: yours]")
 @click.option(

@@ -38,7 +38,8 @@ _IS_OLDER: Final = "`mqctl version` shows whether the server is older than this 
 # The server's own sentences say what to do; these add what only mqctl knows.
 _HINTS: Final = {
     "QUEUE_NOT_FOUND": "`mqctl ls` shows the queues, `mqctl create NAME` makes one",
-    "AUTH_FAILED": "check the credentials in --url, MQ_URL or the address file",
+    "AUTH_FAILED": "check the credentials in --url, MQ_TOKEN, MQ_TOKEN_FILE, MQ_URL or the address "
+    "file; a token may be over or revoked, or its user disabled",
     "NOT_AUTHENTICATED": "give credentials in --url or MQ_URL",
     "STORAGE_FULL": "try again when its disk has room: `mqctl stats` shows journal.is_full, and "
     "`mqctl pull` and `mqctl purge` go on",

@@ -54,11 +54,12 @@ def watch(
 ) -> None:
     """Show what happens from now on, to all queues or to those whose names fit PATTERN.
 
-    A line for each event: its time, its kind (created, deleted, purged, pushed, pulled,
-    leased, acked, nacked, rejected, handed_back, lost, ready, dead, redriven, cancelling,
-    cancelled), the queue, the ids of the messages, and what else is known. In a pipe the time
-    is in seconds since 1970. With --json an object a line. `missed` says that events were not
-    told, since this program was too slow or was cut off. Ctrl-C ends it, with exit code 0.
+    A line for each event: its time, its kind (created, deleted, paused, resumed, purged,
+    pushed, pulled, leased, acked, nacked, rejected, handed_back, lost, ready, expired, dead,
+    redriven, cancelling, cancelled), the queue, the ids of the messages, and what else is
+    known. In a pipe the time is in seconds since 1970. With --json an object a line. `missed`
+    says that events were not told, since this program was too slow or was cut off. Ctrl-C ends
+    it, with exit code 0.
     """
     left = count
     with session.client() as client:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+from click.testing import CliRunner
 
 from mqclient.ctl import exits, watch
+from mqclient.ctl.app import cli
 from mqclient.view_models import Event
 from mqwire import verbs
 
@@ -115,3 +118,8 @@ def test_a_person_gets_times(watching, terminal):
 @pytest.mark.skipif(not hasattr(verbs, "EVENTS"), reason="the registry has no events")
 def test_the_words_are_those_of_the_protocol():
     assert sorted(watch.KINDS) == sorted(verbs.EVENTS)
+
+
+def test_the_help_names_every_kind():
+    text = CliRunner().invoke(cli, ["watch", "--help"]).output.partition("--event")[0]
+    assert [kind for kind in verbs.EVENTS if not re.search(rf"\b{kind}\b", text)] == []
