@@ -42,6 +42,9 @@ _COMMON_CODES: Final[tuple[AnyCode, ...]] = (
     Code.BAD_NAME,
     Code.OUT_OF_RANGE,
     Code.WRONG_TYPE,
+    GatewayCode.MALFORMED_QUERY,
+    GatewayCode.MISSING_FIELD,
+    GatewayCode.UNEXPECTED_BODY,
     GatewayCode.MALFORMED_BODY,
     GatewayCode.METHOD_NOT_ALLOWED,
     GatewayCode.SERVER_AWAY,
@@ -165,7 +168,8 @@ def _responses(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any
     content.update(_media(operation.gives))
     found: dict[str, Any] = {}
     if content:
-        found[str(operation.status)] = {"description": operation.summary, "content": content}
+        for status in filter(None, (operation.status, operation.other_status)):
+            found[str(status)] = {"description": operation.summary, "content": content}
     if operation.is_empty_possible or not content:
         found["204"] = {"description": "Nothing to tell."}
     codes: list[AnyCode] = [*operation.codes, *_COMMON_CODES]

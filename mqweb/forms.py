@@ -422,10 +422,11 @@ class HoldersQuery(Form):
 
 
 class RedriveForm(Form):
-    """Which dead messages are tried again."""
+    """Which dead messages are tried again: one of `ids`, `max` and `all` is said."""
 
     ids: Ids | None = None
-    max: Count | None = None
+    max: Annotated[Count, Meta(description="The oldest, so many.")] | None = None
+    all: Annotated[bool, Meta(description="All that there are.")] = False
     cause: Annotated[str, Meta(max_length=32)] | None = None
     origin: Name | None = None
 

@@ -65,6 +65,7 @@ class Operation:
         media: other forms in which its body may come.
         result: the form of its answer; None for one without a body.
         status: of an answer that has one.
+        other_status: of an answer of the same form that says something else; 0 for none.
         gives: other forms in which its answer may come.
         is_empty_possible: whether it may answer that there is nothing, with 204.
         codes: refusals that are its own.
@@ -83,6 +84,7 @@ class Operation:
     media: tuple[Media, ...] = ()
     result: Any = None
     status: int = 200
+    other_status: int = 0
     gives: tuple[Media, ...] = ()
     is_empty_possible: bool = False
     codes: tuple[AnyCode, ...] = ()
@@ -106,6 +108,7 @@ class Endpoint:
         self._gateway = gateway
         self._handler = operation.handler
         self._is_open = operation.is_open
+        self._refuses_body = operation.body is None and operation.method != "GET"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request.
@@ -133,6 +136,8 @@ class Endpoint:
         request.client = link.client
         request.token = token
         try:
+            if self._refuses_body:
+                await request.refuse_body()
             return await self._handler(request)
         except Exception as error:
             problem = problem_of(error)

@@ -69,7 +69,9 @@ def load_of_form(form: PushForm, limits: Limits) -> Load:
     """
     if form.messages is None:
         if form.body is msgspec.UNSET:
-            raise Problem(Code.WRONG_ARITY, "there is neither `body` nor `messages`")
+            raise Problem(
+                GatewayCode.MISSING_FIELD, "there is neither `body` nor `messages` in the document"
+            )
         assert isinstance(form.body, msgspec.Raw)
         raw = bodies.raw_of(form.body, form.encoding)
         return load_of_one(raw, bodies.headers_of(form.headers), limits)

@@ -26,6 +26,7 @@ Form = TypeVar("Form", bound=msgspec.Struct)
 
 _LONGEST_QUERY: Final = 64
 _MEDIA_JSON: Final = "application/json"
+_MEDIA_FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class Disconnected(Exception):  # noqa: N818  no error of ours
@@ -45,6 +46,7 @@ class Request:
     __slots__ = (
         "_client",
         "_fields",
+        "_is_read",
         "_taken",
         "gateway",
         "receive",
@@ -61,6 +63,7 @@ class Request:
         self.send = send
         self._fields: dict[bytes, bytes] = dict(scope["headers"])
         self._client: GatewayClient | None = None
+        self._is_read = False
         self._taken = 0
 
     def close(self) -> None:
@@ -119,10 +122,13 @@ class Request:
                 max_num_fields=_LONGEST_QUERY,
             )
         except ValueError as error:
-            raise Problem(GatewayCode.MALFORMED_BODY, f"the query is malformed: {error}") from error
+            text = "the query is malformed: write ?name=value, and & between several"
+            raise Problem(GatewayCode.MALFORMED_QUERY, text) from error
         values = dict(pairs)
         if len(values) != len(pairs):
-            raise Problem(Code.WRONG_ARITY, "a parameter of the query is there twice")
+            raise Problem(
+                GatewayCode.MALFORMED_QUERY, "a parameter stands in the query twice; say it once"
+            )
         return _converted(values, form)
 
     async def json(self, form: type[Form]) -> Form:
@@ -134,10 +140,43 @@ class Request:
         if self.media_type not in (_MEDIA_JSON, ""):
             raise Problem(
                 GatewayCode.UNSUPPORTED_MEDIA_TYPE,
-                f"a body of the type {_MEDIA_JSON} is expected, not {self.media_type}",
+                f"a body of the type {_MEDIA_JSON} is expected, not {self.media_type}: "
+                f"write curl --json, or -H 'Content-Type: {_MEDIA_JSON}'",
                 {"expected": _MEDIA_JSON, "got": self.media_type},
             )
         return decoded(await self.body() or b"{}", form)
+
+    def refuse_form(self) -> None:
+        """Refuse what a browser's form or `curl -d` sends, where bytes of any type are taken.
+
+        Raises:
+            Problem: the body is a form's.
+        """
+        if self.media_type in _MEDIA_FORMS:
+            raise Problem(
+                GatewayCode.UNSUPPORTED_MEDIA_TYPE,
+                f"{self.media_type} is what curl -d and -F send, and is no message: "
+                "write curl --json for JSON, "
+                "or -H 'Content-Type: application/octet-stream' for bytes as they are",
+                {"got": self.media_type},
+            )
+
+    async def refuse_body(self) -> None:
+        """Refuse a body where none is taken: what stands in it is never ignored.
+
+        Raises:
+            Problem: there is one.
+        """
+        declared = self._fields.get(b"content-length", b"0")
+        if declared == b"0" and b"transfer-encoding" not in self._fields:
+            return
+        if await self.body():
+            raise Problem(
+                GatewayCode.UNEXPECTED_BODY,
+                f"{self.scope['path'][:200]} takes no body: put the options into the query, "
+                "as in ?max=5",
+            )
+        self._is_read = True
 
     async def body(self) -> bytes:
         """Return the whole body. Its bounds are judged before and while it is read.
@@ -146,6 +185,8 @@ class Request:
             Problem: it is too large, or there is no room for it.
             Disconnected: the client has gone, or was cut off since it sent nothing more.
         """
+        if self._is_read:  # and was empty
+            return b""
         limit = self.config.max_request_bytes
         declared = self._fields.get(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > limit:
@@ -213,7 +254,7 @@ def _invalid(error: msgspec.ValidationError) -> Problem:
     if "unknown field" in sentence:
         return Problem(Code.UNKNOWN_OPTION, text, details)
     if "missing required" in sentence:
-        return Problem(Code.WRONG_ARITY, text, details)
+        return Problem(GatewayCode.MISSING_FIELD, text, details)
     is_range = any(sign in sentence for sign in (">=", "<=", "length", "> ", "< ", "matching"))
     is_choice = "Invalid enum value" in sentence or "Invalid value" in sentence
     return Problem(Code.OUT_OF_RANGE if is_range or is_choice else Code.WRONG_TYPE, text, details)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from mqweb import forms, shapes
 from mqweb.answers import json_answer
 from mqweb.operations import Operation
+from mqweb.problems import Problem
 from mqweb.routes.messages import shown_seen
-from mqwire.codes import Code
+from mqwire.codes import Code, GatewayCode
 
 if TYPE_CHECKING:
     from mqweb.answers import Answer
@@ -49,10 +50,33 @@ async def dead_letters(request: Request) -> Answer:
 async def redrive(request: Request) -> Answer:
     """Let dead messages be tried again."""
     form = await request.json(forms.RedriveForm)
+    _check_choice(form)
     moved = await request.client.redrive(
         request.path["queue"], ids=form.ids, count=form.max, cause=form.cause, origin=form.origin
     )
     return json_answer({"moved": moved})
+
+
+def _check_choice(form: forms.RedriveForm) -> None:
+    """Check that a redrive says which messages, so that none moves all by being empty.
+
+    Raises:
+        Problem: it says nothing, or two things.
+    """
+    choices = {"ids": form.ids is not None, "max": form.max is not None, "all": form.all}
+    said = [name for name, is_said in choices.items() if is_said]
+    if not said:
+        raise Problem(
+            GatewayCode.MISSING_FIELD,
+            'say which dead messages: {"ids": [1, 2]}, {"max": 10} or {"all": true}',
+            {"options": list(choices)},
+        )
+    if len(said) > 1:
+        raise Problem(
+            Code.CONFLICTING_OPTIONS,
+            f"{' and '.join(f'`{name}`' for name in said)} exclude each other: say one",
+            {"options": said},
+        )
 
 
 OPERATIONS = (
@@ -77,10 +101,11 @@ OPERATIONS = (
         "Try dead messages again",
         "Dead letters",
         "Messages that are dead in the queue become ready; those that came to it as dead letters "
-        "go back to the queue that they came from. All, or those that are chosen.",
+        "go back to the queue that they came from. One of `ids`, `max` and `all` says which; "
+        "`cause` and `origin` leave some of them out.",
         ("REDRIVE",),
         body=forms.RedriveForm,
         result=shapes.Redriven,
-        codes=_CODES,
+        codes=(*_CODES, Code.CONFLICTING_OPTIONS),
     ),
 )

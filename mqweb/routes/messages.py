@@ -40,6 +40,7 @@ async def push(request: Request) -> Answer:
     """Carry out a push."""
     queue = request.path["queue"]
     query = request.query(forms.PushQuery)
+    request.refuse_form()
     key = key_of(request)
     limits = request.client.server.limits
     said: forms.PushOptions = query
@@ -51,6 +52,7 @@ async def push(request: Request) -> Answer:
         load = pushing.load_of_one(raw, headers, limits)
     else:
         form = decoded(await request.body(), forms.PushForm)
+        _check_said_once(query, form)
         load = pushing.load_of_form(form, limits)
         said = form
     options = {**pushing.options_of(query), **pushing.options_of(said)}
@@ -67,6 +69,28 @@ async def push(request: Request) -> Answer:
         },
         201,
     )
+
+
+def _check_said_once(query: forms.PushQuery, form: forms.PushForm) -> None:
+    """Refuse options that stand in the query and in the body, of which one would not count.
+
+    Raises:
+        Problem: one does.
+    """
+    if query.headers is not None:
+        raise Problem(
+            Code.CONFLICTING_OPTIONS,
+            "`headers` in the query is for a body that is no form; put it into the body",
+            {"options": ["headers"]},
+        )
+    names = ("durability", *pushing.OPTIONS)
+    twice = [name for name in names if None not in (getattr(query, name), getattr(form, name))]
+    if twice:
+        raise Problem(
+            Code.CONFLICTING_OPTIONS,
+            f"{', '.join(twice)}: said in the query and in the body; say it once",
+            {"options": twice},
+        )
 
 
 def _raw_push(

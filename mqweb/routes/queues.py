@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from mqclient.errors import QueueExists
 from mqweb import forms, shapes
 from mqweb.answers import NOTHING, json_answer
 from mqweb.operations import Operation
@@ -43,7 +44,13 @@ async def create_queue(request: Request) -> Answer:
         for name in form.__struct_fields__
         if name not in ("queue", "if_missing") and (value := getattr(form, name)) is not None
     }
-    info = await request.client.create(form.queue, if_missing=form.if_missing, **options)
+    try:
+        info = await request.client.create(form.queue, **options)
+    except QueueExists:
+        if not form.if_missing:
+            raise
+        info = await request.client.create(form.queue, if_missing=True, **options)
+        return json_answer(shown_queue(info), 200)
     return json_answer(shown_queue(info), 201)
 
 
@@ -93,10 +100,12 @@ OPERATIONS = (
         create_queue,
         "Create a queue",
         "Queues",
-        verbs=("CREATE",),
+        "201 where it was created, 200 where it was there and `if_missing` lets it be as it is.",
+        ("CREATE",),
         body=forms.QueueForm,
         result=shapes.Queue,
         status=201,
+        other_status=200,
         codes=(Code.QUEUE_EXISTS, Code.TOO_MANY_QUEUES),
     ),
     Operation(

@@ -166,7 +166,9 @@ def test_a_queue_is_made_looked_at_stopped_emptied_and_deleted(web):
     assert made.status_code == 201
     assert made.json()["options"]["max_attempts"] == 3
     refused(web.post("/v1/queues", json=form), Code.QUEUE_EXISTS)
-    assert web.post("/v1/queues", json={**form, "if_missing": True}).status_code == 201
+    assert web.post("/v1/queues", json={**form, "if_missing": True}).status_code == 200
+    new = {"queue": "new-if-missing", "if_missing": True}
+    assert [web.post("/v1/queues", json=new).status_code for _ in range(2)] == [201, 200]
     names = [each["queue"] for each in web.get("/v1/queues?pattern=made*").json()["queues"]]
     assert names == ["made", "made.dead"]
     pushed(web, "made", 1, 2)
@@ -338,7 +340,7 @@ def test_dead_letters_are_listed_with_their_history_and_tried_again(web):
     assert (letter["body"], letter["state"]) == ("a", "ready")
     assert letter["origin"]["queue"] == "fails"
     assert [each["reason"] for each in letter["history"]] == ["Traceback: boom"]
-    assert web.post("/v1/queues/fails.dead/redrive").json() == {"moved": 1}
+    assert web.post("/v1/queues/fails.dead/redrive", json={"all": True}).json() == {"moved": 1}
     assert web.get("/v1/queues/fails").json()["ready"] == 1
 
 

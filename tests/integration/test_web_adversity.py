@@ -116,7 +116,7 @@ BAD_DOCUMENTS = [
     (PUSH, '{"body": ' + "[" * 5000, GatewayCode.MALFORMED_BODY),
     (PUSH, b'{"body": "\xff"}', GatewayCode.MALFORMED_BODY),
     (PUSH, "[]", Code.WRONG_TYPE),
-    (PUSH, "{}", Code.WRONG_ARITY),
+    (PUSH, "{}", GatewayCode.MISSING_FIELD),
     (PUSH, '{"body": 1, "bodies": 2}', Code.UNKNOWN_OPTION),
     (PUSH, '{"body": 1, "priority": "high"}', Code.WRONG_TYPE),
     (PUSH, '{"body": 1, "priority": 256}', Code.OUT_OF_RANGE),
@@ -140,7 +140,7 @@ BAD_DOCUMENTS = [
     ("/v1/leases/1-2/ack", "{}", Code.LEASE_LOST),
     ("/v1/leases/1-2/nack", '{"lost": true, "delay": 1}', Code.CONFLICTING_OPTIONS),
     ("/v1/queues/{queue}/status", '{"ids": [0]}', Code.OUT_OF_RANGE),
-    ("/token", '{"user": "a"}', Code.WRONG_ARITY),
+    ("/token", '{"user": "a"}', GatewayCode.MISSING_FIELD),
 ]
 
 
@@ -159,8 +159,8 @@ def test_a_bad_document_is_refused(web, queue, path, text, code):
         ("wait=-1", Code.OUT_OF_RANGE),
         ("lease=0.01", Code.OUT_OF_RANGE),
         ("most=1", Code.UNKNOWN_OPTION),
-        ("max=1&max=2", Code.WRONG_ARITY),
-        ("max", GatewayCode.MALFORMED_BODY),
+        ("max=1&max=2", GatewayCode.MALFORMED_QUERY),
+        ("max", GatewayCode.MALFORMED_QUERY),
     ],
 )
 def test_a_bad_query_is_refused(web, queue, query, code):

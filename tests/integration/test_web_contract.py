@@ -130,7 +130,7 @@ REQUESTS = {
     "pause_queue": ("POST", "/v1/queues/none/pause", None),
     "resume_queue": ("POST", "/v1/queues/none/resume", None),
     "dead_letters": ("GET", "/v1/queues/none/dead", None),
-    "redrive": ("POST", "/v1/queues/none/redrive", None),
+    "redrive": ("POST", "/v1/queues/none/redrive", {"all": True}),
     "list_tokens": ("GET", "/v1/tokens", None),
     "revoke_token": ("DELETE", "/v1/tokens/999", None),
     "list_users": ("GET", "/v1/users", None),

@@ -1,0 +1,101 @@
+"""What a newcomer with curl gets wrong: it is refused with a sentence that helps, never ignored."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from mqclient import Client
+from mqwire.codes import Code, GatewayCode
+from support.web import running_both
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def gateway():
+    with running_both() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def web(gateway):
+    with gateway.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def mq(gateway):
+    with Client(gateway.server.url) as client:
+        yield client
+
+
+@pytest.fixture
+def queue(mq):
+    name = f"asked-{next(_numbers)}"
+    mq.create(name)
+    return name
+
+
+def refused(reply, code):
+    problem = reply.json()
+    assert (problem["code"], reply.status_code) == (code.name, code.http_status), problem
+    return problem["detail"]
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "multipart/form-data; x=y"])
+@pytest.mark.parametrize("query", ["", "?raw=true"])
+def test_a_form_is_no_message(web, queue, kind, query):
+    path = f"/v1/queues/{queue}/messages{query}"
+    reply = web.post(path, content='{"body": 1}', headers={"Content-Type": kind})
+    detail = refused(reply, GatewayCode.UNSUPPORTED_MEDIA_TYPE)
+    assert "curl --json" in detail
+    assert "application/octet-stream" in detail
+    assert web.get(f"/v1/queues/{queue}").json()["pushed"] == 0
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+@pytest.mark.parametrize("path", ["/v1/queues/{}/pull?wait=1", "/v1/tasks/{}/next"])
+def test_a_body_where_none_is_taken_is_refused(web, mq, queue, path, is_chunked):
+    mq.push(queue, 1)
+    body = b'{"max": 5}'
+    reply = web.post(path.format(queue), content=iter([body]) if is_chunked else body)
+    assert "query" in refused(reply, GatewayCode.UNEXPECTED_BODY)
+    assert web.get(f"/v1/queues/{queue}").json()["ready"] == 1
+    assert web.post(path.format(queue), content=iter([b""])).status_code == 200
+
+
+def test_a_body_does_not_choose_what_is_deleted(web, mq, queue):
+    mq.push(queue, 1)
+    reply = web.request("DELETE", f"/v1/tasks/{queue}", json={"max": 0})
+    refused(reply, GatewayCode.UNEXPECTED_BODY)
+    assert web.get(f"/v1/queues/{queue}").json()["ready"] == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "more"),
+    [
+        ("priority=7", {"priority": 8}),
+        ("durability=written", {"durability": "accepted"}),
+        ('headers={"a":1}', {}),
+    ],
+)
+def test_what_is_said_twice_is_refused(web, queue, query, more):
+    reply = web.post(f"/v1/queues/{queue}/messages?{query}", json={"body": 1, **more})
+    assert query.partition("=")[0] in refused(reply, Code.CONFLICTING_OPTIONS)
+    assert web.get(f"/v1/queues/{queue}").json()["pushed"] == 0
+
+
+def test_a_redrive_says_which(web, mq, queue):
+    mq.push_many(queue, [1, 2, 3])
+    lease = web.post(f"/v1/queues/{queue}/pull?lease=30&max=3").json()["lease"]["id"]
+    assert web.post(f"/v1/leases/{lease}/reject", json={}).json() == {"count": 3}
+    path = f"/v1/queues/{queue}/redrive"
+    for form in (None, {}, {"all": False}, {"cause": "reject"}):
+        assert '"all": true' in refused(web.post(path, json=form), GatewayCode.MISSING_FIELD)
+    refused(web.post(path, json={"all": True, "max": 1}), Code.CONFLICTING_OPTIONS)
+    assert web.get(f"/v1/queues/{queue}").json()["dead"] == 3
+    assert web.post(path, json={"ids": [3]}).json() == {"moved": 1}
+    assert web.post(path, json={"max": 1}).json() == {"moved": 1}
+    assert web.post(path, json={"all": True, "cause": "reject"}).json() == {"moved": 1}
