@@ -265,9 +265,18 @@ class Jobs:
         """
         self._book.hold(until_ms)
 
-    def holds(self, who: str) -> bool:
-        """Tell whether somebody has a lease."""
-        return bool(self._book.of_owner(who, 1))
+    @property
+    def newest_seq(self) -> int:
+        """The number of the newest lease that there was."""
+        return self._book.last_seq
+
+    def holds(self, who: str, newest_seq: int | None = None) -> bool:
+        """Tell whether somebody has a lease; one that is no newer than this, if that is said.
+
+        Such a number is one that was the newest since the start, so these come first.
+        """
+        held = self._book.of_owner(who, 1)
+        return bool(held) and (newest_seq is None or held[0].seq <= newest_seq)
 
     def leases(self) -> Iterator[Lease]:
         """Yield all leases, the oldest first. They are for looking at."""

@@ -272,8 +272,14 @@ class JobEngine(Protocol):
         They are `most` at most, and `MAX_HOLDERS_ENTRIES`.
         """
 
-    def holds(self, who: str) -> bool:
-        """Tell whether a holder has any lease."""
+    def newest_seq(self) -> int:
+        """Return the number of the newest lease that there was."""
+
+    def holds(self, who: str, newest_seq: int | None = None) -> bool:
+        """Tell whether a holder has any lease, or any that is no newer than this.
+
+        `newest_seq` is what the method of that name has returned in this run.
+        """
 
     def arrive(self, who: str) -> None:
         """Note that a holder has one more connection."""

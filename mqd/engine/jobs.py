@@ -228,9 +228,13 @@ class LocalJobs:
 
     # Who is there
 
-    def holds(self, who: str) -> bool:
-        """Tell whether a holder has any lease."""
-        return self._jobs.holds(who)
+    def newest_seq(self) -> int:
+        """Return the number of the newest lease that there was."""
+        return self._jobs.newest_seq
+
+    def holds(self, who: str, newest_seq: int | None = None) -> bool:
+        """Tell whether a holder has any lease, or any that is no newer than this."""
+        return self._jobs.holds(who, newest_seq)
 
     def arrive(self, who: str) -> None:
         """Note that a holder has one more connection."""

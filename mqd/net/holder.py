@@ -61,7 +61,7 @@ class Holder:
         options: Mapping[str, Any],
     ) -> None:
         instance = options.get("instance")
-        self._is_detached = options.get("detached", False)
+        self._is_detached: bool = options.get("detached", False)
         # No user's name has any of these signs, so nobody can be taken for another.
         if self._is_detached:
             self.who = f"{user}~{instance or ''}"
@@ -76,6 +76,11 @@ class Holder:
         self._has_arrived = False
         if self._has_instance:
             self._arrive()
+
+    @property
+    def is_detached(self) -> bool:
+        """Whether its leases go on to their time, whoever is there."""
+        return self._is_detached
 
     @property
     def owner(self) -> dict[str, Any]:

@@ -110,19 +110,24 @@ class Identity:
     def end_standing(self) -> None:
         """Let it finish what it holds, since what it authenticated with has ended.
 
+        One that is detached ends at once: its leases go on without it, and may be others' work.
         The engine's turn has begun.
         """
         if self._session.is_closing or self.role is None:
             return
         self._session.refuse_pending(ending())
         self.handlers = HANDLERS_FINISHING[self.role]
-        self.finishing = Finishing(self._server.loop, self._server.finish_seconds, self._end)
+        newest_seq = self._session.engine.jobs.newest_seq()
+        seconds = self._server.finish_seconds
+        self.finishing = Finishing(self._server.loop, seconds, self._end, newest_seq)
         self._server.finishing.add(self._session)
         self.close_if_done()
 
     def close_if_done(self) -> None:
-        """Close if its credentials have ended and it holds nothing any more."""
-        if self.holder is None or not self._session.engine.jobs.holds(self.holder.who):
+        """Close if its credentials have ended and it holds nothing of what it held then."""
+        holder, finishing, jobs = self.holder, self.finishing, self._session.engine.jobs
+        assert finishing is not None, "they have ended"
+        if holder is None or holder.is_detached or not jobs.holds(holder.who, finishing.newest_seq):
             self._end()
 
     def close(self) -> None:

@@ -166,6 +166,39 @@ def test_a_lease_that_runs_out_closes_its_holder_too(server, admin, ada):
         assert is_ended(one)
 
 
+def test_what_the_holder_has_taken_since_is_not_settled_and_keeps_nobody(server, admin, ada):
+    with (
+        session(server, by_password(ada), issue={}, instance="w1") as one,
+        session(server, {"token": one.welcome["token"]["token"]}, instance="w1") as ended,
+    ):
+        *_, old = one.ok("PULL", ada, 1, {"lease": 60})
+        admin.ok("REVOKE", one.welcome["token"]["id"])
+        assert ended.error("INFO", ada)[0] == "AUTH_ENDING"
+        *_, later = one.ok("PULL", ada, 1, {"lease": 60})
+        for verb, *rest in (
+            ("ACK", later),
+            ("NACK", later, {"hand_back": True}),
+            ("REJECT", later),
+            ("EXTEND", later, 60),
+            ("STEP", [["ACK", later], ["PUSH", ada, 1]], b"\xa1x"),
+            ("STEP", [["ACK", old], ["ACK", later]]),
+        ):
+            assert ended.error(verb, *rest)[0] == "AUTH_ENDING", verb
+        ended.ok("ACK", old)
+        assert is_ended(ended)
+        one.ok("ACK", later)
+
+
+def test_who_is_detached_ends_at_once_and_its_leases_are_settled_by_others(server, admin, ada):
+    gateway = {"instance": "http", "detached": True}
+    with session(server, by_password(ada), issue={}, **gateway) as one:
+        with session(server, {"token": one.welcome["token"]["token"]}, **gateway) as two:
+            *_, lease = two.ok("PULL", ada, 3, {"lease": 60})
+            admin.ok("REVOKE", one.welcome["token"]["id"])
+            assert is_ended(two)
+        assert one.ok("ACK", lease)[0] == 3
+
+
 def test_who_authenticates_again_goes_on(server, admin, ada):
     with session(server, by_password(ada), instance="w1") as one:
         *_, lease = one.ok("PULL", ada, 1, {"lease": 60})
@@ -183,7 +216,7 @@ def test_who_may_finish_may_not_for_ever(queue):
         admin.ok("ADMIT", "ada", "agent", SECRET)
         admin.ok("CREATE", queue)
         admin.push(queue, "a")
-        with session(server, by_password("ada"), instance="g", detached=True) as one:
+        with session(server, by_password("ada"), instance="g") as one:
             *_, lease = one.ok("PULL", queue, 1, {"lease": 600})
             admin.ok("EXPEL", "ada")
             one.ok("EXTEND", lease, 600)

@@ -303,6 +303,8 @@ def test_an_owner_who_has_gone_loses_all_leases_in_slices(desk):
     jobs = desk.jobs
     assert [desk.do(r) for r in jobs.plan_gone("w1", 9, 2, reason="no sign of life")] == [1, 1]
     assert jobs.holds("w1")
+    assert jobs.newest_seq == 4
+    assert (jobs.holds("w1", 3), jobs.holds("w1", 4)) == (False, True)
     assert [desk.do(r) for r in jobs.plan_gone("w1", 9, 2)] == [1]
     assert not jobs.holds("w1")
     assert list(jobs.plan_gone("w1", 9, 2)) == []
