@@ -114,6 +114,14 @@ export function whyDead(message) {
   return last.reason ? lastLine(last.reason) : words;
 }
 
+/** How often a dead letter has failed where it came from; its history knows what no budget counts. */
+export function failuresOf({ origin, history }) {
+  const told = (history ?? []).filter((each) => FAILURES.includes(each.cause)).length;
+  return Math.max(origin?.attempts ?? 0, told);
+}
+
+const FAILURES = ["nack", "reject", "expired"];
+
 /** What ended a delivery, in words. */
 export const CAUSES = {
   nack: "failed",

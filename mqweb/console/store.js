@@ -39,6 +39,16 @@ export const serverSeries = new Series(600, SERVER_FIELDS, ["frames"]);
 
 export const byName = computed(() => new Map((queues.value ?? []).map((info) => [info.queue, info])));
 export const deadSources = computed(() => sourcesOf(queues.value ?? []));
+/** The dead messages of a queue: those that stay in it, and dead letters, which lie ready in theirs. */
+export function deadIn(info) {
+  return info.dead + lettersIn(info);
+}
+
+/** The dead letters of a queue that others send theirs to. */
+export function lettersIn(info) {
+  return deadSources.value.has(info.queue) ? info.ready : 0;
+}
+
 export const troubles = computed(() => {
   void beat.value;
   return attention(queues.value ?? [], stats.value, (name) => outRate(name));

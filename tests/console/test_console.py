@@ -249,6 +249,42 @@ def test_what_is_stuck_is_told_first(console, web):
     expect(page.get_by_text("No queue has such a name.")).to_be_visible()
 
 
+def died(web, name, count=1):
+    """Make a queue whose messages die into another one; return that one's name."""
+    options = {"queue": name, "dead_letter": f"{name}.dead", "max_attempts": 1}
+    assert web.post("/v1/queues", json=options).is_success
+    pushed(web, name, *range(count))
+    web.post(f"/v1/leases/{leased(web, name, count)}/nack", json={"reason": TRACEBACK})
+    return f"{name}.dead"
+
+
+def test_a_dead_letter_tells_whose_it_is_and_how_it_died_and_is_redriven(console, web):
+    letters = died(web, "died")
+    page = console.open(place=f"#/queues/{letters}/messages/1")
+    expect(page.get_by_role("heading", name="#1")).to_contain_text("dead letter")
+    expect(page.locator(".means")).to_contain_text(
+        "It is a dead letter of died, where it was #1. "
+        "It died there: failed (RuntimeError: out of memory)."
+    )
+    expect(console.figure("Failures")).to_have_text("1 in died")
+    button(page, "Redrive it").click()
+    expect(page.get_by_text("It is tried again.")).to_be_visible()
+    assert web.get("/v1/queues/died").json()["ready"] == 1
+
+
+def test_all_are_redriven_only_after_it_was_said_how_many_and_where_to(console, web):
+    letters = died(web, "many", 3)
+    page = console.open(place=f"#/queues/{letters}/dead")
+    expect(console.figure("Dead")).to_have_text("3 dead letters")
+    button(page, "Redrive all …").click()
+    dialog = page.get_by_role("dialog", name="Redrive all")
+    expect(dialog).to_contain_text("3 dead letters go back to where they came from: many.")
+    assert web.get(f"/v1/queues/{letters}").json()["ready"] == 3
+    button(dialog, "Redrive them").click()
+    expect(page.get_by_text("3 messages tried again.")).to_be_visible()
+    assert web.get("/v1/queues/many").json()["ready"] == 3
+
+
 # The server
 
 

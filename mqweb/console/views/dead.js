@@ -5,8 +5,8 @@ import { whyDead } from "../attention.js";
 import { plural } from "../format.js";
 import { refresh } from "../live.js";
 import { to } from "../router.js";
-import { beat, byName, call, changes, deadSources, may, note } from "../store.js";
-import { Ago, Alert, Badge, Empty, Loaded, Pager, html, useAction, useLoaded } from "../ui.js";
+import { beat, byName, call, changes, deadIn, deadSources, lettersIn, may, note } from "../store.js";
+import { Ago, Alert, Badge, Confirm, Empty, Loaded, Pager, html, useAction, useLoaded } from "../ui.js";
 import { Body, Headers, History } from "./body.js";
 import { PAGE } from "./messages.js";
 
@@ -29,17 +29,33 @@ export function DeadLetters({ info }) {
     else next.delete(id);
     setChosen(next);
   };
-  const total = info.dead + (deadSources.value.has(queue) ? info.ready : 0);
+  const total = deadIn(info);
+  const [isAsking, setAsking] = useState(false);
   return html`<section aria-label="Dead letters"><${Target} info=${info} />
+    ${isAsking && html`<${AllDialog} info=${info} onClose=${() => setAsking(false)} />`}
     <${Loaded} state=${letters}>${({ messages }) => (messages.length || skip
       ? html`${may("REDRIVE") && html`<div class="tools"><button type="button" disabled=${busy || !chosen.size} onClick=${() => run([...chosen])}>Redrive the chosen${chosen.size ? ` (${chosen.size})` : ""}</button>
-          <button type="button" disabled=${busy} onClick=${() => run(null)}>Redrive all</button>
+          <button type="button" disabled=${busy} onClick=${() => setAsking(true)}>Redrive all …</button>
           <label><input type="checkbox" checked=${messages.length > 0 && messages.every((each) => chosen.has(each.id))}
             onChange=${(event) => setChosen(new Set(event.target.checked ? messages.map((each) => each.id) : []))} /> choose all shown</label></div>`}
         ${problem && html`<${Alert}>${problem}</${Alert}>`}
         <ul class="messages">${messages.map((each) => html`<${Letter} key=${each.id} queue=${queue} message=${each} isChosen=${chosen.has(each.id)} onChoose=${choose} />`)}</ul>
         <${Pager} skip=${skip} size=${PAGE} shown=${messages.length} total=${total} onSkip=${setSkip} />`
       : html`<${Empty} title="No dead letters here." />`)}</${Loaded}></section>`;
+}
+
+/** Asks before all are tried again: how many, and where they go. */
+function AllDialog({ info, onClose }) {
+  const { queue } = info;
+  const [letters, sources] = [lettersIn(info), deadSources.value.get(queue) ?? []];
+  const redrive = async () => {
+    note(`${plural(await redriven(queue, null), "message")} tried again.`);
+    refresh();
+  };
+  return html`<${Confirm} title="Redrive all" action="Redrive them" onDone=${redrive} onClose=${onClose}>
+    <p>${letters > 0 && html`<b>${plural(letters, "dead letter goes", "dead letters go")}</b> back to where they came from: <b class="mono">${sources.join(", ")}</b>. `}
+      ${info.dead > 0 && html`<b>${plural(info.dead, "dead message becomes", "dead messages become")}</b> ready again in <b class="mono">${queue}</b>. `}
+      They are worked on at once where somebody pulls.</p></${Confirm}>`;
 }
 
 /** Says where a queue's dead messages go, if they do not stay. */

@@ -1,10 +1,10 @@
 // One message: where it is, and all that is known of how it came there.
 
 import { signal } from "../vendor/signals.js";
-import { CAUSES } from "../attention.js";
+import { CAUSES, failuresOf, whyDead } from "../attention.js";
 import { count, plural, span } from "../format.js";
 import { go, to } from "../router.js";
-import { beat, call, changes, feed, may, note, noteProblem, now, session } from "../store.js";
+import { beat, call, changes, deadSources, feed, may, note, noteProblem, now, session } from "../store.js";
 import { refresh } from "../live.js";
 import { Ago, Badge, Confirm, Figure, Loaded, When, html, useLoaded } from "../ui.js";
 import { useState } from "../vendor/preact-hooks.js";
@@ -65,11 +65,13 @@ async function messageOf(queue, id, status) {
 
 function Message({ queue, id, found }) {
   const { status, message, isHeld } = found;
-  const isLetter = status.state === "ready" && message?.origin !== undefined;
-  return html`<${Title} queue=${queue} id=${id} status=${status} isDead=${isLetter || status.state === "dead"} />
-    <p class="means">${isLetter ? "It is a dead letter: nobody tries it again unless it is redriven." : MEANS[status.state]}${status.is_cancelled ? " It is marked as cancelled: when it comes back it goes." : ""}
+  // One that lies too deep to be looked at may be a letter, if its queue is for them: mqd judges.
+  const isLetter = status.state === "ready" && (message ? message.origin !== undefined : deadSources.value.has(queue));
+  const letter = isLetter ? message : null;
+  return html`<${Title} queue=${queue} id=${id} status=${status} isLetter=${isLetter} />
+    <p class="means">${isLetter ? html`<${Origin} queue=${queue} message=${message} /> Nobody tries it again unless it is redriven.` : MEANS[status.state]}${status.is_cancelled ? " It is marked as cancelled: when it comes back it goes." : ""}
       ${status.moved_to && html` It is now <a class="mono" href=${to("queues", status.moved_to.queue, "messages", String(status.moved_to.id))}>${status.moved_to.queue} #${status.moved_to.id}</a>.`}</p>
-    <${Facts} status=${status} />
+    <${Facts} status=${status} letter=${letter} />
     ${status.state === "leased" && status.holder === `${session.value.user}~http` && may("ACK") && html`<section class="own"><h2>It is under your own lease</h2><${Settle} lease=${status.lease} ids=${[id]} /></section>`}
     <div class="columns"><section><h2>History</h2><${Timeline} queue=${queue} id=${id} status=${status} message=${message} /></section>
     <section>${status.result !== undefined && html`<${Body} title="Result" message=${{ body: status.result, encoding: status.result_encoding }} />`}
@@ -77,7 +79,18 @@ function Message({ queue, id, found }) {
       : html`<p class="hint">Its body is not there any more, or lies too deep in the queue to look for.</p>`}</section></div>`;
 }
 
-function Title({ queue, id, status, isDead }) {
+/** Whose dead letter a message is, and how it died. */
+function Origin({ queue, message }) {
+  if (!message) return `Its queue is for the dead letters of ${deadSources.value.get(queue).join(", ")}.`;
+  const { origin, history } = message;
+  const cause = history?.at(-1)?.cause;
+  const why = whyDead(message);
+  return html`It is a dead letter of <a class="mono" href=${to("queues", origin.queue)}>${origin.queue}</a>, where it was <span class="mono">#${origin.id}</span>${cause
+    ? html`. It died there: <b>${CAUSES[cause] ?? cause}</b>${why === CAUSES[cause] ? "" : html` (<span class="mono">${why}</span>)`}.` : `; ${why}.`}`;
+}
+
+function Title({ queue, id, status, isLetter }) {
+  const isDead = isLetter || status.state === "dead";
   const [dialog, setDialog] = useState(false);
   const isOpen = ["ready", "delayed", "leased"].includes(status.state) && !status.is_cancelled;
   const redrive = async () => {
@@ -92,14 +105,14 @@ function Title({ queue, id, status, isDead }) {
       noteProblem(error, "Redrive");
     }
   };
-  return html`<div class="head"><h1><span class="mono">#${id}</span> <${Badge} kind=${KINDS[status.state] ?? "plain"}>${status.state}</${Badge}></h1>
+  return html`<div class="head"><h1><span class="mono">#${id}</span> <${Badge} kind=${KINDS[status.state] ?? "plain"}>${status.state}</${Badge}>${isLetter && html` <${Badge} kind="bad">dead letter</${Badge}>`}</h1>
     <div class="actions">${isOpen && may("CANCEL") && html`<button type="button" onClick=${() => setDialog(true)}>Cancel it …</button>`}
       ${isDead && may("REDRIVE") && html`<button type="button" class="primary" onClick=${redrive}>Redrive it</button>`}</div></div>
     ${dialog && html`<${Confirm} title="Cancel a message" action="Cancel the message" onDone=${() => cancel(queue, id)} onClose=${() => setDialog(false)}>
       <p>${status.state === "leased" ? "Its holder is told when it asks next, and it is not tried again." : "It is removed from the queue."}</p></${Confirm}>`}`;
 }
 
-function Facts({ status }) {
+function Facts({ status, letter }) {
   const { position, due_at: due, deliveries, attempts, losses, leased_at: since, deadline_at: until } = status;
   const who = [status.user, status.client, status.host || status.peer].filter(Boolean).join(", ");
   return html`<dl class="figures" aria-label="Where it is">
@@ -108,7 +121,9 @@ function Facts({ status }) {
     ${status.holder && html`<${Figure} name="Held by" value=${html`<span class="mono">${status.holder}</span>`} more=${who} />`}
     ${since !== undefined && html`<${Figure} name="Held for" value=${html`<${Ago} at=${since} />`} />`}
     ${until !== undefined && html`<${Figure} name="Time left" value=${html`<${Left} from=${since} until=${until} />`} />`}
-    ${deliveries !== undefined && html`<${Figure} name="Deliveries" value=${count(deliveries)} /><${Figure} name="Failures" value=${count(attempts ?? 0)} /><${Figure} name="Lost workers" value=${count(losses ?? 0)} />`}
+    ${deliveries !== undefined && html`<${Figure} name="Deliveries" value=${count(deliveries)} />
+      <${Figure} name="Failures" value=${count((attempts ?? 0) + (letter ? failuresOf(letter) : 0))} more=${letter && `in ${letter.origin.queue}`} />
+      <${Figure} name="Lost workers" value=${count((losses ?? 0) + (letter?.origin.losses ?? 0))} more=${letter && `in ${letter.origin.queue}`} />`}
     ${status.cause && html`<${Figure} name="Cause" value=${CAUSES[status.cause] ?? status.cause} />`}
     ${status.ended_at !== undefined && html`<${Figure} name="Ended" value=${html`<${Ago} at=${status.ended_at} />`} more="ago" />`}
   </dl>`;

@@ -5,7 +5,7 @@ import { bytes, count, plural, rate, roughly, span } from "../format.js";
 import { refresh } from "../live.js";
 import { Plot } from "../plots.js";
 import { go, to } from "../router.js";
-import { beat, byName, call, deadSources, feed, may, note, noteProblem, outRate, queues, seriesOf, takenAt } from "../store.js";
+import { beat, byName, call, deadIn, deadSources, feed, lettersIn, may, note, noteProblem, outRate, queues, seriesOf, takenAt } from "../store.js";
 import { Badge, Confirm, Empty, Figure, When, html } from "../ui.js";
 import { DeadLetters } from "./dead.js";
 import { Feed } from "./feed.js";
@@ -80,7 +80,7 @@ function PurgeDialog({ info, onClose }) {
     note(`${plural(removed, "message")} removed from ${info.queue}.`);
     refresh();
   };
-  const choices = [["waiting", `those that wait: ${count(info.ready)} ready, ${count(info.delayed)} delayed`], ["dead", `those that are dead: ${count(info.dead)}`]];
+  const choices = [["waiting", `those that wait: ${count(info.ready)} ready, ${count(info.delayed)} delayed`], ["dead", `those that are dead and stay in it: ${count(info.dead)}`]];
   return html`<${Confirm} title="Purge a queue" action="Remove them" typed=${info.queue} onDone=${purge} onClose=${onClose}>
     <fieldset class="choices"><legend>Which messages of <b class="mono">${info.queue}</b> are to go?</legend>
       ${choices.map(([value, words]) => html`<label key=${value}><input type="radio" name="state" value=${value} checked=${state === value} onChange=${() => setState(value)} />${words}</label>`)}</fieldset>
@@ -89,11 +89,13 @@ function PurgeDialog({ info, onClose }) {
 
 function Facts({ info }) {
   const series = seriesOf(info.queue);
+  const letters = lettersIn(info);
   return html`<dl class="figures" aria-label="The queue's figures">
     <${Figure} name="Ready" kind="ready" value=${count(info.ready)} more=${bytes(info.bytes)} />
     <${Figure} name="Delayed" kind="delayed" value=${count(info.delayed)} />
     <${Figure} name="Leased" kind="leased" value=${count(info.leased)} />
-    <${Figure} name="Dead" kind="dead" value=${count(info.dead)} />
+    <${Figure} name="Dead" kind="dead" value=${count(deadIn(info))}
+      more=${letters > 0 && (info.dead ? `${count(letters)} of them dead letters` : "dead letters")} title="a dead letter lies ready in its queue, and counts as both" />
     <${Figure} name="Oldest ready" value=${span(info.oldest_age_seconds)} title="how long the oldest ready message has been in the queue" />
     <${Figure} name="In /s" value=${rate(series.rate("pushed"))} title="pushed, over the last ten seconds" />
     <${Figure} name="Out /s" value=${rate(outRate(info.queue))} title="acknowledged, or pulled without a lease" />
@@ -106,7 +108,7 @@ function Plots({ name }) {
   const depth = () => [series.at, ...DEPTH.map((line) => series.values[line.name])];
   const rates = () => [series.at, ...RATES.map((line) => series.rates(line.name))];
   return html`<div class="plots of-queue">
-    <${Plot} title="Messages" lines=${DEPTH} take=${depth} mark=${takenAt.value} show=${count} />
+    <${Plot} title="Messages" lines=${DEPTH} take=${depth} mark=${takenAt.value} show=${count} isWhole />
     <${Plot} title="Messages a second" lines=${RATES} take=${rates} mark=${takenAt.value} show=${rate} />
   </div>`;
 }
@@ -117,7 +119,7 @@ function Tabs({ info, tab }) {
     const [line, here] = [row.current, row.current.querySelector("[aria-current]")];
     if (here) line.scrollLeft = here.offsetLeft - line.offsetLeft - 24;
   }, [tab]);
-  const deadCount = info.dead + (deadSources.value.has(info.queue) ? info.ready : 0);
+  const deadCount = deadIn(info);
   const tabs = [
     ["ready", "Ready", info.ready], ["delayed", "Delayed", info.delayed], ["leased", "Leased", info.leased], ["dead", "Dead letters", deadCount],
     ...(may("PUSH") ? [["push", "Push"]] : []), ...(may("PULL") ? [["pull", "Pull"]] : []), ["events", "Events"], ["options", "Options"],

@@ -5,7 +5,7 @@ import { useState } from "../vendor/preact-hooks.js";
 import { count, plural, rate, roughly } from "../format.js";
 import { refresh } from "../live.js";
 import { to } from "../router.js";
-import { beat, call, deadSources, may, note, outRate, queues, seriesOf, stats, troubles } from "../store.js";
+import { beat, call, deadIn, deadSources, lettersIn, may, note, outRate, queues, seriesOf, stats, troubles } from "../store.js";
 import { Badge, Confirm, Empty, Figure, Spark, StateBar, html } from "../ui.js";
 import { CreateDialog } from "./create.js";
 
@@ -20,7 +20,7 @@ const COLUMNS = [
   ["ready", "Ready", (info) => info.ready],
   ["delayed", "Delayed", (info) => info.delayed],
   ["leased", "Leased", (info) => info.leased],
-  ["dead", "Dead", (info) => info.dead],
+  ["dead", "Dead", deadIn],
   ["age", "Oldest ready", (info) => info.oldest_age_seconds ?? -1],
   ["in", "In /s", (info) => seriesOf(info.queue).rate("pushed") ?? -1],
   ["out", "Out /s", (info) => outRate(info.queue) ?? -1],
@@ -63,12 +63,13 @@ function Totals() {
   if (!infos?.length) return null;
   const sum = (name) => infos.reduce((total, info) => total + info[name], 0);
   const rates = stats.value?.rates;
-  const letters = infos.reduce((total, info) => total + (deadSources.value.has(info.queue) ? info.ready : 0), 0);
+  const letters = infos.reduce((total, info) => total + lettersIn(info), 0);
   return html`<dl class="figures" aria-label="All queues together">
     <${Figure} name="Ready" kind="ready" value=${count(sum("ready"))} />
     <${Figure} name="Delayed" kind="delayed" value=${count(sum("delayed"))} />
     <${Figure} name="Leased" kind="leased" value=${count(sum("leased"))} />
-    <${Figure} name="Dead" kind="dead" value=${count(sum("dead") + letters)} title=${`${count(letters)} of them in dead-letter queues`} />
+    <${Figure} name="Dead" kind="dead" value=${count(sum("dead") + letters)} more=${letters > 0 && `${count(letters)} of them dead letters`}
+      title="a dead letter lies ready in its queue, and counts as both"  />
     <${Figure} name="Waiting pulls" value=${count(sum("waiting"))} title="PULLs that wait for messages" />
     ${rates && html`<${Figure} name="Pushed /s" value=${rate(rates.pushed)} title="over the last minute" />
     <${Figure} name="Pulled /s" value=${rate(rates.pulled)} title="over the last minute" />`}
@@ -139,7 +140,7 @@ function Row({ info, onDelete }) {
       ${sources && html` <${Badge} title=${`dead letters of ${sources.join(", ")}`}>dead letters</${Badge}>`}
       <${StateBar} info=${info} /></th>
     ${cell("Ready", count(info.ready), "t-ready")}${cell("Delayed", count(info.delayed), "t-delayed")}
-    ${cell("Leased", count(info.leased), "t-leased")}${cell("Dead", count(info.dead), "t-dead")}
+    ${cell("Leased", count(info.leased), "t-leased")}${cell("Dead", count(deadIn(info)), "t-dead")}
     ${cell("Oldest ready", roughly(info.oldest_age_seconds))}
     ${cell("In /s", rate(series.rate("pushed")))}${cell("Out /s", rate(outRate(queue)))}
     <td role="cell" class="spark-cell"><${Spark} values=${depth} label=${`messages in ${queue} over the last minutes: now ${depth.at(-1) ?? 0}, at most ${Math.max(0, ...depth)}`} /></td>
