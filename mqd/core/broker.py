@@ -325,22 +325,13 @@ class Broker:
         """
         return self._appliers[record[0]](*record[1:])
 
-    def take(self, queue: Queue, most: int, room_bytes: int) -> Batch:
+    def take(self, queue: Queue, most: int, room_bytes: int) -> list[Batch]:
         """Remove the first ready messages of a queue that has some `available`, in one pass.
 
-        The record that says the same is `(PULL, queue.uid, batch.count)`.
+        In each batch the ids follow each other. The record that says the same is
+        `(PULL, queue.uid, count)` with the count of all.
         """
-        batch = queue.take(most, room_bytes)
-        if queue.held is not None:
-            self._state.note_taken(queue)
-        return batch
-
-    def take_some(self, queue: Queue, most: int, room_bytes: int) -> list[Batch]:
-        """As `take`, over breaks in the ids too.
-
-        The record that says the same is `(PULL, queue.uid, count)` with the count of all.
-        """
-        batches = queue.take_some(most, room_bytes)
+        batches = queue.take(most, room_bytes)
         if queue.held is not None:
             self._state.note_taken(queue)
         return batches
@@ -452,7 +443,7 @@ class Broker:
         queue = self._by_uid[uid]
         if not queue.ready:
             return 0
-        return sum(batch.count for batch in self.take_some(queue, count, ANY_SIZE))
+        return sum(batch.count for batch in self.take(queue, count, ANY_SIZE))
 
     def _apply_purge(self, uid: int) -> int:
         queue = self._by_uid[uid]

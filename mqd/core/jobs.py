@@ -132,18 +132,14 @@ class Jobs:
             ids = _chosen(lease, ids)
         return _done(lease, ids, now_ms, result)
 
-    def ack(self, claim: Claim, now_ms: int = 0, result: Result = None) -> Record:
-        """Carry out that messages are done, in one pass; returns the record of it.
-
-        Arguments are those of `plan_ack`.
-
-        Raises:
-            BrokerError: LEASE_LOST or NOT_LEASED, and nothing has changed.
-        """
-        return self.finish(self._book.find(claim), claim[2], now_ms, result)
-
     def finish(self, lease: Lease, ids: Runs, now_ms: int = 0, result: Result = None) -> Record:
-        """As `ack`, of a lease that was found.
+        """Carry out that messages of a lease are done, in one pass; returns the record of it.
+
+        Args:
+            lease: as `lease_of` has found it.
+            ids: which of its messages; none for all.
+            now_ms: as of `plan_ack`.
+            result: as of `plan_ack`.
 
         Raises:
             BrokerError: NOT_LEASED, and nothing has changed.

@@ -205,31 +205,10 @@ class Queue:
         """Tell how many messages, and how many bytes, fit beside what is there."""
         return (self.free_messages - self.fifo.count, self.free_bytes - self.fifo.size_bytes)
 
-    def take(self, most: int, room_bytes: int) -> Batch:
-        """Remove the first ready messages, up to a break in their ids, as `Fifo.take`.
+    def take(self, most: int, room_bytes: int) -> list[Batch]:
+        """Remove the first ready messages, in batches whose ids follow each other.
 
-        They are counted as pulled.
-        """
-        fifo, held = self.fifo, self.held
-        if held is None or not held.ready_count:
-            batch = fifo.take(most, room_bytes)
-            self.pulled += batch.count
-            return batch
-        first = held.first(by_age=held.goes_by_age())
-        assert first is not None, "there is something ready"
-        if fifo.count and fifo.first_id < first[0]:
-            batch = fifo.take(min(most, first[0] - fifo.first_id), room_bytes)
-        else:
-            batch = found = held.take(first[1], most, room_bytes, 1)
-            self.free_messages += found.count
-            self.free_bytes += found.size_bytes
-        self.pulled += batch.count
-        return batch
-
-    def take_some(self, most: int, room_bytes: int) -> list[Batch]:
-        """Remove the first ready messages, over breaks in their ids too; as `take`.
-
-        All that it takes goes by age, or none.
+        They are counted as pulled. All that it takes goes by age, or none.
         """
         fifo, held = self.fifo, self.held
         if (held is None or not held.ready_count) and not fifo.has_gaps:

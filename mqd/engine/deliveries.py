@@ -37,7 +37,7 @@ class Deliveries:
 
     def take(self, queue: Queue, most: int, room_bytes: int) -> Results:
         """Remove messages of a queue that has some and return them."""
-        batches = self._broker.take_some(queue, most, room_bytes)
+        batches = self._broker.take(queue, most, room_bytes)
         if self._commits.observer is not None:
             self._commits.observer.pulled(queue, batches)
         if len(batches) == 1:

@@ -111,10 +111,10 @@ def empty(broker: Broker, run: int) -> list[Event]:
         first_id = broker.apply(broker.plan_push(queue.name, 1, pack, (), broker.clock_ms))
         name = f"#{queue.uid}"
         found.append(Push(name, "probe", (tag,), run, Level.SYNCED, first_id))
-        batch = broker.take(queue, queue.fifo.count, ANY_SIZE)
-        ids = tuple(range(batch.first_id, batch.first_id + batch.count))
-        tags = tuple(tags_of(batch.packs))
-        found.append(Pull(name, "probe", batch.count, run, Level.SYNCED, ids, tags))
+        batches = broker.take(queue, queue.fifo.count, ANY_SIZE)
+        ids = tuple(n for each in batches for n in range(each.first_id, each.first_id + each.count))
+        tags = tuple(tag for each in batches for tag in tags_of(each.packs))
+        found.append(Pull(name, "probe", len(ids), run, Level.SYNCED, ids, tags))
     return found
 
 

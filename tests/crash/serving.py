@@ -155,7 +155,7 @@ def _carry_out(broker: Broker, action: Action) -> list[Any]:
         return ["push", uid, level, broker.apply(record), tags_of([record[4]])]
     queue = next(queue for queue in broker.queues() if queue.uid == uid)
     if kind == records.PULL:
-        batch = broker.take(queue, record[2], ANY_SIZE)
+        (batch,) = broker.take(queue, record[2], ANY_SIZE)
         return ["pull", uid, level, batch.first_id, tags_of(batch.packs)]
     end = queue.fifo.first_id + queue.fifo.count
     broker.apply(record)

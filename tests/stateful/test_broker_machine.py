@@ -191,7 +191,7 @@ class BrokerMachine(RuleBasedStateMachine):
         for waiter in self.broker.serve(real):
             assert not queue.is_paused
             assert waiter is queue.waiters.pop(0), "the first who came is the first served"
-            batch = self.broker.take(real, waiter.most, waiter.room_bytes)
+            (batch,) = self.broker.take(real, waiter.most, waiter.room_bytes)
             assert 1 <= batch.count <= waiter.most
             self.took(real, queue, batch)
 
@@ -213,7 +213,7 @@ class BrokerMachine(RuleBasedStateMachine):
         )
         queue, real = self.model[name], self.broker.queue(name)
         available = len(queue.messages)
-        batch = self.broker.take(real, most, room)
+        (batch,) = self.broker.take(real, most, room)
         assert 1 <= batch.count <= min(most, available)
         if room == ANY_SIZE:
             assert batch.count == min(most, available)

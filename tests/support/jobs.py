@@ -61,7 +61,7 @@ class Desk:
         """Pull everything that is ready; the texts in the order in which they came."""
         queue, found = self.broker.queue(name), []
         while queue.ready:
-            found += texts_of([self.broker.take(queue, 100, ANY_SIZE)])
+            found += texts_of(self.broker.take(queue, 100, ANY_SIZE))
         return found
 
     def info(self, name="jobs"):
@@ -76,6 +76,11 @@ class Desk:
         other.apply_all(self.broker.export() if is_exported else self.history)
         other.jobs.epoch = 8
         return other
+
+
+def ack(jobs, claim, now_ms=0, result=None):
+    """Let leased messages be done in one pass, as the engine does; returns the record."""
+    return jobs.finish(jobs.lease_of(claim), claim[2], now_ms, result)
 
 
 def texts_of(batches):

@@ -190,7 +190,7 @@ def test_waiters_are_served_in_the_order_of_their_coming(broker):
     served = []
     for waiter in broker.serve(queue):
         assert waiter not in queue.waiters
-        batch = broker.take(queue, waiter.most, waiter.room_bytes)
+        (batch,) = broker.take(queue, waiter.most, waiter.room_bytes)
         served.append((waiter, batch.first_id, batch.count))
     assert served == [(first, 1, 2), (second, 3, 1)]
     assert list(queue.waiters) == [third]
@@ -206,7 +206,7 @@ def test_the_records_of_a_history_rebuild_the_broker(broker):
 
     do(broker.plan_push("jobs", 3, join_bodies("abc"), ((1, 1, {"n": 1}, 3),), 5000))
     queue = broker.queue("jobs")
-    taken = broker.take(queue, 2, ANY_SIZE)
+    (taken,) = broker.take(queue, 2, ANY_SIZE)
     history.append((records.PULL, queue.uid, taken.count))
     do(broker.plan_create("other", {"max_messages": 5, "max_bytes": 50}, 7000))
     do(broker.plan_purge("jobs"))

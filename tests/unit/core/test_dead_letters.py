@@ -9,7 +9,7 @@ from mqd.core.messages import GIST_CHARS, MAX_HISTORY
 from mqwire.codes import Code
 from mqwire.limits import MAX_REASON_CHARS
 from mqwire.packs import join_bodies
-from support.jobs import BOUNDS, Desk, refusal
+from support.jobs import BOUNDS, Desk, ack, refusal
 
 
 def redrive(desk, name="jobs", most=100, ids=(), now_ms=0):
@@ -153,7 +153,7 @@ def test_a_rejected_message_goes_to_the_dead_letters_with_its_history():
     desk = Desk(dead_letter="dead")
     desk.push("x", "a", now_ms=3, headers=((1, 1, {"k": 1}, 4),))
     desk.push("other", name="dead")
-    desk.jobs.ack((7, desk.lease(1)[0], (), None))
+    ack(desk.jobs, (7, desk.lease(1)[0], (), None))
     desk.nack(desk.lease(1)[0])
     desk.reject(desk.lease(1, now_ms=5)[0], reason="no such file")
     assert desk.counts() == {}

@@ -9,7 +9,7 @@ from mqd.core.parcels import PushExtras
 from mqd.core.queue import Waiter
 from mqwire import causes
 from mqwire.packs import join_bodies
-from support.jobs import Desk, texts_of
+from support.jobs import Desk, ack, texts_of
 
 
 def push(desk, *texts, headers=(), now_ms=0, name="jobs", **extras):
@@ -242,7 +242,7 @@ def test_pushes_leases_and_whoever_says_so_use_a_queue(idle):
     assert ending(idle, 1200) == []
     seq, _ = idle.lease(name="idle", now_ms=400, deadline_ms=9999)
     assert ending(idle, 1500) == [], "leases are use"
-    idle.jobs.ack((7, seq, (), None))
+    ack(idle.jobs, (7, seq, (), None))
     queue.used_ms = 2000
     assert ending(idle, 2999) == []
     assert idle.jobs.next_deadline_ms() == 3000

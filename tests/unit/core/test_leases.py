@@ -13,7 +13,7 @@ from mqd.core.queue import Waiter
 from mqwire.codes import Code
 from mqwire.limits import MAX_LEASE_MESSAGES
 from mqwire.packs import join_bodies
-from support.jobs import Desk, refusal, texts_of
+from support.jobs import Desk, ack, refusal, texts_of
 
 WORKER = {"instance": "w1", "user": "lab", "peer": "10.0.0.9:1"}
 
@@ -50,7 +50,7 @@ def test_a_lease_takes_no_more_messages_than_come_back_in_a_moment(desk):
 def test_numbers_of_leases_rise_and_are_not_used_twice_after_an_export(desk):
     desk.push("a", "b")
     first, _ = desk.lease()
-    desk.jobs.ack((7, first, (), None))
+    ack(desk.jobs, (7, first, (), None))
     other = desk.rebuilt(is_exported=True)
     record, _ = other.jobs.lease(other.queue("jobs"), 1, ANY_SIZE, 9, "w1", 0)
     assert record[2:4] == (8, first + 1)
@@ -179,7 +179,7 @@ def test_every_message_counts_for_the_bounds_until_it_is_gone():
     assert error.details == {
         "queue": "jobs", "bound": "max_messages", "limit": 3, "present": 3, "asked": 1
     }  # fmt: skip
-    desk.jobs.ack((7, seq, (1, 1), None))
+    ack(desk.jobs, (7, seq, (1, 1), None))
     error = refusal(desk.broker.plan_push, "jobs", 1, b"x" * 17, (), 0)
     assert error.details == {
         "queue": "jobs", "bound": "max_bytes", "limit": 20, "present": 4, "asked": 17
@@ -194,7 +194,7 @@ def test_a_whole_ack_takes_no_message_apart(desk):
     desk.push(*"abc")
     seq, _ = desk.lease(3)
     (lease,) = desk.jobs.leases()
-    record = desk.jobs.ack((7, seq, (), "w1"))
+    record = ack(desk.jobs, (7, seq, (), "w1"))
     assert record == (job_records.ACK, 1, 7, seq, ())
     assert lease.loose is None
     assert desk.info()["acked"] == 3
@@ -225,7 +225,7 @@ def test_single_messages_are_done_and_the_rest_is_still_leased(desk):
     "settle",
     [
         lambda jobs, claim: jobs.plan_ack(claim),
-        lambda jobs, claim: jobs.ack(claim),
+        ack,
         lambda jobs, claim: jobs.plan_nack(claim, 0),
         lambda jobs, claim: jobs.plan_reject(claim, 0),
         lambda jobs, claim: jobs.plan_hand_back(claim, 0),
@@ -236,7 +236,7 @@ def test_only_a_live_lease_of_ones_own_can_be_settled(desk, settle):
     desk.push("a", "b")
     seq, _ = desk.lease(owner=WORKER)
     over, _ = desk.lease()
-    desk.jobs.ack((7, over, (), None))
+    ack(desk.jobs, (7, over, (), None))
     cases = {
         "unknown": (7, 3, (), None),
         "over": (7, over, (), None),
@@ -368,7 +368,7 @@ def test_what_is_settled_has_no_deadline(desk, settle):
     extend(desk, seq, 50, 1, 1)
     claim = (7, seq, (1, 1), None)
     if settle == "ack":
-        desk.jobs.ack(claim)
+        ack(desk.jobs, claim)
     elif settle == "plan_ack":
         desk.do(desk.jobs.plan_ack(claim))
     else:
@@ -498,7 +498,7 @@ def test_leases_and_all_that_came_of_them_are_rebuilt(is_exported):
     desk.nack(1, delay_ms=70, reason="try later")
     desk.hand_back(2)
     desk.reject(3, reason="never")
-    desk.jobs.ack((7, 4, (4, 1), None))
+    ack(desk.jobs, (7, 4, (4, 1), None))
     desk.history.append((job_records.ACK, 2, 7, 4, (4, 1)))
     desk.do(desk.jobs.plan_extend((7, 5, (), None), 999))
     other = desk.rebuilt(is_exported=is_exported)
@@ -580,8 +580,8 @@ def test_nothing_runs_out_while_a_table_of_deadlines_is_not_through_what_was_rem
     for number in range(1, 9):
         extend(desk, seq, 10 + number, number, 1)
     extend(desk, seq, 200, 9, 1)
-    desk.jobs.ack((7, seq, (2, 7), None))
-    desk.jobs.ack((7, seq, (1, 1), None))
+    ack(desk.jobs, (7, seq, (2, 7), None))
+    ack(desk.jobs, (7, seq, (1, 1), None))
     lease = desk.jobs.lease_of((7, seq, (), None))
     assert (lease.count, lease.due_ms < 100) == (1, True), "so it is looked at too early"
     for _ in range(9):

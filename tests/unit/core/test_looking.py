@@ -264,7 +264,7 @@ def test_ready_is_what_pulls_return(seed, skip):
     pulled = []
     while queue.ready:
         queue.hold().turn = 0  # no take is to go by age
-        pulled += texts_of([desk.broker.take(queue, 1, ANY_SIZE)])
+        pulled += texts_of(desk.broker.take(queue, 1, ANY_SIZE))
     assert found == pulled[skip:]
 
 

@@ -10,7 +10,7 @@ from mqd.core.parcels import PushExtras
 from mqd.core.queue import Waiter
 from mqwire.codes import Code
 from mqwire.packs import join_bodies
-from support.jobs import BOUNDS, Desk, refusal, texts_of
+from support.jobs import BOUNDS, Desk, ack, refusal, texts_of
 
 
 def push(desk, *texts, headers=(), now_ms=0, **extras):
@@ -23,7 +23,7 @@ def push(desk, *texts, headers=(), now_ms=0, **extras):
 
 def takes(desk, most=1, times=1):
     queue = desk.broker.queue("jobs")
-    return ["".join(texts_of([desk.broker.take(queue, most, ANY_SIZE)])) for _ in range(times)]
+    return ["".join(texts_of(desk.broker.take(queue, most, ANY_SIZE))) for _ in range(times)]
 
 
 # Priorities
@@ -46,7 +46,7 @@ def test_ids_of_all_priorities_are_one_sequence():
     assert push(desk, "b", "c", priority=9) == 2
     assert desk.push("d") == 4
     queue = desk.broker.queue("jobs")
-    batches = [desk.broker.take(queue, 9, ANY_SIZE) for _ in range(3)]
+    batches = desk.broker.take(queue, 9, ANY_SIZE)
     assert [(batch.first_id, batch.count) for batch in batches] == [(1, 1), (4, 1), (2, 2)]
 
 
@@ -55,7 +55,7 @@ def test_whole_packs_leave_as_they_came_and_are_joined_where_ids_follow():
     packs = [join_bodies("ab"), join_bodies("cd")]
     for pack in packs:
         desk.do(desk.broker.plan_push("jobs", 2, pack, (), 0, extras=PushExtras(priority=3)))
-    batch = desk.broker.take(desk.broker.queue("jobs"), 4, ANY_SIZE)
+    (batch,) = desk.broker.take(desk.broker.queue("jobs"), 4, ANY_SIZE)
     assert (batch.first_id, batch.count) == (1, 4)
     assert all(taken is pack for taken, pack in zip(batch.packs, packs, strict=True))
 
@@ -64,7 +64,7 @@ def test_a_parcel_is_cut_where_a_pull_ends_in_it():
     desk = Desk()
     push(desk, *"abcde", priority=3, headers=((1, 2, {"k": 1}, 3),))
     queue = desk.broker.queue("jobs")
-    found = [desk.broker.take(queue, 2, ANY_SIZE) for _ in range(3)]
+    found = [desk.broker.take(queue, 2, ANY_SIZE)[0] for _ in range(3)]
     assert [(batch.first_id, "".join(texts_of([batch]))) for batch in found] == [
         (1, "ab"), (3, "cd"), (5, "e")
     ]  # fmt: skip
@@ -79,7 +79,9 @@ def test_room_bounds_what_leaves_parcels_but_never_below_one(room, expected):
     desk = Desk()
     push(desk, *"abc", priority=3)
     push(desk, "d", priority=3)
-    batch = desk.broker.take(desk.broker.queue("jobs"), 9, room)
+    held = desk.broker.queue("jobs").hold()
+    _, number = held.first(by_age=False)
+    batch = held.take(number, 9, room, 1)
     assert "".join(texts_of([batch])) == expected
 
 
@@ -103,7 +105,8 @@ def test_returned_messages_of_several_priorities_are_no_run():
         push(desk, text, priority=priority)
     seq, _ = desk.lease(3)
     desk.hand_back(seq)
-    assert takes(desk, 9, times=3) == ["a", "c", "b"]
+    batches = desk.broker.take(desk.broker.queue("jobs"), 9, ANY_SIZE)
+    assert [texts_of([batch]) for batch in batches] == [["a"], ["c"], ["b"]]
 
 
 def test_a_batch_ends_where_ids_do_not_follow():
@@ -112,7 +115,7 @@ def test_a_batch_ends_where_ids_do_not_follow():
     desk.push("b")
     push(desk, "c", priority=200)
     queue = desk.broker.queue("jobs")
-    batches = [desk.broker.take(queue, 9, ANY_SIZE) for _ in range(3)]
+    batches = desk.broker.take(queue, 9, ANY_SIZE)
     assert [(batch.first_id, batch.count) for batch in batches] == [(1, 1), (3, 1), (2, 1)]
 
 
@@ -167,9 +170,10 @@ def test_the_count_of_turns_is_rebuilt(is_exported):
     push(desk, *"a" * 40, priority=255)
     queue = desk.broker.queue("jobs")
     for _ in range(BY_AGE_EVERY - 1):
-        desk.history.append((4, 1, desk.broker.take(queue, 1, ANY_SIZE).count))
+        (batch,) = desk.broker.take(queue, 1, ANY_SIZE)
+        desk.history.append((4, 1, batch.count))
     other = desk.rebuilt(is_exported=is_exported)
-    assert texts_of([other.take(other.queue("jobs"), 1, ANY_SIZE)]) == ["x"]
+    assert texts_of(other.take(other.queue("jobs"), 1, ANY_SIZE)) == ["x"]
 
 
 def test_a_dead_letter_keeps_its_priority_and_takes_it_back():
@@ -264,8 +268,8 @@ def test_nothing_is_delivered_while_a_queue_is_paused():
     desk.do(desk.broker.plan_resume("jobs"))
     assert queue.available == 2
     (waiter,) = desk.broker.serve(queue)
-    batch = desk.broker.take(queue, waiter.most, waiter.room_bytes)
-    assert texts_of([batch]) == ["a"]
+    batches = desk.broker.take(queue, waiter.most, waiter.room_bytes)
+    assert texts_of(batches) == ["a"]
 
 
 @pytest.mark.parametrize("is_exported", [False, True])
@@ -293,7 +297,7 @@ def test_a_lease_takes_what_the_cap_leaves():
     _, batches = desk.lease(9)
     assert texts_of(batches) == ["c"]
     assert (queue.available, queue.ready) == (0, 2)
-    desk.jobs.ack((7, seq, (1, 1), None))
+    ack(desk.jobs, (7, seq, (1, 1), None))
     assert queue.available == 1
 
 
@@ -304,10 +308,10 @@ def test_those_who_wait_are_not_served_at_the_cap():
     queue = desk.broker.queue("jobs")
     queue.waiters[Waiter(1, ANY_SIZE)] = None
     assert list(desk.broker.serve(queue)) == []
-    desk.jobs.ack((7, seq, (), None))
+    ack(desk.jobs, (7, seq, (), None))
     (waiter,) = desk.broker.serve(queue)
-    batch = desk.broker.take(queue, waiter.most, waiter.room_bytes)
-    assert texts_of([batch]) == ["b"]
+    batches = desk.broker.take(queue, waiter.most, waiter.room_bytes)
+    assert texts_of(batches) == ["b"]
 
 
 def test_what_came_back_has_its_priority_after_a_snapshot():
@@ -319,7 +323,7 @@ def test_what_came_back_has_its_priority_after_a_snapshot():
     other = desk.rebuilt(is_exported=True)
     message = other.queue("jobs").held.ready[2]
     assert message.export() == desk.broker.queue("jobs").held.ready[2].export()
-    assert texts_of([other.take(other.queue("jobs"), 9, ANY_SIZE)]) == ["b", "c"]
+    assert texts_of(other.take(other.queue("jobs"), 9, ANY_SIZE)) == ["b", "c", "a"]
 
 
 def test_what_has_woken_is_ready_after_a_snapshot():
@@ -400,7 +404,7 @@ def test_all_of_it_is_rebuilt(is_exported):
 
 def some(desk, most, room_bytes=ANY_SIZE):
     queue = desk.broker.queue("jobs")
-    batches = desk.broker.take_some(queue, most, room_bytes)
+    batches = desk.broker.take(queue, most, room_bytes)
     desk.history.append((records.PULL, queue.uid, sum(batch.count for batch in batches)))
     return "".join(texts_of(batches))
 

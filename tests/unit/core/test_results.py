@@ -9,7 +9,7 @@ from mqd.core import job_records, view_records
 from mqd.core.messages import ids_of
 from mqd.core.results import Kept, Outcome
 from mqd.store.recordlog import decode, encode
-from support.jobs import Desk
+from support.jobs import Desk, ack
 
 
 def done(at_ms=0, result=None):
@@ -74,7 +74,7 @@ def test_a_queue_that_keeps_no_results_remembers_nothing():
     seq, _ = desk.lease()
     record = desk.jobs.plan_ack((7, seq, (), None), 5, b"r")
     assert record == (job_records.ACK, 1, 7, seq, ())
-    assert desk.jobs.ack((7, seq, (), None), 5, b"r") == record
+    assert ack(desk.jobs, (7, seq, (), None), 5, b"r") == record
     assert desk.broker.queue("jobs").kept is None
     assert desk.broker.view.next_ms() is None
 
@@ -83,7 +83,7 @@ def test_an_ack_leaves_its_result_with_each_message():
     desk = keeping()
     desk.push("a", "b", "c")
     seq, _ = desk.lease(3)
-    record = desk.jobs.ack((7, seq, (2, 1), None), 5, b"r")
+    record = ack(desk.jobs, (7, seq, (2, 1), None), 5, b"r")
     desk.history.append(record)
     assert record == (view_records.DONE, 1, 7, seq, (2, 1), 5, b"r")
     assert kept_of(desk, 2) == done(5, b"r")

@@ -320,9 +320,10 @@ class World:
 
     def take(self):
         if self.queue.ready:
-            batch = self.desk.broker.take(self.queue, self.chooser.randint(1, 3), ANY_SIZE)
-            self.desk.history.append((4, self.queue.uid, batch.count))
-            ids = range(batch.first_id, batch.first_id + batch.count)
+            most = self.chooser.randint(1, 3)
+            batches = self.desk.broker.take(self.queue, most, ANY_SIZE)
+            ids = [n for each in batches for n in range(each.first_id, each.first_id + each.count)]
+            self.desk.history.append((4, self.queue.uid, len(ids)))
             self.states.update(dict.fromkeys(ids, "gone"))
 
     def time(self):

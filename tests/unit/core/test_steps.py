@@ -280,7 +280,7 @@ def test_the_part_that_is_refused_is_told(desk):
 
 def test_messages_of_a_step_have_headers_and_times(desk):
     desk.step(push("a", "b", headers=((1, 1, {"k": 1}, 3),)), now_ms=70)
-    batch = desk.broker.take(desk.broker.queue("jobs"), 2, 99)
+    (batch,) = desk.broker.take(desk.broker.queue("jobs"), 2, 99)
     assert batch.headers == [None, {"k": 1}]
     assert desk.broker.clock_ms == 70
 
