@@ -93,7 +93,10 @@ class Config:
         30.0, 0.1, 3600.0, "How long a client may take nothing of what it is sent."
     )
     receive_seconds: float = _number(
-        30.0, 0.1, 3600.0, "How long a request may take to come, and its body to go on."
+        30.0,
+        0.1,
+        3600.0,
+        "How long a head may take to come, and a body, which has a second more for each KiB of it.",
     )
     max_wait_seconds: float = _number(
         300.0, 0.0, float(MAX_WAIT_SECONDS), "Longest wait of a pull that is granted; more is cut."

@@ -19,6 +19,7 @@ from mqweb.handing import CONNECTION_KEY
 from mqweb.problems import Problem, problem_of
 from mqweb.requests import Disconnected, Request
 from mqwire.codes import Code
+from mqwire.limits import KIB
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     Handler: TypeAlias = Callable[[Request], Awaitable["Answer | None"]]
 
 _logger: Final = logging.getLogger("mqweb")
+FEW_BYTES: Final = 16 * KIB
+"""Most of a body that is a short form, however its characters are written."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Operation:
         is_empty_possible: whether it may answer that there is nothing, with 204.
         codes: refusals that are its own.
         is_open: whether nobody is asked who they are.
+        most_bytes: its body may have; None for as many as the settings say.
     """
 
     method: str
@@ -89,6 +93,7 @@ class Operation:
     is_empty_possible: bool = False
     codes: tuple[AnyCode, ...] = ()
     is_open: bool = False
+    most_bytes: int | None = None
 
     @property
     def name(self) -> str:
@@ -109,6 +114,7 @@ class Endpoint:
         self._handler = operation.handler
         self._is_open = operation.is_open
         self._refuses_body = operation.body is None and operation.method != "GET"
+        self._most_bytes = operation.most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request.
@@ -116,7 +122,7 @@ class Endpoint:
         Cancellation: the request's call is given up, as that of a client that has gone.
         """
         sending = Sending(send)
-        request = Request(self._gateway, scope, receive, sending)
+        request = Request(self._gateway, scope, receive, sending, self._most_bytes)
         try:
             answer = await (self._handler(request) if self._is_open else self._as_user(request))
             if answer is not None:

@@ -41,12 +41,14 @@ class Request:
         scope: ASGI's description of it.
         receive: what the client sends further.
         send: where the answer goes.
+        most_bytes: its body may have; those of the settings where that is less.
     """
 
     __slots__ = (
         "_client",
         "_fields",
         "_is_read",
+        "_most_bytes",
         "_taken",
         "gateway",
         "receive",
@@ -56,7 +58,14 @@ class Request:
     )
     token: str
 
-    def __init__(self, gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        most_bytes: int | None = None,
+    ) -> None:
         self.gateway = gateway
         self.scope = scope
         self.receive = receive
@@ -64,6 +73,7 @@ class Request:
         self._fields: dict[bytes, bytes] = dict(scope["headers"])
         self._client: GatewayClient | None = None
         self._is_read = False
+        self._most_bytes = most_bytes
         self._taken = 0
 
     def close(self) -> None:
@@ -188,6 +198,8 @@ class Request:
         if self._is_read:  # and was empty
             return b""
         limit = self.config.max_request_bytes
+        if self._most_bytes is not None:
+            limit = min(limit, self._most_bytes)
         declared = self._fields.get(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > limit:
             raise _too_large(limit, int(declared))
@@ -208,8 +220,9 @@ class Request:
             piece = message.get("body", b"")
             if len(parts) + len(piece) > limit:
                 raise _too_large(limit, len(parts) + len(piece))
-            self.gateway.buffers.take(len(piece))
-            self._taken += len(piece)
+            if self._client is not None:  # who is not known yet takes nothing from others
+                self.gateway.buffers.take(len(piece))
+                self._taken += len(piece)
             parts += piece
             if not message.get("more_body"):
                 return bytes(parts)
@@ -263,7 +276,7 @@ def _invalid(error: msgspec.ValidationError) -> Problem:
 def _too_large(limit: int, asked: int) -> Problem:
     return Problem(
         Code.BODY_TOO_LARGE,
-        f"the request's body is over the gateway's bound of {limit} bytes",
+        f"the request's body is over the bound of {limit} bytes",
         {"limit": limit, "asked": asked},
         headers=((b"connection", b"close"),),
     )

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _logger: Final = logging.getLogger("mqweb")
 _MOST_HEAD_BYTES: Final = 64 * 1024
+_LEAST_BYTES_PER_SECOND: Final = 1024
 _GRACE_SECONDS: Final = 10
 _BACKLOG: Final = 2048
 
@@ -87,8 +88,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take a connection, or refuse it where there are as many as there may be."""
         super().connection_made(Joined(transport, self.loop))  # type: ignore[arg-type]  # it is one
         self._loose_bytes = 0  # that have come since there was something of a body
+        self._body_bytes = 0
+        self._body_seconds = 0.0  # for which the body that is under way has been waited for
         self._in_head = True
-        self._heard_at = self.loop.time()
+        self._heard_at = self._checked_at = self.loop.time()
         if len(self.connections) > self.max_connections:
             self._refuse(
                 Problem(
@@ -133,12 +136,15 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Go on with its body."""
         self._in_head = False
-        self._loose_bytes = 0
+        self._loose_bytes = self._body_bytes = 0
+        self._body_seconds = 0.0
+        self._checked_at = max(self._checked_at, self._heard_at)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         self._loose_bytes = 0
+        self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -153,6 +159,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def check(self, now: float) -> None:
         """Refuse a request that does not come to an end, or a connection without one.
 
+        A body may come slowly, but not for ever: the time that it is granted grows with what
+        has come of it.
+
         Args:
             now: the time by the loop's clock.
         """
@@ -162,7 +171,12 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             # What is not read is not late: then it is for us to go on.
             is_waiting = self.cycle.more_body and not self.flow.read_paused
-            is_late = is_waiting and not self._is_between and self._heard_at < limit
+            if is_waiting:
+                self._body_seconds += max(0.0, now - self._checked_at)
+            granted = self.receive_seconds + self._body_bytes / _LEAST_BYTES_PER_SECOND
+            is_late = is_waiting and (self._heard_at < limit or self._body_seconds > granted)
+            is_late = is_late and not self._is_between
+        self._checked_at = now
         if is_late:
             self._refuse(Problem(GatewayCode.REQUEST_LATE, "the request has not come in time"))
 

@@ -9,7 +9,7 @@ import msgspec
 from mqclient.errors import QueueExists
 from mqweb import forms, shapes
 from mqweb.answers import NOTHING, json_answer
-from mqweb.operations import Operation
+from mqweb.operations import FEW_BYTES, Operation
 from mqwire.codes import Code
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ OPERATIONS = (
         "201 where it was created, 200 where it was there and `if_missing` lets it be as it is.",
         ("CREATE",),
         body=forms.QueueForm,
+        most_bytes=FEW_BYTES,
         result=shapes.Queue,
         status=201,
         other_status=200,
@@ -138,6 +139,7 @@ OPERATIONS = (
         "Those that wait, or those that are dead. Messages under leases stay.",
         ("PURGE",),
         body=forms.PurgeForm,
+        most_bytes=FEW_BYTES,
         result=shapes.Removed,
         codes=_NOT_FOUND,
     ),

@@ -8,7 +8,7 @@ import msgspec
 
 from mqweb import forms, shapes
 from mqweb.answers import NOTHING, json_answer
-from mqweb.operations import Operation
+from mqweb.operations import FEW_BYTES, Operation
 from mqweb.problems import Problem
 from mqwire.codes import Code
 
@@ -57,6 +57,7 @@ OPERATIONS = (
         "`X-API-Key: TOKEN`. It is mqd's own: a client of the wire protocol may use it too.",
         ("AUTH", "ISSUE"),
         body=forms.Login,
+        most_bytes=FEW_BYTES,
         result=shapes.Token,
         codes=(Code.AUTH_FAILED, Code.AUTH_BUSY, Code.ACCESS_DENIED, Code.TOO_MANY_TOKENS),
         is_open=True,

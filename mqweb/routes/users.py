@@ -9,7 +9,7 @@ import msgspec
 from mqclient import account_calls
 from mqweb import forms, shapes
 from mqweb.answers import NOTHING, json_answer
-from mqweb.operations import Operation
+from mqweb.operations import FEW_BYTES, Operation
 from mqwire.codes import Code
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ OPERATIONS = (
         "Access",
         verbs=("ADMIT",),
         body=forms.UserForm,
+        most_bytes=FEW_BYTES,
         result=shapes.User,
         status=201,
         codes=(Code.USER_EXISTS, Code.USER_CONFIGURED, Code.TOO_MANY_USERS),
@@ -95,6 +96,7 @@ OPERATIONS = (
         "A new password, a role that allows less, and `disabled` end the user's tokens.",
         ("ALTER",),
         body=forms.ChangeForm,
+        most_bytes=FEW_BYTES,
         result=shapes.User,
         codes=_MANAGING,
     ),
@@ -116,6 +118,7 @@ OPERATIONS = (
         "All tokens of the user end.",
         ("PASSWORD",),
         body=forms.PasswordForm,
+        most_bytes=FEW_BYTES,
         codes=(Code.AUTH_FAILED, Code.USER_CONFIGURED),
     ),
 )

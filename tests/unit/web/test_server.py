@@ -140,3 +140,55 @@ async def test_a_second_head_that_stops_after_one_piece_is_late():
     connection.check(now + 31)
     assert wire.is_closed
     await ended(connection)
+
+
+# A body has its time
+
+
+async def test_a_body_that_comes_byte_by_byte_is_late_in_the_end():
+    connection, wire = connected()
+    connection.data_received(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n")
+    await asyncio.sleep(0)
+    now = connection.loop.time()
+    for second in range(1, 30):
+        connection.data_received(b"x")
+        await asyncio.sleep(0)
+        connection.check(now + second)
+    assert not wire.is_closed
+    for second in range(30, 33):
+        connection._heard_at = now + second  # something has just come
+        connection.check(now + second)
+    connection.transport.flush()
+    assert wire.data.startswith(b"HTTP/1.1 408")
+    await ended(connection)
+
+
+async def test_a_body_that_goes_on_well_has_more_time():
+    connection, wire = connected()
+    connection.data_received(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9999999\r\n\r\n")
+    await asyncio.sleep(0)
+    now = connection.loop.time()
+    for second in range(1, 200):
+        connection.data_received(b"x" * KIB)
+        await asyncio.sleep(0)
+        connection._heard_at = now + second
+        connection.check(now + second)
+    assert not wire.is_closed
+    await ended(connection)
+
+
+async def test_a_body_that_the_gateway_does_not_read_is_not_late():
+    async def busy(_scope, _receive, _send):
+        await asyncio.get_running_loop().create_future()
+
+    connection, wire = connected(busy)
+    connection.data_received(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9999999\r\n\r\n")
+    await asyncio.sleep(0)
+    connection.data_received(b"x" * 65 * KIB)
+    now = connection.loop.time()
+    for second in range(1, 200):
+        connection.check(now + second)
+    assert not wire.is_closed
+    for task in connection.server_state.tasks:
+        task.cancel()
+    await ended(connection)

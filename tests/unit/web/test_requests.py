@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+
+from mqweb.app import make_gateway
+from mqweb.config import Config
+from mqweb.operations import Endpoint
+from mqweb.problems import Problem
+from mqweb.requests import Request
+from mqweb.routes import OPERATIONS
+from mqwire.codes import Code
+
+PIECE_BYTES = 1024
+
+
+class Sender:
+    """A client that sends a body piece by piece, and looks at what is counted of it."""
+
+    def __init__(self, gateway, pieces):
+        self.gateway = gateway
+        self.left = pieces
+        self.most_taken = 0
+        self.answer = b""
+        self.status = 0
+
+    async def receive(self):
+        self.most_taken = max(self.most_taken, self.gateway.buffers.taken)
+        self.left -= 1
+        return {
+            "type": "http.request",
+            "body": b" " * PIECE_BYTES,
+            "more_body": self.left > 0,
+        }
+
+    async def send(self, message):
+        self.status = message.get("status", self.status)
+        self.answer += message.get("body", b"")
+
+
+def gateway_of():
+    return make_gateway(Config(mqd="mq://127.0.0.1:1"))
+
+
+def scope_of(operation):
+    return {
+        "type": "http",
+        "method": operation.method,
+        "path": operation.path,
+        "query_string": b"",
+        "headers": [],
+        "path_params": {},
+    }
+
+
+OPEN = [each for each in OPERATIONS if each.is_open and each.body is not None]
+
+
+@pytest.mark.parametrize("operation", OPEN, ids=lambda each: each.path)
+async def test_who_is_not_known_sends_little_and_takes_nothing_from_others(operation):
+    gateway = gateway_of()
+    sender = Sender(gateway, 1000)
+    await Endpoint(gateway, operation)(scope_of(operation), sender.receive, sender.send)
+    assert sender.status == Code.BODY_TOO_LARGE.http_status
+    assert 1000 - sender.left <= 17
+    assert sender.most_taken == 0
+
+
+async def test_what_is_sent_by_who_is_known_is_counted_and_given_back():
+    gateway = gateway_of()
+    sender = Sender(gateway, 4)
+    request = Request(gateway, {"headers": []}, sender.receive, sender.send)
+    request.client = object()
+    assert len(await request.body()) == 4 * PIECE_BYTES
+    assert gateway.buffers.taken == 4 * PIECE_BYTES
+    request.close()
+    assert gateway.buffers.taken == 0
+
+
+async def test_an_operation_has_a_bound_of_its_own_below_that_of_the_settings():
+    gateway = gateway_of()
+    sender = Sender(gateway, 9)
+    request = Request(gateway, {"headers": []}, sender.receive, sender.send, PIECE_BYTES * 8)
+    with pytest.raises(Problem) as raised:
+        await request.body()
+    assert raised.value.details["limit"] == PIECE_BYTES * 8
