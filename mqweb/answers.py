@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Field: TypeAlias = tuple[bytes, bytes]
 
 JSON: Final = b"application/json"
+PIECE_BYTES: Final = 64 * 1024
+"""How much of an answer is sent before it is asked whether the last piece was taken."""
 
 COMMON: Final[tuple[Field, ...]] = (
     (b"x-content-type-options", b"nosniff"),
@@ -83,9 +85,14 @@ def head_of(answer: Answer) -> dict[str, Any]:
 
 
 async def send_answer(send: Send, answer: Answer) -> None:
-    """Send all of an answer.
+    """Send all of an answer; a large one only as fast as it is taken.
 
     Cancellation: the answer is cut off.
     """
     await send(head_of(answer))
-    await send({"type": "http.response.body", "body": answer.body})
+    body = answer.body
+    last = max(0, len(body) - 1) // PIECE_BYTES * PIECE_BYTES
+    for start in range(0, last, PIECE_BYTES):
+        piece = body[start : start + PIECE_BYTES]
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": body[last:]})

@@ -105,7 +105,10 @@ class Config:
         16 * MIB, KIB, 256 * MIB, "Largest body of a request in bytes."
     )
     max_buffered_bytes: int = _number(
-        256 * MIB, KIB, 2**40, "Bodies of all requests that may be under way, in bytes together."
+        256 * MIB,
+        KIB,
+        2**40,
+        "Bodies of requests under way, in bytes together; and as many of answers.",
     )
     max_connections: int = _number(4096, 1, 1_000_000, "Connections of clients at a time.")
     max_users: int = _number(

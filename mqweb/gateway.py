@@ -21,14 +21,16 @@ _TICK_SECONDS: Final = 0.5
 
 
 class Buffers:
-    """Counts the bytes of bodies that are on their way in.
+    """Counts the bytes of bodies that are on their way in, or out.
 
     Args:
         limit: most of them at a time.
+        what: they are, for who is refused.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, what: str) -> None:
         self._limit = limit
+        self._what = what
         self.taken = 0
         """How many there are."""
 
@@ -41,7 +43,7 @@ class Buffers:
         if self.taken + count > self._limit:
             raise Problem(
                 GatewayCode.GATEWAY_FULL,
-                "the bodies of requests under way take as much memory as they may",
+                f"the {self._what} under way take as much memory as they may",
                 headers=((b"connection", b"close"),),
             )
         self.taken += count
@@ -62,7 +64,8 @@ class Gateway:
     def __init__(self, config: Config, connections: Connections) -> None:
         self.config = config
         self.connections = connections
-        self.buffers = Buffers(config.max_buffered_bytes)
+        self.buffers = Buffers(config.max_buffered_bytes, "bodies of requests")
+        self.outgoing = Buffers(config.max_buffered_bytes, "answers")
         self.settler = Settler()
         self.streams = Streams(config, connections)
         self.metrics = Metrics()

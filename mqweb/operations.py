@@ -126,14 +126,27 @@ class Endpoint:
         try:
             answer = await (self._handler(request) if self._is_open else self._as_user(request))
             if answer is not None:
-                self._gateway.answers[answer.status // 100] += 1
-                await send_answer(send, answer)
+                await self._send(sending, answer)
         except Disconnected:
             return
         except Exception as error:  # noqa: BLE001  it becomes a problem document
             await self._tell(request, sending, error)
         finally:
             request.close()
+
+    async def _send(self, send: Send, answer: Answer) -> None:
+        """Send an answer, which is counted for as long as it is held.
+
+        Raises:
+            Problem: there is no room for it; nothing of it has been sent.
+        """
+        outgoing, count = self._gateway.outgoing, len(answer.body)
+        outgoing.take(count)
+        try:
+            self._gateway.answers[answer.status // 100] += 1
+            await send_answer(send, answer)
+        finally:
+            outgoing.give(count)
 
     async def _as_user(self, request: Request) -> Answer | None:
         connections = self._gateway.connections

@@ -23,6 +23,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mqweb import problems
+from mqweb.answers import PIECE_BYTES
 from mqweb.app import make_app, make_gateway
 from mqweb.handing import CONNECTION_KEY
 from mqweb.problems import Problem
@@ -49,23 +50,36 @@ class Joined:
         loop: the running loop.
     """
 
-    __slots__ = ("_loop", "_pieces", "_transport")
+    __slots__ = ("_loop", "_pieces", "_transport", "_waiting_bytes", "_written_bytes")
 
     def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
         self._pieces: list[bytes] = []
+        self._waiting_bytes = 0
+        self._written_bytes = 0
+
+    @property
+    def taken_bytes(self) -> int:
+        """How much the kernel has taken so far."""
+        unsent: int = self._transport.get_write_buffer_size()
+        return self._written_bytes - unsent
 
     def write(self, data: bytes) -> None:
-        """Have something written at the end of this turn."""
+        """Have something written at the end of this turn, or now if it is much."""
         if not self._pieces:
             self._loop.call_soon(self.flush)
         self._pieces.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes >= PIECE_BYTES:
+            self.flush()
 
     def flush(self) -> None:
         """Write what there is."""
         if self._pieces:
             pieces, self._pieces = self._pieces, []
+            self._written_bytes += self._waiting_bytes
+            self._waiting_bytes = 0
             self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def close(self) -> None:
@@ -82,11 +96,16 @@ class BoundedProtocol(HttpToolsProtocol):
 
     max_connections = 0
     receive_seconds = 0.0
+    send_seconds = 0.0
     _begun_at = math.inf
+    _is_aborted = False
 
     def connection_made(self, transport: Any) -> None:
         """Take a connection, or refuse it where there are as many as there may be."""
-        super().connection_made(Joined(transport, self.loop))  # type: ignore[arg-type]  # it is one
+        self._joined = Joined(transport, self.loop)
+        super().connection_made(self._joined)  # type: ignore[arg-type]  # it is one
+        self._taken_bytes = -1  # looked at last; none if all was taken then
+        self._taken_at = 0.0
         self._loose_bytes = 0  # that have come since there was something of a body
         self._body_bytes = 0
         self._body_seconds = 0.0  # for which the body that is under way has been waited for
@@ -159,12 +178,16 @@ class BoundedProtocol(HttpToolsProtocol):
     def check(self, now: float) -> None:
         """Refuse a request that does not come to an end, or a connection without one.
 
-        A body may come slowly, but not for ever: the time that it is granted grows with what
-        has come of it.
+        A client that takes nothing of what it is sent is cut off, whether the answer is over for
+        uvicorn or not: until the kernel has it, it is held here. A body may come slowly, but not
+        for ever: the time that it is granted grows with what has come of it.
 
         Args:
             now: the time by the loop's clock.
         """
+        if self._is_stuck(now):
+            self.abort()
+            return
         limit = now - self.receive_seconds
         if self._in_head:
             is_late = self._is_between and min(self._heard_at, self._begun_at) < limit
@@ -190,11 +213,23 @@ class BoundedProtocol(HttpToolsProtocol):
                 await asyncio.wait_for(self.flow.drain(), seconds)
             if not transport.is_closing():
                 transport.set_write_buffer_limits()
-        return not (self.cycle.disconnected or transport.get_write_buffer_size())
+        is_cut = self._is_aborted or self.cycle.disconnected
+        return not (is_cut or transport.get_write_buffer_size())
 
     def abort(self) -> None:
         """Cut the connection off."""
+        self._is_aborted = True  # its buffer is empty now, and nobody has got what was in it
         self.transport.abort()
+
+    def _is_stuck(self, now: float) -> bool:
+        """Tell whether the client has taken nothing for too long of what it is sent."""
+        if not self._joined.get_write_buffer_size():
+            self._taken_bytes = -1
+            return False
+        taken = self._joined.taken_bytes
+        if taken != self._taken_bytes:
+            self._taken_bytes, self._taken_at = taken, now
+        return now - self._taken_at > self.send_seconds
 
     @property
     def _is_between(self) -> bool:
@@ -275,8 +310,8 @@ def _ignored(_number: int, _frame: object) -> None:
 
 
 def _protocol(config: Config) -> type[BoundedProtocol]:
-    limits = {"max_connections": config.max_connections, "receive_seconds": config.receive_seconds}
-    return type("Connection", (BoundedProtocol,), limits)
+    names = ("max_connections", "receive_seconds", "send_seconds")
+    return type("Connection", (BoundedProtocol,), {each: getattr(config, each) for each in names})
 
 
 def _listener(config: Config) -> socket.socket:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from mqweb.answers import Answer
 from mqweb.app import make_gateway
 from mqweb.config import Config
-from mqweb.operations import Endpoint
+from mqweb.operations import Endpoint, Operation
 from mqweb.problems import Problem
 from mqweb.requests import Request
 from mqweb.routes import OPERATIONS
-from mqwire.codes import Code
+from mqwire.codes import Code, GatewayCode
 
 PIECE_BYTES = 1024
 
@@ -83,3 +86,28 @@ async def test_an_operation_has_a_bound_of_its_own_below_that_of_the_settings():
     with pytest.raises(Problem) as raised:
         await request.body()
     assert raised.value.details["limit"] == PIECE_BYTES * 8
+
+
+async def test_answers_that_are_not_taken_have_a_bound_together():
+    gateway = make_gateway(Config(mqd="mq://127.0.0.1:1", max_buffered_bytes=10 * PIECE_BYTES))
+
+    async def handler(_request):
+        return Answer(body=b"x" * 4 * PIECE_BYTES)
+
+    operation = Operation("GET", "/x", handler, "", "", is_open=True)
+    endpoint, taking = Endpoint(gateway, operation), asyncio.Event()
+    statuses = []
+
+    async def send(message):
+        if "status" in message:
+            statuses.append(message["status"])
+        if statuses[-1] == 200:
+            await taking.wait()
+
+    slow = [asyncio.ensure_future(endpoint(scope_of(operation), None, send)) for _ in range(2)]
+    await asyncio.sleep(0)
+    await endpoint(scope_of(operation), None, send)
+    assert statuses == [200, 200, GatewayCode.GATEWAY_FULL.http_status]
+    taking.set()
+    await asyncio.gather(*slow)
+    assert gateway.outgoing.taken == 0

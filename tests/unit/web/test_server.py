@@ -6,6 +6,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from mqweb.answers import PIECE_BYTES, Answer, send_answer
 from mqweb.server import BoundedProtocol
 
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -26,6 +27,9 @@ class Wire:
 
     def take(self, count):
         self.taken = min(len(self.data), self.taken + count)
+
+    def set_write_buffer_limits(self, high=None):
+        pass
 
     def get_write_buffer_size(self):
         return 0 if self.is_aborted else len(self.data) - self.taken
@@ -52,6 +56,7 @@ class Wire:
 class Connection(BoundedProtocol):
     max_connections = 10
     receive_seconds = 30.0
+    send_seconds = 30.0
 
 
 async def never(_scope, receive, _send):
@@ -192,3 +197,85 @@ async def test_a_body_that_the_gateway_does_not_read_is_not_late():
     for task in connection.server_state.tasks:
         task.cancel()
     await ended(connection)
+
+
+# An answer that is not taken
+
+
+async def large(_scope, _receive, send):
+    await send_answer(send, Answer(body=b"x" * 40 * PIECE_BYTES))
+
+
+GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+async def turns():
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_who_takes_nothing_of_what_it_is_sent_is_cut_off():
+    connection, wire = connected(large)
+    connection.data_received(GET)
+    await turns()
+    assert connection.cycle.response_complete
+    now = connection.loop.time()
+    connection.check(now + 1)
+    connection.check(now + 30)
+    assert not wire.is_aborted
+    connection.check(now + 32)
+    assert wire.is_aborted
+    assert not await connection.flushed(0.0)
+    await ended(connection)
+
+
+async def test_who_takes_it_slowly_has_it_all_in_the_end():
+    connection, wire = connected(large)
+    connection.data_received(GET)
+    await turns()
+    now = connection.loop.time()
+    while wire.get_write_buffer_size():
+        wire.take(PIECE_BYTES)
+        now += 29
+        connection.check(now)
+    connection.check(now + 1000)
+    assert not wire.is_aborted
+    await ended(connection)
+
+
+async def test_a_closing_connection_that_takes_nothing_is_cut_off_as_well():
+    connection, wire = connected(large)
+    connection.data_received(b"GET / HTTP/1.0\r\n\r\n")
+    await turns()
+    assert wire.is_closed
+    now = connection.loop.time()
+    connection.check(now)
+    connection.check(now + 31)
+    assert wire.is_aborted
+    await ended(connection)
+
+
+async def test_a_large_answer_is_sent_no_faster_than_it_is_taken():
+    connection, wire = connected(large)
+    connection.pause_writing()
+    connection.data_received(GET)
+    await turns()
+    assert not wire.data
+    connection.resume_writing()
+    wire.write = _pausing(connection, wire.write)
+    for _ in range(10):
+        await turns()
+        connection.transport.flush()
+        assert wire.get_write_buffer_size() <= 2 * PIECE_BYTES
+        wire.take(len(wire.data))
+        connection.resume_writing()
+    assert wire.taken > 5 * PIECE_BYTES
+    await ended(connection)
+
+
+def _pausing(connection, write):
+    def wrapped(data):
+        write(data)
+        connection.pause_writing()
+
+    return wrapped
