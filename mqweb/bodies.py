@@ -21,6 +21,7 @@ from mqclient.codecs import CODEC_HEADER
 from mqweb.problems import Problem
 from mqwire.codes import Code, GatewayCode
 from mqwire.json_text import base64_of
+from mqwire.limits import MAX_HEADERS, MAX_HEADERS_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,20 @@ BASE64: Final = "base64"
 TEXT: Final = "text"
 JSON: Final = "json"
 
-_decode_json = msgspec.json.Decoder().decode
+_MOST_HEADERS_BYTES: Final = 8 * MAX_HEADERS_BYTES  # as JSON, with escapes
+
+
+class _Bytes(msgspec.Struct, forbid_unknown_fields=True):
+    """A value of a header that is bytes."""
+
+    base64: str
+
+
+_decode_scalar = msgspec.json.Decoder().decode
+_decode_text = msgspec.json.Decoder(str).decode
+_decode_bytes = msgspec.json.Decoder(_Bytes).decode
+_decode_headers = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_lines = msgspec.json.Decoder(msgspec.Raw).decode_lines
 
 
@@ -47,10 +61,21 @@ def raw_of(body: msgspec.Raw, encoding: str) -> bytes | str:
             return text.decode("utf-8")
         except UnicodeDecodeError as error:
             raise Problem(GatewayCode.MALFORMED_BODY, f"a body is no JSON: {error}") from error
-    value = _decode_json(text)
-    if not isinstance(value, str):
-        raise Problem(Code.WRONG_TYPE, f"a body with the encoding {encoding} is a string")
+    try:
+        value = _decode_text(text)
+    except msgspec.ValidationError as error:
+        sentence = f"a body with the encoding {encoding} is a string"
+        raise Problem(Code.WRONG_TYPE, sentence) from error
     return value if encoding == TEXT else _from_base64(value, "body")
+
+
+def check_json(document: bytes) -> None:
+    """Judge whether something is a JSON document, without making anything of it.
+
+    Raises:
+        DecodeError, RecursionError: it is none.
+    """
+    _decode_raw(document)
 
 
 def shown(raw: Any, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -59,7 +84,7 @@ def shown(raw: Any, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
         if headers is None or CODEC_HEADER not in headers:
             text = raw.encode("utf-8")
             try:
-                _decode_json(text)
+                check_json(text)
             except (msgspec.DecodeError, RecursionError):
                 return {"body": raw, "encoding": TEXT}
             return {"body": msgspec.Raw(text)}
@@ -104,15 +129,34 @@ def shown_result(raw: bytes | str | None) -> dict[str, Any]:
     return found
 
 
-def headers_of(headers: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return headers as they go over the wire.
+def headers_of(document: msgspec.Raw | bytes | msgspec.UnsetType) -> dict[str, Any] | None:
+    """Return headers, a JSON object, as they go over the wire; None where there are none.
 
     Raises:
-        Problem: a value is no scalar.
+        Problem: they are no object, too many or too long, or a value is no scalar.
     """
-    if not headers:
+    if isinstance(document, msgspec.UnsetType):
         return None
-    return {name: _scalar(name, value) for name, value in headers.items()}
+    text = bytes(document)
+    if text == b"null":
+        return None
+    if len(text) > _MOST_HEADERS_BYTES:
+        raise Problem(
+            Code.BAD_HEADERS,
+            f"headers of {len(text)} bytes are more than may be",
+            {"limit": _MOST_HEADERS_BYTES, "asked": len(text)},
+        )
+    try:
+        values = _decode_headers(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(Code.BAD_HEADERS, f"`headers` is no JSON object: {error}") from error
+    if len(values) > MAX_HEADERS:
+        raise Problem(
+            Code.BAD_HEADERS,
+            f"{len(values)} headers are more than a message may have",
+            {"limit": MAX_HEADERS, "asked": len(values)},
+        )
+    return {name: _scalar(name, bytes(value)) for name, value in values.items()} or None
 
 
 def shown_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,12 +181,19 @@ def shown_message(message: Message) -> dict[str, Any]:
     return members
 
 
-def _scalar(name: str, value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, dict) and list(value) == [BASE64] and isinstance(value[BASE64], str):
-        return _from_base64(value[BASE64], f"header {name}")
-    raise Problem(
+def _scalar(name: str, document: bytes) -> Any:
+    try:
+        if document.startswith(b"{"):
+            return _from_base64(_decode_bytes(document).base64, f"header {name}")
+        if not document.startswith(b"["):
+            return _decode_scalar(document)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _no_scalar(name) from error
+    raise _no_scalar(name)
+
+
+def _no_scalar(name: str) -> Problem:
+    return Problem(
         Code.BAD_HEADERS,
         f"the header {name!r} is no null, boolean, number, string or {{'base64': string}}",
         {"header": name},

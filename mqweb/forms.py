@@ -6,7 +6,7 @@ configuration. The OpenAPI document is made from these classes, their docstrings
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -65,9 +65,13 @@ LeaseText: TypeAlias = Annotated[
 ]
 Key: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_CHARS)]
 Headers: TypeAlias = Annotated[
-    dict[str, Any],
-    Meta(description='Scalars by name; a value that is bytes is {"base64": "..."}.'),
+    msgspec.Raw,
+    Meta(
+        description='Scalars by name; a value that is bytes is {"base64": "..."}.',
+        extra_json_schema={"type": ["object", "null"]},
+    ),
 ]
+"""They are read by `mqweb.bodies`, which makes nothing of what is no scalar."""
 Encoding: TypeAlias = Annotated[
     Literal["json", "text", "base64"],
     Meta(description="What `body` is: a JSON document, or a string that holds text or bytes."),
@@ -256,7 +260,7 @@ class BodyForm(Form):
 
     body: Annotated[msgspec.Raw, Meta(description="Any JSON value.")]
     encoding: Encoding = "json"
-    headers: Headers | None = None
+    headers: Headers | msgspec.UnsetType = msgspec.UNSET
 
 
 class PushForm(PushOptions):
@@ -266,7 +270,7 @@ class PushForm(PushOptions):
         msgspec.UNSET
     )
     encoding: Encoding = "json"
-    headers: Headers | None = None
+    headers: Headers | msgspec.UnsetType = msgspec.UNSET
     messages: (
         Annotated[list[BodyForm], Meta(min_length=1, max_length=MAX_MESSAGES_PER_FRAME)] | None
     ) = None
@@ -458,7 +462,7 @@ class TaskForm(PushOptions, kw_only=True):
     """A task that is submitted."""
 
     task: Annotated[msgspec.Raw, Meta(description="What is to be done, any JSON value.")]
-    headers: Headers | None = None
+    headers: Headers | msgspec.UnsetType = msgspec.UNSET
 
 
 class TakeQuery(Form):

@@ -75,7 +75,8 @@ def load_of_form(form: PushForm, limits: Limits) -> Load:
         assert isinstance(form.body, msgspec.Raw)
         raw = bodies.raw_of(form.body, form.encoding)
         return load_of_one(raw, bodies.headers_of(form.headers), limits)
-    if form.body is not msgspec.UNSET or form.headers is not None or form.encoding != "json":
+    headers = bodies.headers_of(form.headers)
+    if form.body is not msgspec.UNSET or headers is not None or form.encoding != "json":
         raise Problem(
             Code.CONFLICTING_OPTIONS,
             "`messages` have bodies, encodings and headers of their own",
@@ -94,7 +95,7 @@ def load_of_many(messages: Sequence[BodyForm], limits: Limits) -> Load:
     raw_of = bodies.raw_of
     raws = [raw_of(each.body, each.encoding) for each in messages]
     headers: list[Any] | None = None
-    if any(each.headers for each in messages):
+    if any(each.headers is not msgspec.UNSET for each in messages):
         headers = [bodies.headers_of(each.headers) for each in messages]
     return _packed(raws, headers, limits)
 
@@ -110,13 +111,14 @@ def load_of_lines(body: bytes, headers: dict[str, Any] | None, limits: Limits) -
     Raises:
         Problem: a line is no JSON document, or something is over a bound.
     """
+    # Before anything is made of them: there may be millions.
+    _check_count(body.count(b"\n") + (not body.endswith(b"\n")), limits)
     try:
         raws = body.decode("utf-8").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise Problem(GatewayCode.MALFORMED_BODY, f"the lines are no text: {error}") from error
     if not bodies.are_lines(raws):
         raise Problem(GatewayCode.MALFORMED_BODY, "a line is no JSON document by itself")
-    _check_count(len(raws), limits)
     return _packed(raws, headers, limits)
 
 
