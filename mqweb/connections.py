@@ -25,6 +25,7 @@ from mqclient.url import (
     URL_VARIABLE,
     find_target,
 )
+from mqweb.gates import Gate
 from mqweb.probing import probe
 from mqweb.problems import Problem
 from mqwire.codes import Code, GatewayCode
@@ -42,6 +43,9 @@ HOLDER: Final = "http"
 ENDINGS: Final = (Code.AUTH_FAILED, Code.AUTH_ENDING, Code.AUTH_ENDED)
 """What mqd answers over a connection that is of no use to who brings its token any more."""
 _MOST_LOGINS: Final = 16
+_MOST_WAITING_LOGINS: Final = 1024
+_MOST_PASSWORDS: Final = 4
+_MOST_WAITING_PASSWORDS: Final = 64
 
 
 class GatewayClient(AsyncClient):
@@ -156,7 +160,9 @@ class Connections:
         self._links: dict[str, Link] = {}
         self._left: list[Link] = []  # not given to anybody any more, and still in use
         self._own: GatewayClient | None = None
-        self._logins = asyncio.Semaphore(_MOST_LOGINS)
+        self._logins = Gate(_MOST_LOGINS, _MOST_WAITING_LOGINS)
+        # Anybody may try passwords: who brings a token does not wait behind them.
+        self._passwords = Gate(_MOST_PASSWORDS, _MOST_WAITING_PASSWORDS)
         self._closing: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -175,8 +181,8 @@ class Connections:
         link.uses += 1
         if not link.is_known:
             try:
-                async with self._logins:
-                    await link.client.connect(timeout=self._config.connect_seconds)
+                async with self._logins.passed(self._config.connect_seconds) as seconds:
+                    await link.client.connect(timeout=seconds)
             except BaseException:
                 link.uses -= 1
                 self.forget(link)
@@ -204,7 +210,8 @@ class Connections:
         Raises:
             MqError: mqd refuses them, or is not reached.
         """
-        return await self._connected(client_of(self._config, self._place.url_for(user, password)))
+        client = client_of(self._config, self._place.url_for(user, password))
+        return await self._connected(client, self._passwords)
 
     async def apart(self, token: str) -> GatewayClient:
         """Return a connection with a token that nobody else is given; who asked for it closes it.
@@ -212,7 +219,8 @@ class Connections:
         Raises:
             MqError: mqd refuses it, or is not reached.
         """
-        return await self._connected(client_of(self._config, self._place.url, token))
+        client = client_of(self._config, self._place.url, token)
+        return await self._connected(client, self._logins)
 
     def forget_token(self, token: str) -> None:
         """Keep no connection with a token: who brings it next is asked for it again."""
@@ -268,10 +276,10 @@ class Connections:
         if self._closing:
             await asyncio.wait(self._closing)
 
-    async def _connected(self, client: GatewayClient) -> GatewayClient:
+    async def _connected(self, client: GatewayClient, gate: Gate) -> GatewayClient:
         try:
-            async with self._logins:
-                await client.connect(timeout=self._config.connect_seconds)
+            async with gate.passed(self._config.connect_seconds) as seconds:
+                await client.connect(timeout=seconds)
         except BaseException:
             self._close(client)
             raise
