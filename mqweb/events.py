@@ -118,7 +118,8 @@ class Stream:
 class Hub:
     """One watch, and the streams that it feeds."""
 
-    def __init__(self, link: Link, watch: AsyncWatch) -> None:
+    def __init__(self, key: Key, link: Link, watch: AsyncWatch) -> None:
+        self.key = key
         self.link = link
         self.streams: set[Stream] = set()
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -257,7 +258,7 @@ class Streams:
         if found is not None and found.task is not None and not found.task.done():
             self._connections.give(link)  # another request has begun one meanwhile
             return found
-        hub = Hub(link, _watch(link.client, pattern, kinds))
+        hub = Hub(key, link, _watch(link.client, pattern, kinds))
         self._hubs[key] = hub
         hub.task = asyncio.get_running_loop().create_task(hub.run())
         hub.task.add_done_callback(lambda _task: self._ended(key, hub))
@@ -271,6 +272,9 @@ class Streams:
     def _leave(self, hub: Hub, stream: Stream) -> None:
         hub.streams.discard(stream)
         if not hub.streams and hub.task is not None:
+            # It is ended from now on, not when its task is: nobody else may join it.
+            if self._hubs.get(hub.key) is hub:
+                del self._hubs[hub.key]
             hub.task.cancel()
         if stream.is_cut:
             self.cut += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mqweb.problems import Problem
@@ -40,17 +39,21 @@ async def unless_gone(
         await asyncio.wait([working, watching, stopping], return_when=asyncio.FIRST_COMPLETED)
         if working.done() and not watching.done():
             return working.result()
-        await _stopped(working)
-        if undo is not None and not working.cancelled() and working.exception() is None:
-            result = working.result()
-            if result is not None:
-                await undo(result)
+        try:
+            await _stopped(working)
+        finally:  # also when this is cancelled meanwhile
+            if undo is not None and not working.cancelled() and working.exception() is None:
+                result = working.result()
+                if result is not None:
+                    await undo(result)
         if not watching.done():
             raise Problem(Code.SHUTTING_DOWN, "the gateway is stopping")
         raise Disconnected
     finally:
-        await _stopped(watching)
-        await _stopped(working)
+        try:
+            await _stopped(watching)
+        finally:
+            await _stopped(working)
 
 
 async def _gone(receive: Receive) -> None:
@@ -60,7 +63,16 @@ async def _gone(receive: Receive) -> None:
 
 
 async def _stopped(task: asyncio.Task[Any]) -> None:
-    if not task.done():
-        task.cancel()
-    with suppress(BaseException):
-        await asyncio.wait([task])
+    """Cancel a task, and wait until it has ended.
+
+    Cancellation: is for who waits here, and goes on when the task has ended.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    task.cancel()
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:  # noqa: PERF203  it happens once, if at all
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled

@@ -9,8 +9,17 @@ addEventListener("hashchange", () => (hash.value = location.hash));
 export const place = computed(() => placeOf(hash.value));
 
 export function placeOf(text) {
-  const parts = text.replace(/^#\/?/, "").split("/").filter(Boolean).map(decodeURIComponent);
+  const parts = text.replace(/^#\/?/, "").split("/").filter(Boolean).map(decoded);
   return parts.length ? parts : ["queues"];
+}
+
+/** What a part stands for; one that somebody has typed and that stands for nothing is itself. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 /** The address of a place. */

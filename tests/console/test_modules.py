@@ -153,6 +153,7 @@ def test_small_matters(call):
         "7",
     ]
     assert call("router", "placeOf", "") == ["queues"]
+    assert call("router", "placeOf", "#/%/%41") == ["%", "A"]
     said = {"queue": "jobs", "user": "o'brien x", "json": True}
     assert (
         call("views/log", "commandOf", said)

@@ -3,7 +3,11 @@ from __future__ import annotations
 import asyncio
 
 from mqclient.view_models import Event
+from mqweb.app import make_gateway
+from mqweb.config import Config
+from mqweb.connections import GatewayClient, Link
 from mqweb.events import Stream, shown_event, written
+from mqweb.forms import EventsQuery
 
 
 async def test_a_reader_gets_what_has_come_since_it_looked_last():
@@ -43,3 +47,47 @@ def test_an_event_stands_in_a_stream_with_its_lease_as_text():
     assert (shown["runs"], shown["count"], shown["lease"]) == ((7, 2), 2, "3-9")
     assert written("nacked", {"a": 1}, "n-1") == b'id: n-1\nevent: nacked\ndata: {"a":1}\n\n'
     assert shown_event(Event.missed(4)) == {"count": 4}
+
+
+class Watch:
+    """A watch in which nothing happens, and that takes its time to end."""
+
+    is_connected = True
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_error):
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        await asyncio.Event().wait()
+
+
+async def test_a_hub_that_its_last_stream_has_left_takes_no_new_one(monkeypatch):
+    streams = make_gateway(Config(mqd="mq://127.0.0.1:1")).streams
+    links = []
+
+    async def take(token):
+        links.append(Link(token, object.__new__(GatewayClient)))
+        return links[-1]
+
+    monkeypatch.setattr(streams._connections, "take", take)
+    monkeypatch.setattr("mqweb.events._watch", lambda *_said: Watch())
+    first, second = Stream(10), Stream(10)
+    hub = await streams._joined(first, "token", EventsQuery())
+    assert await streams._joined(second, "token", EventsQuery()) is hub
+    streams._leave(hub, first)
+    streams._leave(hub, second)
+    await asyncio.sleep(0)
+    late = Stream(10)
+    new = await streams._joined(late, "token", EventsQuery())
+    assert new is not hub
+    await asyncio.wait([hub.task])
+    assert not late.is_over
+    streams._leave(new, late)
+    await asyncio.wait([new.task])
