@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 HIDDEN: Final = "(hidden)"
 NOT_LOGGED: Final = "(not logged before AUTH)"
 
+_MAX_VERB_CHARS: Final = 64
+
 _BIN_MARKS: Final = (0xC4, 0xC5, 0xC6)
 _wall_time_ns = time.time_ns
 _verb_of = itemgetter(0)
+_HARMLESS_VERBS: Final = frozenset(VERBS) - SECRET_VERBS
 
 
 class Tap:
@@ -140,18 +143,20 @@ def redact(frame: Frame, *, is_trusted: bool) -> Frame:
 
     Args:
         frame: a decoded request.
-        is_trusted: whether it came after AUTH; before, only verbs and ids are logged.
+        is_trusted: whether it came after AUTH; before, only verbs and ids are logged, as
+            always of verbs that there are not.
     """
     verb = frame[0] if frame else None
     if verb == "AUTH":
         return _redact_auth(frame)
-    if is_trusted and type(verb) is str and verb in SECRET_VERBS:
-        return _redact_fields(frame)
-    if is_trusted:
-        return frame
-    verb = frame[0] if frame and type(frame[0]) is str and frame[0] in VERBS else NOT_LOGGED
+    is_known = type(verb) is str and verb in VERBS
+    if is_trusted and is_known:
+        return _redact_fields(frame) if verb in SECRET_VERBS else frame
+    hidden = HIDDEN if is_trusted else NOT_LOGGED
+    if not is_known:  # it may be misspelt, and have a password behind it
+        verb = verb[:_MAX_VERB_CHARS] if is_trusted and type(verb) is str else hidden
     request_id = frame[1] if len(frame) > 1 and type(frame[1]) is int else None
-    return (verb, request_id, NOT_LOGGED) if len(frame) > 2 else (verb, request_id)
+    return (verb, request_id, hidden) if len(frame) > 2 else (verb, request_id)
 
 
 def loggable(reply: Reply) -> Reply | None:
@@ -170,7 +175,7 @@ def _has_secrets(frames: list[Frame]) -> bool:
     Complexity: a lookup for each frame; searching the bytes for a verb would cost more.
     """
     try:
-        return not SECRET_VERBS.isdisjoint(map(_verb_of, frames))
+        return not _HARMLESS_VERBS.issuperset(map(_verb_of, frames))
     except (IndexError, TypeError):  # some frame is no request at all
         return True
 
