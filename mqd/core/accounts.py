@@ -16,7 +16,7 @@ ends with what it was issued on; those of managed users go with the record that 
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core import account_records as records
 from mqd.core.access import MANAGES, Role, covers
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
     from mqd.core.records import Record
     from mqd.core.standings import Change, Issue
+
+
+_REVOKED_AT_ONCE: Final = 1000
+"""Tokens that one record ends at most."""
 
 
 class Accounts:
@@ -245,7 +249,12 @@ class Accounts:
         token = self._tokens.get(token_id)
         if token is None:
             raise token_not_found(token_id)
-        if token.name != standing.name:
+        if token.name == standing.name:
+            # A password gives the whole role; a lesser token ends those alone that are no more.
+            if token_id != standing.token_id and not covers(standing.role, token.role):
+                sentence = f"the role '{standing.role.word}' ends no token with '{token.role.word}'"
+                raise may_not_manage(standing.role.word, sentence, token.role.word)
+        else:
             if not MANAGES[standing.role]:  # nor is it told that there is such a token
                 raise token_not_found(token_id)
             role = self.role_on(token.name, token.basis) or token.role
@@ -260,23 +269,22 @@ class Accounts:
         ids = list(islice(self._times.all_due(now_ms), most))
         return sum(map(self._forget, ids))
 
-    def plan_start(self, now_ms: int) -> Record | None:
+    def plan_start(self, now_ms: int) -> Iterator[Record]:
         """Plan what a start ends: tokens of users that the configuration has no more, or changed.
 
         To be asked once all users that are managed elsewhere are known.
         """
-        ids = tuple(
-            token_id for token_id, token in self._tokens.items() if not self._is_good(token, now_ms)
+        tokens = list(self._tokens.items())
+        yield from _revocations(
+            [token_id for token_id, token in tokens if not self._is_good(token, now_ms)], now_ms
         )
-        return (records.REVOKE, ids, now_ms) if ids else None
 
     def plan_distrust(self, now_ms: int) -> Iterator[Record]:
         """Plan that nobody who is managed here comes in any more, until somebody says so.
 
         It is for a state with holes: what ended somebody may have been in one of them.
         """
-        if self._tokens:
-            yield (records.REVOKE, tuple(self._tokens), now_ms)
+        yield from _revocations(list(self._tokens), now_ms)
         for user in list(self.users()):
             if not user.is_disabled:
                 yield self._changed(user, user.role, user.password_hash, True, now_ms, ends=True)
@@ -341,8 +349,8 @@ class Accounts:
 
     # Records
 
-    def export(self) -> Iterator[Record]:
-        """Yield the fewest records that rebuild this."""
+    def export(self, now_ms: int = 0) -> Iterator[Record]:
+        """Yield the fewest records that rebuild this, without the tokens that are over."""
         for user in self.users():
             yield (
                 records.USER,
@@ -355,6 +363,8 @@ class Accounts:
                 user.changed_ms,
             )
         for token in self._tokens.values():
+            if token.expires_ms <= now_ms:
+                continue
             yield (
                 records.TOKEN,
                 token.token_id,
@@ -432,3 +442,9 @@ class Accounts:
             del self._by_user[token.name]
         self._times.remove(token.expires_ms, token_id)
         return True
+
+
+def _revocations(ids: list[int], now_ms: int) -> Iterator[Record]:
+    """Yield records that end tokens, none of them large for their number."""
+    for start in range(0, len(ids), _REVOKED_AT_ONCE):
+        yield (records.REVOKE, tuple(ids[start : start + _REVOKED_AT_ONCE]), now_ms)

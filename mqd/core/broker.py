@@ -381,7 +381,7 @@ class Broker:
         yield from self.keys.export(self.clock_ms)
         yield from self._state.export_leases()
         yield from self.view.export_marks()
-        yield from self.accounts.export()
+        yield from self.accounts.export(self.clock_ms)
         yield (records.COUNTERS, self._last_uid, self.clock_ms)
 
     def _apply_create(self, uid: int, name: str, options: dict[str, Any], now_ms: int) -> int:

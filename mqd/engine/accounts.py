@@ -54,8 +54,7 @@ class LocalAccounts:
 
     def begin(self) -> list[str]:
         """End what rests on users that are managed elsewhere, and are no more, or others."""
-        record = self._accounts.plan_start(self.now_ms)
-        if record is not None:
+        for record in self._accounts.plan_start(self.now_ms):
             self._commits.commit(record)
         return self._accounts.hidden()
 

@@ -130,7 +130,7 @@ async def _issue(
     session: Session, standing: Standing, options: Mapping[str, Any]
 ) -> Callable[[], Results]:
     def carry_out() -> Results:
-        if session.identity.standing is not standing:
+        if session.identity.standing is not standing or not session.engine.accounts.holds(standing):
             raise _has_ended()
         return (issued(session, standing, options),)
 

@@ -327,6 +327,27 @@ def test_whose_tokens_somebody_may_revoke(office, role, whose, code):
     assert office.accounts.holds(token, 1) is (code is not None)
 
 
+def test_a_lesser_token_ends_itself_and_those_that_are_no_more_than_it(office, ada):
+    worker, page, other = (
+        office.issue(ada),
+        office.issue(ada, Role.USER),
+        office.issue(ada, Role.USER),
+    )
+    plan = office.accounts.plan_revoke
+    error = refusal(Code.ACCESS_DENIED, lambda: plan(page, worker.token_id, 1))
+    assert error.details["role"] == "user"
+    for standing, token in ((page, other), (page, page), (worker, worker)):
+        office.do(plan(standing, token.token_id, 1))
+    assert office.accounts.tokens_of("ada") == []
+
+
+def test_a_lesser_token_ends_itself_after_its_user_was_made_more(office, ada):
+    token = office.issue(ada)
+    office.alter("ada", role=Role.ADMIN)
+    office.do(office.accounts.plan_revoke(token, token.token_id, 1))
+    assert not office.accounts.holds(token, 1)
+
+
 def test_as_many_tokens_as_there_may_be_and_not_one_more():
     office = Office(tokens=3, tokens_per_user=2)
     ada, bob = office.admit("ada"), office.admit("bob")
@@ -361,9 +382,9 @@ def test_tokens_of_a_configured_user_live_as_long_as_it_stays_as_it_was(office, 
         for name, basis, role in after:
             accounts.fix(name, basis, role)
         assert accounts.holds(token, 0) is lives
-        record = accounts.plan_start(0)
-        assert record == (None if lives else (records.REVOKE, (token.token_id,), 0))
-        if record is not None:
+        planned = list(accounts.plan_start(0))
+        assert planned == ([] if lives else [(records.REVOKE, (token.token_id,), 0)])
+        for record in planned:
             accounts.appliers[record[0]](*record[1:])
         assert bool(accounts.tokens_of("bob")) is lives
 
@@ -381,7 +402,20 @@ def test_one_who_is_configured_now_comes_in_by_that_alone(office, ada):
     token = office.issue(ada)
     office.accounts.fix("ada", "config:1", Role.AGENT)
     assert not office.accounts.holds(ada, 0)
-    assert office.accounts.plan_start(0) == (records.REVOKE, (token.token_id,), 0)
+    assert list(office.accounts.plan_start(0)) == [(records.REVOKE, (token.token_id,), 0)]
+
+
+def test_a_start_ends_many_tokens_in_records_that_are_not_large():
+    office = Office(tokens=10_000, tokens_per_user=10_000)
+    bob = Standing("bob", Role.AGENT, "config:1")
+    office.accounts.fix("bob", "config:1", Role.AGENT)
+    for number in range(2001):
+        office.issue(bob, digest=number.to_bytes(32, "big"))
+    [accounts, _] = office.again()
+    for plan in (accounts.plan_start, accounts.plan_distrust):
+        planned = list(plan(0))
+        assert [len(ids) for _, ids, _ in planned] == [1000, 1000, 1]
+        assert sorted(i for _, ids, _ in planned for i in ids) == list(range(1, 2002))
 
 
 # As a part of the broker
@@ -399,6 +433,18 @@ def test_the_broker_has_them_in_its_records():
     other.apply_all(list(broker.export()))
     assert other.accounts.user("ada") == broker.accounts.user("ada")
     assert list(other.export()) == list(broker.export())
+
+
+def test_a_snapshot_has_no_tokens_that_are_over(ada):
+    broker = Broker(Bounds(1, 1, 1))
+    broker.apply(broker.accounts.plan_admit(Role.ADMIN, "ada", Role.AGENT, "hash", 0))
+    for digest, expires_ms in ((b"1" * 32, 1000), (b"2" * 32, 5001)):
+        asked = Issue(Role.USER, digest, "", expires_ms)
+        broker.apply(broker.accounts.plan_issue(ada, asked, 0))
+    broker.apply(broker.plan_create("a", {}, 5000))
+    other = Broker(Bounds(1, 1, 1))
+    other.apply_all(list(broker.export()))
+    assert [token.expires_ms for token in other.accounts.tokens_of("ada")] == [5001]
 
 
 def test_secrets_are_in_no_repr(office, ada):
