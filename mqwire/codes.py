@@ -69,7 +69,7 @@ class Code(Enum):
     LAST_ADMINISTRATOR = Meaning("nobody could administer the server any more", 409)
     TOO_MANY_USERS = Meaning("the server holds as many users as it may", 507)
     TOKEN_NOT_FOUND = Meaning("no such token", 404)
-    TOO_MANY_TOKENS = Meaning("there are as many tokens as there may be", 507)
+    TOO_MANY_TOKENS = Meaning("there are as many tokens as there may be", 409)
     QUEUE_NOT_FOUND = Meaning("no such queue", 404)
     QUEUE_EXISTS = Meaning("a queue of this name exists", 409)
     QUEUE_FULL = Meaning("the push would take the queue past its bounds", 507, False, True)

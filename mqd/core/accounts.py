@@ -216,13 +216,7 @@ class Accounts:
             BrokerError: ACCESS_DENIED where it came with a token itself, or asks for a role
                 above its own; TOO_MANY_TOKENS.
         """
-        if standing.token_id:
-            raise may_not_manage(
-                standing.role.word, "a token issues no tokens: come in with a password"
-            )
-        if not covers(standing.role, issue.role):
-            sentence = f"the role '{standing.role.word}' has no tokens with '{issue.role.word}'"
-            raise may_not_manage(standing.role.word, sentence, issue.role.word)
+        self._check_issue(standing, issue)
         caps = self._caps
         if self.count_of(standing.name) >= caps.tokens_per_user:
             raise too_many_tokens("tokens_per_user", caps.tokens_per_user)
@@ -239,6 +233,23 @@ class Accounts:
             now_ms,
             issue.expires_ms,
         )
+
+    def plan_room(self, standing: Standing, issue: Issue, now_ms: int) -> Record | None:
+        """Plan to end the oldest token that a new one takes the place of; None for none.
+
+        It is one with the same comment, where the user has as many as it may: logins are of one
+        kind, and the hundredth of them should not shut everybody out until the first is over.
+
+        Raises:
+            BrokerError: ACCESS_DENIED, as by `plan_issue`.
+        """
+        self._check_issue(standing, issue)
+        if not issue.comment or self.count_of(standing.name) < self._caps.tokens_per_user:
+            return None
+        for token in self.tokens_of(standing.name):
+            if token.comment == issue.comment:
+                return (records.REVOKE, (token.token_id,), now_ms)
+        return None
 
     def plan_revoke(self, standing: Standing, token_id: int, now_ms: int) -> Record:
         """Plan to end a token: one's own, or that of somebody whom one manages.
@@ -294,6 +305,16 @@ class Accounts:
         return self._times.next_ms()
 
     # Inside
+
+    @staticmethod
+    def _check_issue(standing: Standing, issue: Issue) -> None:
+        if standing.token_id:
+            raise may_not_manage(
+                standing.role.word, "a token issues no tokens: come in with a password"
+            )
+        if not covers(standing.role, issue.role):
+            sentence = f"the role '{standing.role.word}' has no tokens with '{issue.role.word}'"
+            raise may_not_manage(standing.role.word, sentence, issue.role.word)
 
     def _changed(
         self,

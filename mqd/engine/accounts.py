@@ -130,6 +130,10 @@ class LocalAccounts:
         """Make a token for somebody."""
         expires_ms = self.now_ms + asked.life_ms
         issue = Issue(asked.role or standing.role, asked.digest, asked.comment, expires_ms)
+        room = self._accounts.plan_room(standing, issue, self.now_ms)
+        if room is not None:
+            self._commits.check_room("", 2 * _ACCOUNT_BYTES)  # for both, or neither is made
+            self._commit(room, is_freeing=True)
         record = self._accounts.plan_issue(standing, issue, self.now_ms)
         self._commit(record)
         token = self._accounts.token(record[1])

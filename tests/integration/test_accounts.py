@@ -415,7 +415,10 @@ def test_the_bounds_of_the_configuration_hold(server, admin, ada):
             assert error[0] == "ACCESS_DENIED"
             assert other.error("AUTH", by_password(ada), {"issue": {"x": 1}})[0] == "UNKNOWN_OPTION"
         one.ok("REVOKE", tokens[0]["id"])
-        one.ok("ISSUE")
+        one.ok("ISSUE", {"comment": "console"})
+        with session(server, by_password(ada), issue={"comment": "console"}) as third:
+            assert comes_in(server, {"token": third.welcome["token"]["token"]})
+        assert len(one.ok("TOKENS")[0]) == 3
         with session(server, {"token": tokens[1]["token"]}) as two:
             assert two.error("ISSUE")[0] == "ACCESS_DENIED"
             two.ok("REVOKE", two.welcome["token_id"])

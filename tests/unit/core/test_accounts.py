@@ -362,6 +362,26 @@ def test_as_many_tokens_as_there_may_be_and_not_one_more():
     office.issue(bob)
 
 
+def test_the_oldest_token_of_the_same_comment_makes_room_for_a_new_one():
+    office = Office(tokens=9, tokens_per_user=2)
+    ada, plan = office.admit("ada"), office.accounts.plan_room
+    first = office.issue(ada)
+
+    def asked(comment):
+        return Issue(Role.USER, b"9" * 32, comment, DAY_MS)
+
+    assert plan(ada, asked("a comment"), 1) is None, "there is room"
+    office.issue(ada)
+    assert plan(ada, asked("another"), 1) is None
+    assert plan(ada, asked(""), 1) is None
+    office.do(plan(ada, asked("a comment"), 1))
+    assert not office.accounts.holds(first, 1)
+    office.do(office.accounts.plan_issue(ada, asked("a comment"), 1))
+    refusal(Code.ACCESS_DENIED, lambda: plan(first, asked("a comment"), 1))
+    above = Issue(Role.ADMIN, b"8" * 32, "a comment", DAY_MS)
+    refusal(Code.ACCESS_DENIED, lambda: plan(ada, above, 1))
+
+
 # Users that are managed elsewhere
 
 
