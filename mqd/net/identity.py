@@ -45,7 +45,6 @@ class Identity:
 
     __slots__ = (
         "_deadline",
-        "_has_failed",
         "_is_closed",
         "_options",
         "_server",
@@ -78,7 +77,6 @@ class Identity:
         self._task: asyncio.Task[Standing] | None = None
         self._options: dict[str, Any] = {}
         self._deadline: asyncio.TimerHandle | None = None
-        self._has_failed = False
         self._is_closed = False
 
     @property
@@ -167,7 +165,8 @@ class Identity:
             if asked is not None:
                 welcome["token"] = issued(session, standing, asked)
         except CodedError as error:
-            self._note_refused(error)
+            if error.code is Code.AUTH_FAILED:
+                server.refusals.note(session.number, session.peer)
             session.reply(error_reply(request_id, error))
         except Exception as error:  # noqa: BLE001  a bug costs one request, not the server
             session.fail(("AUTH", request_id), error)
@@ -185,13 +184,6 @@ class Identity:
         if not self._session.engine.accounts.holds(standing):
             raise auth_failed()
         return standing
-
-    def _note_refused(self, error: CodedError) -> None:
-        """Tell the operator, once for each connection: a guesser must not fill the log."""
-        if error.code is Code.AUTH_FAILED and not self._has_failed:
-            self._has_failed = True
-            number, peer = self._session.number, self._session.peer
-            _logger.warning("AUTH refused in connection %d from %s", number, peer)
 
     def _adopt(self, standing: Standing) -> None:
         session, server = self._session, self._server

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mqd.net.meters import Meters
+from mqd.net.refusals import Refusals
 from mqd.net.session import CLOSE_SECONDS, Session
 from mqd.net.tap import new_tap
 from mqd.net.ticker import Ticker
@@ -112,6 +113,7 @@ class Server:
         self.engine.on_progress = self._progressed
         engine = self.engine
         self.meters = Meters(lambda: (engine.pushed, engine.pulled))
+        self.refusals = Refusals(self.loop)
         self._ticker = Ticker(self.engine, self.loop, services.clock.now_ms, self.end_turn)
         self._turn_end: asyncio.Handle | None = None
         self._standings_look: asyncio.Handle | None = None
@@ -161,6 +163,7 @@ class Server:
         self.close_listeners()
         self._ticker.stop()
         self.meters.stop()
+        self.refusals.stop()
         going = StreamError(Code.SHUTTING_DOWN, "the server is stopping; try again when it is back")
         for session in list(self._sessions):
             session.break_off(going)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from mqd.net.refusals import Refusals
+
+
+class Loop:
+    """A loop that has one timer at most, and no time of its own."""
+
+    def __init__(self):
+        self.callback = None
+
+    def call_later(self, _seconds, callback):
+        assert self.callback is None
+        self.callback = callback
+        return self
+
+    def cancel(self):
+        self.callback = None
+
+    def pass_a_second(self):
+        callback, self.callback = self.callback, None
+        callback()
+
+
+@pytest.fixture
+def loop():
+    return Loop()
+
+
+@pytest.fixture
+def refusals(loop):
+    return Refusals(loop)
+
+
+def test_the_first_is_told_at_once_and_the_others_together(loop, refusals, caplog):
+    for number in range(1, 1001):
+        refusals.note(number, "1.2.3.4:5")
+    assert caplog.messages == ["AUTH refused in connection 1 from 1.2.3.4:5"]
+    loop.pass_a_second()
+    assert caplog.messages[1:] == [
+        "AUTH refused 999 times more, the last in connection 1000 from 1.2.3.4:5"
+    ]
+    refusals.note(7, "5.6.7.8:9")
+    assert len(caplog.messages) == 2
+    loop.pass_a_second()
+    assert "1 times more, the last in connection 7" in caplog.messages[2]
+    loop.pass_a_second()
+    assert loop.callback is None
+    assert len(caplog.messages) == 3
+
+
+def test_what_has_not_been_told_is_told_at_the_end(loop, refusals, caplog):
+    refusals.stop()
+    assert caplog.messages == []
+    refusals.note(1, "a")
+    refusals.note(2, "b")
+    refusals.stop()
+    assert loop.callback is None
+    assert caplog.messages[1:] == ["AUTH refused 1 times more, the last in connection 2 from b"]
