@@ -122,6 +122,21 @@ class Line:
         self._parcels.extendleft(reversed(kept))
 
 
+def _redis_at(url: str) -> redis.asyncio.Redis:
+    """Return a client of Redis that connects when it is first used.
+
+    Raises:
+        ValueError: the URL is none; nothing of it is told, since it may hold a password.
+    """
+    try:
+        return redis.asyncio.from_url(
+            url, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS
+        )
+    except ValueError:
+        text = "the URL of Redis is none: redis://USER:PASSWORD@HOST:PORT/0, where a password "
+        raise ValueError(f"{text}has %2F for / and %40 for @") from None
+
+
 class Bridge:
     """Carries events until it is cancelled.
 
@@ -134,9 +149,7 @@ class Bridge:
     """
 
     def __init__(self, client: AsyncClient, route: Route) -> None:
-        self._redis = redis.asyncio.from_url(
-            route.url, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS
-        )
+        self._redis = _redis_at(route.url)
         self._client = client
         self._route = route
         self._line = Line(route.line_events)

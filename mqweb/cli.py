@@ -13,7 +13,7 @@ import errno
 import os
 import sys
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 import click
 
@@ -23,6 +23,8 @@ from mqweb.config import SETTINGS, Config, ConfigError, load
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+REDIS_VARIABLE: Final = "REDIS_URL"
+"""Has the URL of Redis, for `mqweb events`."""
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_CANNOT_LISTEN: Final = 3
@@ -101,7 +103,20 @@ def _serve(config: Config) -> None:
 
 
 @main.command("events", short_help="Carry events to Redis.")
-@click.option("--to", "url", required=True, metavar="URL", help="Redis: redis://host:6379/0.")
+@click.option(
+    "--to",
+    "url",
+    envvar=REDIS_VARIABLE,
+    metavar="URL",
+    help="Redis: redis://host:6379/0. One with a password is better in the variable "
+    f"{REDIS_VARIABLE} or a file: everybody on the machine sees a command line.",
+)
+@click.option(
+    "--to-file",
+    "url_file",
+    type=click.File(),
+    help="File with that URL; wins over the variable.",
+)
 @click.option(
     "--name",
     default="mqd:events",
@@ -130,7 +145,8 @@ def events(  # noqa: PLR0913  flags
     config: Config,
     /,
     *,
-    url: str,
+    url: str | None,
+    url_file: TextIO | None,
     name: str,
     stream: bool,
     max_length: int,
@@ -150,6 +166,13 @@ def events(  # noqa: PLR0913  flags
         from mqweb.carrying import run
     except ImportError as error:
         _end(EXIT_FAILED, f"{error.name} is missing: install the extra, pip install 'mqd[web]'")
+    if url_file is not None:
+        url = url_file.read().strip()
+    if not url:
+        _end(
+            EXIT_USAGE,
+            f"where is Redis? --to URL, --to-file FILE, or the variable {REDIS_VARIABLE}",
+        )
     chosen = None if kinds is None else [each.strip() for each in kinds.split(",")]
     route = Route(url, name, stream, max_length, pattern, chosen, line_events)
     try:
