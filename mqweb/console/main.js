@@ -9,7 +9,7 @@ import { roleWord } from "./roles.js";
 import { place, to } from "./router.js";
 import { call, closeNote, leave, link, may, notes, now, session, takenAt } from "./store.js";
 import { switchTheme, theme } from "./theme.js";
-import { html } from "./ui.js";
+import { Empty, html } from "./ui.js";
 import { Login } from "./views/login.js";
 import { MessagePage } from "./views/message.js";
 import { QueuePage } from "./views/queue.js";
@@ -70,8 +70,8 @@ function Away() {
   const isAway = state === "away" || state === "lost";
   const wait = Math.max(0, Math.ceil(retryAt - now.value));
   return html`<div class=${isAway ? "away" : "away none"} role="status" aria-live="assertive">${isAway
-    ? html`<p><b>${text}; trying again.</b> <span aria-live="off">${wait ? `In ${wait} s. ` : ""}Away for ${span(Math.max(1, Math.round(now.value - since)))}${takenAt.value
-      ? `; what is shown is of ${moment(takenAt.value)}` : ""}.</span></p>
+    ? html`<p><b>${text}; trying again.</b> <span aria-live="off">No answer for ${span(Math.max(1, Math.round(now.value - since)))} so far; ${wait
+      ? `the next try is in ${wait} s` : "one try is under way"}.${takenAt.value ? ` What is shown is of ${moment(takenAt.value)}.` : ""}</span></p>
       <button type="button" onClick=${refresh}>Try now</button>` : null}</div>`;
 }
 
@@ -84,7 +84,7 @@ function Main({ isIn }) {
     listen(where[0] === "queues" && NAME.test(where[1] ?? "") ? where[1] : null);
     element.current.focus({ preventScroll: true });
     scrollTo(0, 0);
-    document.title = `${where[0] === "queues" && where[1] ? where[1] : PAGES.find(([name]) => name === where[0])?.[1] ?? "mqd"} – mqd console`;
+    document.title = `${where[0] === "queues" && where[1] ? where[1] : PAGES.find(([name]) => name === where[0])?.[1] ?? "No such page"} – mqd console`;
   }, [page, isIn]);
   const isStale = link.value.state === "away" || link.value.state === "lost";
   return html`<main id="main" tabindex="-1" ref=${element} class=${isStale ? "stale" : ""}>
@@ -101,9 +101,15 @@ function View({ where }) {
   if (name === "users" && may("USERS")) return html`<${UsersPage} />`;
   if (name === "tokens") return html`<${TokensPage} whose=${first} />`;
   if (name === "log") return html`<${LogPage} />`;
-  if (name !== "queues" || !NAME.test(first ?? "")) return html`<${QueuesPage} />`;
+  if (name !== "queues" || (first !== undefined && !NAME.test(first))) return html`<${NoPage} where=${where} />`;
+  if (first === undefined) return html`<${QueuesPage} />`;
   if (second === "messages" && ID.test(third ?? "")) return html`<${MessagePage} queue=${first} id=${third} />`;
   return html`<${QueuePage} name=${first} tab=${second ?? "ready"} />`;
+}
+
+function NoPage({ where }) {
+  return html`<h1>No such page</h1><${Empty} title=${html`There is no page <span class="mono">${where.join("/")}</span>${PAGES.some(([name]) => name === where[0])
+    ? " that your role may use" : ""}.`}><a href=${to("queues")}>All queues</a></${Empty}>`;
 }
 
 function Notes() {

@@ -7,16 +7,17 @@ import { theme } from "./theme.js";
 
 /**
  * A plot: `lines` are {name, colour (a CSS variable's name), dash?}, `take()` gives
- * [times, ...columns], `mark` changes with the figures, `show` makes a number readable.
+ * [times, ...columns], `mark` changes with the figures, `show` makes a number readable. Its axis
+ * keeps to whole numbers where `isWhole`; `nothing` is said where there is nothing to plot.
  */
-export function Plot({ title, lines, take, mark, show }) {
+export function Plot({ title, lines, take, mark, show, isWhole = false, nothing }) {
   const place = useRef(null);
   const plot = useRef(null);
   const [cursor, setCursor] = useState(null);
   const data = take();
   useEffect(() => {
     const box = place.current;
-    const made = new uPlot(options(box, lines, show, setCursor), data, box);
+    const made = new uPlot(options(box, lines, { show, isWhole }, setCursor), data, box);
     plot.current = made;
     const watch = new ResizeObserver(() => made.setSize(sizeOf(box)));
     watch.observe(box);
@@ -29,22 +30,26 @@ export function Plot({ title, lines, take, mark, show }) {
   useEffect(() => plot.current?.setData(data), [mark]);
   const at = cursor ?? data[0].length - 1;
   const values = lines.map((line, index) => ({ ...line, value: show(data[index + 1][at] ?? null) }));
-  const words = `${title} over the last minutes; now ${lines
+  const isEmpty = nothing && data.slice(1).every((column) => column.every((value) => value === null));
+  const words = isEmpty ? `${title}: ${nothing}` : `${title} over the last minutes; now ${lines
     .map((line, index) => `${line.name} ${show(data[index + 1].at(-1) ?? null)}`).join(", ")}`;
   return html`<figure class="plot">
     <figcaption><span class="plot-title">${title}</span>
-      ${values.map((line) => html`<span class="key" key=${line.name}><i class=${`stroke ${line.colour} ${line.dash ? "dashed" : ""}`}
+      ${!isEmpty && values.map((line) => html`<span class="key" key=${line.name}><i class=${`stroke ${line.colour} ${line.dash ? "dashed" : ""}`}
         aria-hidden="true"></i>${line.name} <b>${line.value}</b></span>`)}</figcaption>
     <div ref=${place} class="canvas" role="img" aria-label=${words}></div>
+    ${isEmpty && html`<p class="nothing" aria-hidden="true">${nothing}</p>`}
   </figure>`;
 }
+
+const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
 
 /** The box is as large as the styles make it. */
 function sizeOf(box) {
   return { width: Math.max(200, box.clientWidth), height: box.clientHeight };
 }
 
-function options(place, lines, show, setCursor) {
+function options(place, lines, { show, isWhole }, setCursor) {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
   const axis = {
@@ -58,7 +63,7 @@ function options(place, lines, show, setCursor) {
     scales: { y: { range: (_plot, _low, high) => [0, Math.max(1e-9, high ? high * 1.1 : 1)] } },
     axes: [
       { ...axis, values: (_plot, ticks) => ticks.map((at) => new Date(at * 1000).toLocaleTimeString("en-GB").slice(0, 5)), space: 60, incrs: [60, 120, 300, 600] },
-      { ...axis, size: 52, values: (_plot, ticks) => ticks.map(show), space: 32 },
+      { ...axis, size: 52, values: (_plot, ticks) => ticks.map(show), space: 32, ...(isWhole && { incrs: WHOLE }) },
     ],
     series: [{}, ...lines.map((line) => ({
       label: line.name, stroke: colour(line.colour), width: 1.75, dash: line.dash,

@@ -386,6 +386,46 @@ def test_a_token_is_shown_once_and_revoked(console, gateway):
         page.wait_for_timeout(20)  # it ends within a second
 
 
+def test_the_least_role_is_offered_for_a_token_first(console):
+    page = console.open(place="#/tokens")
+    button(page, "Make a token").click()
+    expect(page.get_by_label("Role", exact=True)).to_have_value("user")
+
+
+def test_a_user_changes_the_own_password_and_signs_in_again(console, web):
+    console.expected = ("401",)  # the wrong one; and figures that are asked for at the end
+    form = {"user": "grace", "role": "agent", "password": PASSWORD}
+    assert web.post("/v1/users", json=form).is_success
+    page = console.open("grace", "#/tokens")
+    button(page, "Change your password …").click()
+    dialog = page.get_by_role("dialog", name="Change your password")
+
+    def change(old, again):
+        dialog.get_by_label("Present password").fill(old)
+        dialog.get_by_label("New password").fill("correct horse battery")
+        dialog.get_by_label("The new one again").fill(again)
+        button(dialog, "Change it").click()
+
+    change(PASSWORD, "another one")
+    expect(dialog.get_by_role("alert")).to_contain_text("differ")
+    change("wrong one", "correct horse battery")
+    expect(dialog.get_by_role("alert")).to_contain_text("AUTH_FAILED")
+    change(PASSWORD, "correct horse battery")
+    expect(
+        page.get_by_text("Your password is changed, and all your tokens have ended")
+    ).to_be_visible()
+    console.sign_in("grace", "correct horse battery")
+    expect(page.get_by_role("banner")).to_contain_text("Signed in as grace")
+
+
+def test_no_password_is_asked_of_users_of_the_configuration(console):
+    page = console.open()
+    with page.expect_response("**/v1/users?*"):
+        console.go("tokens")
+    expect(page.get_by_role("rowheader", name="this window")).to_be_visible()
+    expect(button(page, "Change your password …")).to_have_count(0)
+
+
 def test_signing_out_ends_the_token_and_a_revoked_one_signs_out(console, gateway):
     console.expected = ("401",)
     page = console.open("agent")
@@ -459,6 +499,11 @@ def test_an_address_that_names_nothing_leads_to_what_there_is(console, queue):
     page = console.open(place="#/queues/..%2F..%2Fstatus/messages/1")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
+    expect(page.get_by_role("heading", name="No such page")).to_be_visible()
+    for place in ("bogus", "%zz"):
+        console.go(place)
+        expect(page.get_by_text(f"There is no page {place}.")).to_be_visible()
+    page.get_by_role("link", name="All queues").click()
     expect(page.get_by_role("heading", name="Queues")).to_be_visible()
     console.go("queues", "nowhere")
     expect(page.get_by_text("There is no such queue.")).to_be_visible()

@@ -68,7 +68,7 @@ function Totals() {
     <${Figure} name="Ready" kind="ready" value=${count(sum("ready"))} />
     <${Figure} name="Delayed" kind="delayed" value=${count(sum("delayed"))} />
     <${Figure} name="Leased" kind="leased" value=${count(sum("leased"))} />
-    <${Figure} name="Dead" kind="dead" value=${count(sum("dead") + letters)} more=${letters > 0 && `${count(letters)} of them dead letters`}
+    <${Figure} name="Dead" kind="dead" value=${count(sum("dead") + letters)} more=${letters > 0 && plural(letters, "dead letter")}
       title="a dead letter lies ready in its queue, and counts as both"  />
     <${Figure} name="Waiting pulls" value=${count(sum("waiting"))} title="PULLs that wait for messages" />
     ${rates && html`<${Figure} name="Pushed /s" value=${rate(rates.pushed)} title="over the last minute" />

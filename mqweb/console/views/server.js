@@ -40,7 +40,7 @@ function Plots() {
   const frames = () => [serverSeries.at, ...RATES.map((line) => serverSeries.rates(line.name))];
   const latency = () => [serverSeries.at, serverSeries.values.recent_sync];
   return html`<div class="plots"><${Plot} title="A second" lines=${RATES} take=${frames} mark=${takenAt.value} show=${rate} />
-    <${Plot} title="Sync latency" lines=${LATENCY} take=${latency} mark=${takenAt.value} show=${span} /></div>`;
+    <${Plot} title="Sync latency" lines=${LATENCY} take=${latency} mark=${takenAt.value} show=${span} nothing="no syncs seen in the last minutes" /></div>`;
 }
 
 function Card({ title, children }) {

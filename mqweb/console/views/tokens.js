@@ -5,11 +5,13 @@ import { span } from "../format.js";
 import { request } from "../api.js";
 import { roleWord } from "../roles.js";
 import { go } from "../router.js";
+import { PasswordButton } from "./password.js";
 import { call, may, note, noteProblem, now, session } from "../store.js";
 import { Alert, Badge, Copy, Dialog, Empty, Field, Loaded, When, html, useAction, useLoaded } from "../ui.js";
 
 const LIFETIMES = [[3600, "an hour"], [43200, "12 hours"], [7 * 86400, "a week"], [30 * 86400, "30 days"]];
-const LESS = { admin: ["admin", "secretary", "agent", "user"], secretary: ["secretary", "user"], agent: ["agent", "user"], user: ["user"] };
+// The least comes first: it is the one that is chosen unless somebody wants more.
+const LESS = { admin: ["user", "agent", "secretary", "admin"], secretary: ["user", "secretary"], agent: ["user", "agent"], user: ["user"] };
 
 export function TokensPage({ whose }) {
   const all = whose === "all" && may("USERS");
@@ -19,7 +21,8 @@ export function TokensPage({ whose }) {
     setOpen(false);
     tokens.reload();
   };
-  return html`<div class="head"><h1>Tokens</h1><button type="button" class="primary" onClick=${() => setOpen(true)}>Make a token</button></div>
+  return html`<div class="head"><h1>Tokens</h1><div class="actions"><${PasswordButton} />
+      <button type="button" class="primary" onClick=${() => setOpen(true)}>Make a token</button></div></div>
     <p class="hint">A token stands for its user, with a role that may be lesser. Programs send it instead of a password.</p>
     ${may("USERS") && html`<label class="check"><input type="checkbox" checked=${all} onChange=${(event) => (event.target.checked ? go("tokens", "all") : go("tokens"))} /> those of all users</label>`}
     <${Loaded} state=${tokens}>${(told) => html`<${Table} tokens=${told.tokens} onChange=${tokens.reload} />`}</${Loaded}>
