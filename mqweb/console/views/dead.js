@@ -53,9 +53,9 @@ function AllDialog({ info, onClose }) {
     refresh();
   };
   return html`<${Confirm} title="Redrive all" action="Redrive them" onDone=${redrive} onClose=${onClose}>
-    <p>${letters > 0 && html`<b>${plural(letters, "dead letter goes", "dead letters go")}</b> back to where they came from: <b class="mono">${sources.join(", ")}</b>. `}
+    <p>${letters > 0 && html`<b>${plural(letters, "dead letter goes", "dead letters go")}</b> back to where ${letters === 1 ? "it" : "they"} came from: <b class="mono">${sources.join(", ")}</b>. `}
       ${info.dead > 0 && html`<b>${plural(info.dead, "dead message becomes", "dead messages become")}</b> ready again in <b class="mono">${queue}</b>. `}
-      They are worked on at once where somebody pulls.</p></${Confirm}>`;
+      What is redriven is worked on at once where somebody pulls.</p></${Confirm}>`;
 }
 
 /** Says where a queue's dead messages go, if they do not stay. */

@@ -90,12 +90,13 @@ function PurgeDialog({ info, onClose }) {
 function Facts({ info }) {
   const series = seriesOf(info.queue);
   const letters = lettersIn(info);
+  const words = letters === 1 ? "dead letter" : "dead letters";
   return html`<dl class="figures" aria-label="The queue's figures">
     <${Figure} name="Ready" kind="ready" value=${count(info.ready)} more=${bytes(info.bytes)} />
     <${Figure} name="Delayed" kind="delayed" value=${count(info.delayed)} />
     <${Figure} name="Leased" kind="leased" value=${count(info.leased)} />
     <${Figure} name="Dead" kind="dead" value=${count(deadIn(info))}
-      more=${letters > 0 && (info.dead ? `${count(letters)} of them dead letters` : "dead letters")} title="a dead letter lies ready in its queue, and counts as both" />
+      more=${letters > 0 && (info.dead ? `${count(letters)} of them ${words}` : words)} title="a dead letter lies ready in its queue, and counts as both" />
     <${Figure} name="Oldest ready" value=${span(info.oldest_age_seconds)} title="how long the oldest ready message has been in the queue" />
     <${Figure} name="In /s" value=${rate(series.rate("pushed"))} title="pushed, over the last ten seconds" />
     <${Figure} name="Out /s" value=${rate(outRate(info.queue))} title="acknowledged, or pulled without a lease" />
