@@ -76,7 +76,7 @@ class Problem(Exception):  # noqa: N818  the word of RFC 9457
         found = self.headers
         if self.status == 401:
             found = (*found, (b"www-authenticate", b'Bearer realm="mqd"'))
-        if self.code.is_retryable and self.status in (429, 503):
+        if self.code.is_retryable and self.status in (429, 503, 507):
             found = (*found, (b"retry-after", b"%d" % RETRY_SECONDS))
         return found
 

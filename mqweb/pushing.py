@@ -116,10 +116,23 @@ def load_of_lines(body: bytes, headers: dict[str, Any] | None, limits: Limits) -
     try:
         raws = body.decode("utf-8").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
-        raise Problem(GatewayCode.MALFORMED_BODY, f"the lines are no text: {error}") from error
+        number = body.count(b"\n", 0, error.start) + 1
+        text = f"line {number} is no text in UTF-8"
+        raise Problem(GatewayCode.MALFORMED_BODY, text, {"line": number}) from error
     if not bodies.are_lines(raws):
-        raise Problem(GatewayCode.MALFORMED_BODY, "a line is no JSON document by itself")
+        raise _bad_line(raws)
     return _packed(raws, headers, limits)
+
+
+def _bad_line(lines: Sequence[str]) -> Problem:
+    """Return what is wrong with the first line that is no document by itself."""
+    if not any(lines):
+        return Problem(GatewayCode.MALFORMED_BODY, "the body is empty: there are no lines")
+    for number, line in enumerate(lines, 1):
+        if not bodies.are_lines([line]):
+            text = f"line {number} is {'no JSON document by itself' if line else 'empty'}"
+            return Problem(GatewayCode.MALFORMED_BODY, text, {"line": number})
+    return Problem(GatewayCode.MALFORMED_BODY, "a line is no JSON document by itself")
 
 
 def options_of(form: PushOptions | PushPart) -> dict[str, Any]:

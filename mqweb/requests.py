@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from mqweb.problems import Problem
+from mqweb.telling import invalid
 from mqwire.codes import Code, GatewayCode
 
 if TYPE_CHECKING:
@@ -238,9 +239,14 @@ def decoded(document: bytes, form: type[Form]) -> Form:
     try:
         return msgspec.json.decode(document, type=form)
     except msgspec.ValidationError as error:
-        raise _invalid(error) from error
+        raise invalid(error, form) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(GatewayCode.MALFORMED_BODY, f"the body is no JSON: {error}") from error
+        if not document.strip():
+            text = "the body is empty; a JSON document is expected, as curl --json sends one"
+        else:
+            cause = str(error).replace("Input data was truncated", "it ends too early")
+            text = f"the body is no JSON: {cause}"
+        raise Problem(GatewayCode.MALFORMED_BODY, text) from error
 
 
 @cache
@@ -253,24 +259,15 @@ def _converted(values: dict[str, str], form: type[Form]) -> Form:
     try:
         found: Form = msgspec.convert(values, form, strict=False)
     except msgspec.ValidationError as error:
-        raise _invalid(error) from error
+        raise invalid(error, form, values) from error
     for name, text in values.items():
         if getattr(found, name) is None:  # "null" is a text like others, and no way to say nothing
-            raise Problem(Code.WRONG_TYPE, f"{name} is no {text!r}", {"at": f"$.{name}"})
+            raise Problem(
+                Code.WRONG_TYPE,
+                f"the parameter `{name}` of the query is not to be {text!r}",
+                {"parameter": name},
+            )
     return found
-
-
-def _invalid(error: msgspec.ValidationError) -> Problem:
-    text = str(error)
-    sentence, _, place = text.partition(" - at `")
-    details = {"at": place.removesuffix("`")} if place else {}
-    if "unknown field" in sentence:
-        return Problem(Code.UNKNOWN_OPTION, text, details)
-    if "missing required" in sentence:
-        return Problem(GatewayCode.MISSING_FIELD, text, details)
-    is_range = any(sign in sentence for sign in (">=", "<=", "length", "> ", "< ", "matching"))
-    is_choice = "Invalid enum value" in sentence or "Invalid value" in sentence
-    return Problem(Code.OUT_OF_RANGE if is_range or is_choice else Code.WRONG_TYPE, text, details)
 
 
 def _too_large(limit: int, asked: int) -> Problem:

@@ -52,7 +52,9 @@ def routes_of(gateway: Gateway, operations: Iterable[Operation]) -> list[Route]:
     """Return a route for each path, in the order of the operations."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for each in operations:
-        by_path.setdefault(each.path, {})[each.method] = Endpoint(gateway, each)
+        endpoint = by_path.setdefault(each.path, {})[each.method] = Endpoint(gateway, each)
+        if each.method == "GET" and each.result is not None:  # a stream would never end
+            by_path[each.path]["HEAD"] = endpoint  # the server leaves the body out
     return [Route(path, _ByMethod(endpoints)) for path, endpoints in by_path.items()]
 
 

@@ -359,4 +359,4 @@ def test_what_is_not_served_is_said(web):
     refused(web.get("/nowhere"), GatewayCode.NO_SUCH_PATH)
     reply = web.patch("/v1/queues")
     refused(reply, GatewayCode.METHOD_NOT_ALLOWED)
-    assert reply.headers["allow"] == "GET, OPTIONS, POST"
+    assert reply.headers["allow"] == "GET, HEAD, OPTIONS, POST"

@@ -99,3 +99,33 @@ def test_a_redrive_says_which(web, mq, queue):
     assert web.post(path, json={"ids": [3]}).json() == {"moved": 1}
     assert web.post(path, json={"max": 1}).json() == {"moved": 1}
     assert web.post(path, json={"all": True, "cause": "reject"}).json() == {"moved": 1}
+
+
+def test_a_line_that_is_no_document_is_named(web, queue):
+    for body, line in ((b'{"a": 1}\n{"a"\n3', 2), (b"1\n\n3", 2), (b'1\n2\n"\xff"\n4', 3)):
+        kind = {"Content-Type": "application/x-ndjson"}
+        reply = web.post(f"/v1/queues/{queue}/messages", content=body, headers=kind)
+        assert f"line {line} is" in refused(reply, GatewayCode.MALFORMED_BODY)
+        assert reply.json()["details"] == {"line": line}
+
+
+def test_a_body_that_is_not_there_or_breaks_off_is_told_as_that(web, queue):
+    path = f"/v1/queues/{queue}/messages"
+    assert "the body is empty" in refused(web.post(path), GatewayCode.MALFORMED_BODY)
+    reply = web.post(path, content=b'{"body": ')
+    assert "it ends too early" in refused(reply, GatewayCode.MALFORMED_BODY)
+
+
+def test_a_full_queue_says_when_to_try_again(web, mq):
+    mq.create("narrow", max_messages=1)
+    path = "/v1/queues/narrow/messages"
+    reply = [web.post(path, json={"body": 1}) for _ in range(2)][1]
+    refused(reply, Code.QUEUE_FULL)
+    assert reply.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/v1/queues"])
+def test_a_head_is_a_get_without_a_body(web, path):
+    reply = web.head(path)
+    assert (reply.status_code, reply.content) == (200, b"")
+    assert int(reply.headers["content-length"]) > 0
