@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mqweb import pages
 from mqweb.connections import Connections, Place
 from mqweb.gateway import Gateway
+from mqweb.reach import Reach
 from mqweb.routes import OPERATIONS
 from mqweb.routing import application, routes_of
 
@@ -34,13 +35,16 @@ def make_app(gateway: Gateway) -> Router:
 
     @asynccontextmanager
     async def lifespan(_app: Router) -> AsyncIterator[None]:
-        upkeep = asyncio.get_running_loop().create_task(gateway.look_after())
+        loop = asyncio.get_running_loop()
+        reach = Reach(gateway.connections.probe, gateway.config.connect_seconds)
+        upkeep = [loop.create_task(each) for each in (gateway.look_after(), reach.watch())]
         try:
             yield
         finally:
-            upkeep.cancel()
-            with suppress(asyncio.CancelledError):
-                await upkeep
+            for each in upkeep:
+                each.cancel()
+                with suppress(asyncio.CancelledError):
+                    await each
             await gateway.close()
 
     routes = [*routes_of(gateway, OPERATIONS), *pages.routes(OPERATIONS)]

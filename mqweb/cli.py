@@ -97,7 +97,11 @@ def _serve(config: Config) -> None:
     except ConfigurationError as error:
         _end(EXIT_USAGE, str(error))
     except OSError as error:
-        hint = "; give another one in MQWEB_PORT or with mqweb --port" if error.errno == errno.EADDRINUSE else ""
+        hint = (
+            "; give another one in MQWEB_PORT or with mqweb --port"
+            if error.errno == errno.EADDRINUSE
+            else ""
+        )
         reason = error.strerror or error
         _end(EXIT_CANNOT_LISTEN, f"{config.host} port {config.port}: {reason}{hint}")
 

@@ -269,6 +269,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop: no new connections; what waits ends; what is under way is finished."""
+        _logger.info("mqweb stops, and finishes what is under way")
         self._gateway.stop()
         await super().shutdown(sockets)
 

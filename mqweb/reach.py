@@ -1,0 +1,54 @@
+"""Says in the log when mqd goes away, and when it is back. Floor 2.
+
+Requests find out by themselves, each for itself. This is for whoever reads the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from mqclient.errors import MqError
+from mqweb.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+_logger: Final = logging.getLogger("mqweb")
+PROBE_SECONDS: Final = 2.0
+"""How often it is asked whether mqd answers."""
+
+
+class Reach:
+    """Whether mqd answers, as the log has it.
+
+    Args:
+        probe: asks; it raises where nothing answers.
+        seconds: for which an answer is waited for.
+    """
+
+    def __init__(self, probe: Callable[[], Awaitable[object]], seconds: float) -> None:
+        self._probe = probe
+        self._seconds = seconds
+        self._is_away = False
+
+    async def watch(self) -> None:
+        """Look every now and then, until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(PROBE_SECONDS)
+
+    async def look(self) -> None:
+        """Look once, and log what is different from last time."""
+        try:
+            await asyncio.wait_for(self._probe(), self._seconds)
+        except (MqError, Problem, asyncio.TimeoutError, TimeoutError) as error:
+            if not self._is_away:
+                why = getattr(error, "detail", "") or str(error) or "it does not answer in time"
+                _logger.warning("mqd is away: %s; requests are refused until it is back", why)
+            self._is_away = True
+        else:
+            if self._is_away:
+                _logger.info("mqd is back")
+            self._is_away = False
