@@ -1,4 +1,4 @@
-"""Plain pulls: messages that are gone from mqd once they have been handed on. Floor 2.
+"""Pulls: messages that are gone from mqd, or the client's, once they are handed on. Floor 2.
 
 Theory of operation. A plain pull over the wire removes its messages when mqd has answered; a
 gateway in between could lose them on the second half of their way. So it pulls them under a
@@ -15,7 +15,8 @@ which is when the kernel has it. In order:
         taken the answer
 
 So what a client has read is delivered at most once unless a server dies in between, and at least
-once unless the client does. Who needs to be sure pulls under a lease, and acknowledges.
+once unless the client does. Who needs to be sure pulls under a lease, and acknowledges. Such a
+lease is the client's once the answer is there: until then its messages are handed back as well.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from mqweb.answers import head_of
 from mqweb.requests import Disconnected
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mqclient.models import LeaseId
     from mqweb.answers import Answer
     from mqweb.connections import GatewayClient
@@ -50,6 +53,10 @@ class Outgoing(Protocol):
         """Wait until the kernel has everything; False if it breaks or takes nothing."""
         ...
 
+    def abort(self) -> None:
+        """Cut the connection off."""
+        ...
+
 
 def hold_seconds(send_seconds: float) -> float:
     """Return the time of the lease underneath a plain pull: longer than any piece may take."""
@@ -64,13 +71,21 @@ async def hand_on(request: Request, answer: Answer, lease: LeaseId, durability: 
 
     Cancellation: the messages are handed back.
     """
-    try:
-        await _sent(request, answer, lease)
-    except BaseException:
-        await asyncio.shield(hand_back(request.client, lease))
-        raise
+    await _deliver(request, answer, lease, Hold(request, lease, monotonic()))
     request.gateway.settler.ack(request.client, lease, durability)
-    await request.send({"type": "http.response.body", "body": b""})
+    await _end(request, answer)
+
+
+async def hand_over(request: Request, answer: Answer, lease: LeaseId) -> None:
+    """Send an answer with messages under a lease that is the client's own from now on.
+
+    Raises:
+        Disconnected: the client has gone; its messages have been handed back.
+
+    Cancellation: the messages are handed back.
+    """
+    await _deliver(request, answer, lease, None)
+    await _end(request, answer)
 
 
 async def hand_back(client: GatewayClient, lease: LeaseId) -> None:
@@ -81,31 +96,87 @@ async def hand_back(client: GatewayClient, lease: LeaseId) -> None:
         _logger.warning("lease %s could not be handed back, and will run out: %s", lease, error)
 
 
-async def _sent(request: Request, answer: Answer, lease: LeaseId) -> None:
+class Hold:
+    """Keeps the lease underneath a plain pull for as long as the answer is sent.
+
+    Args:
+        request: which pulls.
+        lease: has just been taken.
+        now: the time by the monotonic clock.
+    """
+
+    __slots__ = ("_client", "_from", "_lease", "_send_seconds")
+
+    def __init__(self, request: Request, lease: LeaseId, now: float) -> None:
+        self._client = request.client
+        self._lease = lease
+        self._send_seconds = request.config.send_seconds
+        self._from = now
+
+    async def keep(self, now: float) -> None:
+        """Let the lease go on where it would not outlast the next piece.
+
+        Args:
+            now: the time by the monotonic clock.
+
+        Raises:
+            MqError: it is over.
+        """
+        if now - self._from > self._send_seconds:
+            seconds = hold_seconds(self._send_seconds)
+            await self._client.call(lease_calls.extend(self._lease, seconds))
+            self._from = now
+
+
+async def _deliver(request: Request, answer: Answer, lease: LeaseId, hold: Hold | None) -> None:
+    """Send all but the end of an answer; where that fails its messages are handed back."""
+    try:
+        await _sent(request, answer, hold)
+    except BaseException:
+        await asyncio.shield(hand_back(request.client, lease))
+        raise
+
+
+async def _end(request: Request, answer: Answer) -> None:
+    request.gateway.answers[answer.status // 100] += 1
+    await request.send({"type": "http.response.body", "body": b""})
+
+
+async def _sent(request: Request, answer: Answer, hold: Hold | None) -> None:
     """Send all but the end of an answer, and wait until the connection has taken it."""
-    send, body, seconds = request.send, answer.body, request.config.send_seconds
-    extended_at = monotonic()
-    await send(head_of(answer))
-    for start in range(0, len(body), _PIECE_BYTES):
-        piece = body[start : start + _PIECE_BYTES] if len(body) > _PIECE_BYTES else body
-        message = {"type": "http.response.body", "body": piece, "more_body": True}
-        if not start:
-            await send(message)
-            continue
-        await _in_time(send(message), seconds)
-        if monotonic() - extended_at > seconds:
-            await request.client.call(lease_calls.extend(lease, hold_seconds(seconds)))
-            extended_at = monotonic()
+    pieces = _pieces(answer.body)
+    # What stands before it on its connection may take its time with the head already.
+    await _in_time(request, head_of(answer), next(pieces))
+    for piece in pieces:
+        if hold is not None:
+            await hold.keep(monotonic())
+        await _in_time(request, piece)
     connection: Outgoing | None = request.scope.get(CONNECTION_KEY)
-    if connection is not None and not await connection.flushed(seconds):
+    if connection is not None and not await connection.flushed(request.config.send_seconds):
         raise Disconnected
 
 
-async def _in_time(sending: Any, seconds: float) -> None:
+def _pieces(body: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the messages of ASGI that a body is sent with, but for its end."""
+    for start in range(0, len(body) or 1, _PIECE_BYTES):
+        piece = body[start : start + _PIECE_BYTES] if len(body) > _PIECE_BYTES else body
+        yield {"type": "http.response.body", "body": piece, "more_body": True}
+
+
+async def _in_time(request: Request, *messages: dict[str, Any]) -> None:
+    """Send messages of ASGI; a client that does not take them in time is cut off."""
     try:
-        await asyncio.wait_for(sending, seconds)
+        await asyncio.wait_for(_all_sent(request, messages), request.config.send_seconds)
     except asyncio.TimeoutError as error:
+        connection: Outgoing | None = request.scope.get(CONNECTION_KEY)
+        if connection is not None:
+            connection.abort()
         raise Disconnected from error
+
+
+async def _all_sent(request: Request, messages: tuple[dict[str, Any], ...]) -> None:
+    for message in messages:
+        await request.send(message)
 
 
 class Settler:

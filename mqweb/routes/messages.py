@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,7 +12,7 @@ from mqclient import lease_calls
 from mqclient.messages import Source
 from mqweb import bodies, forms, pushing, shapes
 from mqweb.answers import NOTHING, Answer, encode_json, json_answer
-from mqweb.handing import hand_back, hand_on, hold_seconds
+from mqweb.handing import hand_back, hand_on, hand_over, hold_seconds
 from mqweb.leaving import unless_gone
 from mqweb.operations import Media, Operation
 from mqweb.problems import Problem
@@ -33,6 +35,7 @@ _LINES_TYPE = _LINES.decode("ascii")
 _TYPE_HEADER = "content-type"
 _BINARY = Media("application/octet-stream", {"type": "string", "format": "binary"})
 _ND_JSON = Media(_LINES_TYPE, {"type": "string", "description": "A JSON document on each line."})
+_MOST_RUNS_BYTES = 4096  # of a header field: there are clients that take 8 KiB of them all
 _NO_DECODERS: dict[str, Any] = {}
 
 
@@ -144,14 +147,17 @@ async def pull(request: Request) -> Answer | None:
         return NOTHING
     lease = found.leased.lease
     try:
+        if wanted == _LINES and (over := found.cut(_MOST_RUNS_BYTES)):
+            await request.client.call(lease_calls.nack(lease, over, hand_back=True))
         answer = _answer_of(found, wanted, queue, query.lease)
-    except Problem:
-        await hand_back(request.client, lease)
+    except BaseException:
+        await asyncio.shield(hand_back(request.client, lease))
         raise
     if query.lease is None:
         await hand_on(request, answer, lease, query.durability)
-        return None
-    return answer
+    else:
+        await hand_over(request, answer, lease)
+    return None
 
 
 def _answer_of(found: Found, wanted: bytes, queue: str, seconds: float | None) -> Answer:
@@ -160,7 +166,7 @@ def _answer_of(found: Found, wanted: bytes, queue: str, seconds: float | None) -
     Raises:
         Problem: it does not come in that form.
     """
-    lease, messages = found.leased.lease, found.leased.messages
+    lease, messages = found.leased.lease, found.messages
     if wanted:
         answer = _as_bytes(messages[0]) if wanted == _BYTES else _as_lines(found)
         if seconds is None:
@@ -186,13 +192,31 @@ class Found:
         frame: the reply.
     """
 
-    __slots__ = ("is_plain", "leased", "runs")
+    __slots__ = ("is_plain", "leased", "messages", "runs")
 
     def __init__(self, leased: Leased, frame: Frame) -> None:
         self.leased = leased
+        self.messages: Sequence[Message] = leased.messages
         self.runs: Sequence[int] = frame[2]
         self.is_plain = not frame[4]
         """Whether there is nothing to tell of the messages but ids and bodies."""
+
+    @property
+    def shown_runs(self) -> str:
+        """The runs of the ids, as text."""
+        return ",".join(map(str, self.runs))
+
+    def cut(self, most_bytes: int) -> list[int]:
+        """Keep as many messages as have runs that fit, and return the ids of the others."""
+        text = self.shown_runs
+        if len(text) <= most_bytes:
+            return []
+        fitting = text[: most_bytes + 1].count(",") // 2 * 2  # a run is two numbers
+        self.runs = self.runs[:fitting]
+        count = sum(self.runs[1::2])
+        over = [each.id for each in self.messages[count:]]
+        self.messages = self.messages[:count]
+        return over
 
 
 async def take(request: Request, queue: str, query: forms.PullQuery) -> Found | None:
@@ -236,11 +260,11 @@ def _wanted(request: Request) -> bytes:
 
 def _as_lines(found: Found) -> Answer:
     """Return messages as lines, a JSON document each; their ids stand in a header field."""
-    messages = found.leased.messages
+    messages = found.messages
     texts = [each.raw for each in messages]
     if not bodies.are_lines(texts):
         texts = [_line(each) for each in messages]
-    fields = ((b"mq-ids", ",".join(map(str, found.runs)).encode("ascii")),)
+    fields = ((b"mq-ids", found.shown_runs.encode("ascii")),)
     return Answer(200, ("\n".join(texts) + "\n").encode(), _LINES, fields)
 
 
@@ -270,9 +294,14 @@ def _as_bytes(message: Message) -> Answer:
         (b"mq-deliveries", b"%d" % message.deliveries),
     ]
     if headers:
-        text = msgspec.json.encode(bodies.shown_headers(headers)).decode("utf-8")
-        fields.append((b"mq-headers", text.encode("ascii", "backslashreplace")))
+        fields.append((b"mq-headers", _as_field(bodies.shown_headers(headers))))
     return Answer(200, body, kind, fields)
+
+
+def _as_field(value: Any) -> bytes:
+    """Return a JSON document as a header field can have it: printable ASCII alone."""
+    plain = msgspec.json.decode(msgspec.json.encode(value))
+    return json.dumps(plain, separators=(",", ":")).replace("\x7f", "\\u007f").encode("ascii")
 
 
 async def peek(request: Request) -> Answer:
@@ -421,8 +450,8 @@ OPERATIONS = (
         "Without `lease` the messages are gone once the client's connection has taken the whole "
         "answer; if it breaks before, they are handed back. With `lease` they stay until they are "
         "acknowledged. With `Accept: application/octet-stream` one message comes as it is, with "
-        "`application/x-ndjson` many come as lines, with the runs of their ids in `Mq-Ids`. There "
-        "is no body where there is no message.",
+        "`application/x-ndjson` many come as lines, with the runs of their ids in `Mq-Ids`, of "
+        "which no more come than 4 KiB hold. There is no body where there is no message.",
         ("PULL", "ACK", "NACK"),
         query=forms.PullQuery,
         result=shapes.Pulled,

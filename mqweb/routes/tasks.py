@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mqclient import lease_calls
 from mqweb import bodies, forms, pushing, shapes
 from mqweb.answers import NOTHING, json_answer
+from mqweb.handing import hand_over
 from mqweb.operations import Operation
 from mqweb.routes.leases import lease_named, result_of
 from mqweb.routes.messages import id_of, key_of, shown_seen, shown_status, statuses_of, take
@@ -55,7 +56,7 @@ async def submit_task(request: Request) -> Answer:
     return json_answer(members, 201, ((b"location", where),))
 
 
-async def take_task(request: Request) -> Answer:
+async def take_task(request: Request) -> Answer | None:
     """Take the next task."""
     queue = request.path["queue"]
     query = request.query(forms.TakeQuery)
@@ -63,10 +64,12 @@ async def take_task(request: Request) -> Answer:
     found = await take(request, queue, pull)
     if found is None:
         return NOTHING
-    [message] = found.leased.messages
+    [message] = found.messages
     members = _shown(queue, bodies.shown_message(message), "processing")
-    members["lease"] = str(found.leased.lease)
-    return json_answer(members)
+    lease = found.leased.lease
+    members["lease"] = str(lease)
+    await hand_over(request, json_answer(members), lease)
+    return None
 
 
 async def complete_task(request: Request) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 
 import httpx
@@ -247,6 +248,34 @@ def test_lines_are_messages(web, queue):
     refused(web.post(f"/v1/queues/{queue}/pull?max=2", headers=wanted), GatewayCode.NOT_ACCEPTABLE)
     pulled = web.post(f"/v1/queues/{queue}/pull?max=2").json()["messages"]
     assert [each["body"] for each in pulled] == ["AA==", [1, 2]]
+
+
+def test_lines_are_no_more_than_a_header_field_has_ids_for(web, queue):
+    kind = {"Content-Type": "application/x-ndjson"}
+    count = 1600
+    web.post(f"/v1/queues/{queue}/messages", content="1\n" * count, headers=kind)
+    odd = list(range(1, count, 2))
+    assert web.post(f"/v1/queues/{queue}/cancel", json={"ids": odd}).json()["removed"] == len(odd)
+    wanted = {"Accept": "application/x-ndjson"}
+    found = []
+    for lease in ("", "&lease=60", "", ""):
+        reply = web.post(f"/v1/queues/{queue}/pull?max={count}{lease}", headers=wanted)
+        if reply.status_code == 204:
+            break
+        runs = list(map(int, reply.headers["mq-ids"].split(",")))
+        assert len(reply.headers["mq-ids"]) <= 4096
+        assert len(reply.text.splitlines()) == sum(runs[1::2])
+        found += runs[::2]
+    assert found == list(range(2, count + 1, 2))
+
+
+def test_headers_of_any_text_come_in_a_header_field(web, queue):
+    headers = {"a": "\x7f", "b": "\u00e4\U0001f600", "c": 'x"\\\n', "d": 1.5, "e": None}
+    form = {"body": 1, "headers": headers}
+    assert web.post(f"/v1/queues/{queue}/messages", json=form).status_code == 201
+    reply = web.post(f"/v1/queues/{queue}/pull", headers={"Accept": "application/octet-stream"})
+    assert reply.headers["mq-headers"].isprintable()
+    assert json.loads(reply.headers["mq-headers"]) == headers
 
 
 def test_a_push_with_a_key_is_known_again(web, queue):
