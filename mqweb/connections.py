@@ -17,7 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from mqclient import AsyncClient
+from mqclient import AsyncClient, calls
 from mqclient.errors import MqError
 from mqclient.url import (
     TOKEN_FILE_VARIABLE,
@@ -29,6 +29,7 @@ from mqweb.gates import Gate
 from mqweb.probing import probe
 from mqweb.problems import Problem
 from mqwire.codes import Code, GatewayCode
+from mqwire.limits import MAX_REQUEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +52,9 @@ _MOST_WAITING_PASSWORDS: Final = 64
 class GatewayClient(AsyncClient):
     """A client that carries out any call."""
 
+    uses = 0
+    """How many there are who need it: requests, and acknowledgements under way."""
+
     async def call(self, call: Call, *, timeout: float | None = None) -> Any:
         """Carry out a call that `mqclient` has made, and return its result.
 
@@ -66,6 +70,15 @@ class GatewayClient(AsyncClient):
         except MqError as error:
             return [error] * len(many)
         return [_error_of(each) for each in requests]
+
+    async def check(self) -> None:
+        """Return if mqd still takes what the connection has authenticated with.
+
+        Raises:
+            MqError: it does not, or is not reached.
+        """
+        # Anyone may ask this who is somebody. It changes nothing: no request has this number.
+        await self.call(calls.wake(MAX_REQUEST_ID))
 
     def new_key(self) -> str:
         """Return a key that no push or step has had."""
@@ -128,14 +141,14 @@ class Place:
 
 
 class Link:
-    """A connection that is kept, and who uses it.
+    """A connection that is kept.
 
     Args:
         token: whose.
         client: it itself.
     """
 
-    __slots__ = ("client", "is_known", "token", "used_at", "uses")
+    __slots__ = ("client", "is_known", "token", "used_at")
 
     def __init__(self, token: str, client: GatewayClient) -> None:
         self.token = token
@@ -143,7 +156,11 @@ class Link:
         self.is_known = False
         """Whether mqd has taken the token."""
         self.used_at = monotonic()
-        self.uses = 0
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it may not be closed."""
+        return self.client.uses > 0
 
 
 class Connections:
@@ -158,6 +175,7 @@ class Connections:
         self._config = config
         self._place = place
         self._links: dict[str, Link] = {}
+        self._coming: dict[str, Link] = {}  # of which mqd has not taken the token; all in use
         self._left: list[Link] = []  # not given to anybody any more, and still in use
         self._own: GatewayClient | None = None
         self._logins = Gate(_MOST_LOGINS, _MOST_WAITING_LOGINS)
@@ -175,31 +193,33 @@ class Connections:
             Problem: there are as many as there may be, and all are in use.
             MqError: mqd refuses the credentials, or is not reached.
         """
-        link = self._links.get(token)
+        link = self._links.get(token) or self._coming.get(token)
         if link is None:
-            link = self._added(token)
-        link.uses += 1
+            link = Link(token, client_of(self._config, self._place.url, token))
+            self._coming[token] = link
+        link.client.uses += 1
         if not link.is_known:
             try:
                 async with self._logins.passed(self._config.connect_seconds) as seconds:
                     await link.client.connect(timeout=seconds)
+                self._keep(link)
             except BaseException:
-                link.uses -= 1
+                link.client.uses -= 1
                 self.forget(link)
                 raise
-            link.is_known = True
         return link
 
     def give(self, link: Link) -> None:
         """Give a connection back."""
-        link.uses -= 1
+        link.client.uses -= 1
         link.used_at = monotonic()
 
     def forget(self, link: Link) -> None:
         """Keep a connection no longer; it is closed when nobody uses it."""
-        if self._links.get(link.token) is link:
-            del self._links[link.token]
-        if not link.uses:
+        for links in (self._links, self._coming):
+            if links.get(link.token) is link:
+                del links[link.token]
+        if not link.is_used:
             self._close(link.client)
         elif link not in self._left:
             self._left.append(link)
@@ -224,9 +244,9 @@ class Connections:
 
     def forget_token(self, token: str) -> None:
         """Keep no connection with a token: who brings it next is asked for it again."""
-        link = self._links.get(token)
-        if link is not None:
-            self.forget(link)
+        for links in (self._links, self._coming):
+            if token in links:
+                self.forget(links[token])
 
     async def own(self) -> GatewayClient | None:
         """Return a connection with the gateway's own credentials; None where it has none.
@@ -259,17 +279,18 @@ class Connections:
         """
         limit = now - self._config.user_idle_seconds
         for link in list(self._links.values()):
-            if not link.uses and link.used_at < limit:
+            if not link.is_used and link.used_at < limit:
                 self.forget(link)
-        for link in [each for each in self._left if not each.uses]:
+        for link in [each for each in self._left if not each.is_used]:
             self._left.remove(link)
             self._close(link.client)
 
     async def close(self) -> None:
         """Close all of them."""
-        for link in [*self._links.values(), *self._left]:
+        for link in [*self._links.values(), *self._coming.values(), *self._left]:
             self._close(link.client)
         self._links.clear()
+        self._coming.clear()
         self._left.clear()
         if self._own is not None:
             self._close(self._own)
@@ -285,12 +306,18 @@ class Connections:
             raise
         return client
 
-    def _added(self, token: str) -> Link:
+    def _keep(self, link: Link) -> None:
+        """Keep a connection whose token mqd has taken: no other takes room from those there are.
+
+        Raises:
+            Problem: there are as many as there may be, and all are in use.
+        """
+        if self._coming.get(link.token) is not link:
+            return  # it has been kept, or forgotten, while its connection was made
         if len(self._links) >= self._config.max_users:
             self._make_room()
-        client = client_of(self._config, self._place.url, token)
-        link = self._links[token] = Link(token, client)
-        return link
+        self._links[link.token] = self._coming.pop(link.token)
+        link.is_known = True
 
     def _make_room(self) -> None:
         """Close the connection that was used longest ago.
@@ -298,7 +325,7 @@ class Connections:
         Raises:
             Problem: all are in use.
         """
-        idle = [link for link in self._links.values() if not link.uses]
+        idle = [link for link in self._links.values() if not link.is_used]
         if not idle:
             raise Problem(
                 GatewayCode.GATEWAY_FULL,

@@ -201,6 +201,7 @@ class Settler:
             due.append(lease)
             return
         self._due[key] = [lease]
+        client.uses += 1  # so that it is not closed while an ACK is on its way
         task = asyncio.get_running_loop().create_task(self._settle(key))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -222,6 +223,7 @@ class Settler:
                         self._failed(lease, error)
         finally:
             del self._due[key]
+            client.uses -= 1
 
     def _failed(self, lease: LeaseId, error: MqError) -> None:
         self.failed += 1

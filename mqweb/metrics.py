@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from mqclient.errors import MqError
+from mqclient.errors import MqError, ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -132,22 +132,26 @@ class Metrics:
         Args:
             gateway: its own are among them.
             client: who asks mqd; None where it is not reached.
+
+        Raises:
+            ServerError: mqd refuses to tell them.
         """
+        if client is None:
+            return _shown(gateway, None, ())
         async with self._making:
             if monotonic() - self._made_at >= _KEPT_SECONDS:
-                self._text = await _made(gateway, client)
+                try:
+                    stats, infos = await asyncio.gather(client.stats(), client.queues())
+                except ServerError:
+                    raise
+                except MqError:  # of this connection: what others are told is another matter
+                    return _shown(gateway, None, ())
+                self._text = _shown(gateway, stats, infos)
                 self._made_at = monotonic()
             return self._text
 
 
-async def _made(gateway: Gateway, client: GatewayClient | None) -> bytes:
-    stats: Mapping[str, Any] | None = None
-    infos: Sequence[QueueInfo] = ()
-    if client is not None:
-        try:
-            stats, infos = await asyncio.gather(client.stats(), client.queues())
-        except MqError:
-            stats = None
+def _shown(gateway: Gateway, stats: Mapping[str, Any] | None, infos: Sequence[QueueInfo]) -> bytes:
     registry = CollectorRegistry()
     registry.register(Figures(stats, infos, gateway))
     text: bytes = generate_latest(registry)

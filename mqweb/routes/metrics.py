@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mqclient.errors import MqError, ServerError
 from mqweb.answers import Answer
-from mqweb.connections import token_of
+from mqweb.connections import ENDINGS, token_of
 from mqweb.metrics import CONTENT_TYPE
 from mqweb.operations import Media, Operation
 from mqweb.problems import Problem
@@ -32,9 +32,24 @@ async def metrics(request: Request) -> Answer:
     except MqError:
         return await _answered(gateway, None)
     try:
-        return await _answered(gateway, link.client)
+        return await _answered(gateway, await _checked(link.client))
+    except ServerError as error:
+        if error.registered_code in ENDINGS:
+            gateway.connections.forget(link)
+        raise
     finally:
         gateway.connections.give(link)
+
+
+async def _checked(client: GatewayClient) -> GatewayClient | None:
+    """Return a connection if it is that of somebody still; None where mqd is not reached."""
+    try:
+        await client.check()  # since what is kept for a second would be told to anyone
+    except ServerError:
+        raise
+    except MqError:
+        return None
+    return client
 
 
 async def _own(gateway: Gateway) -> GatewayClient | None:

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mqclient import calls
 from mqclient.errors import MqError
 from mqweb import forms, shapes
 from mqweb.answers import Answer, encode_json, json_answer
 from mqweb.operations import Media, Operation
 from mqweb.problems import Problem
 from mqwire.codes import GatewayCode
-from mqwire.limits import MAX_REQUEST_ID
 
 if TYPE_CHECKING:
     from mqweb.requests import Request
@@ -58,9 +56,7 @@ async def figures(request: Request) -> Answer:
 
 async def who_am_i(request: Request) -> Answer:
     """Tell who asks."""
-    # What is known of the connection does not outlive its credentials: so something is asked that
-    # anyone may who has some. It changes nothing: no request has this number.
-    await request.client.call(calls.wake(MAX_REQUEST_ID))
+    await request.client.check()  # what is known of it may have outlived its credentials
     who = request.client.server
     return json_answer(
         {

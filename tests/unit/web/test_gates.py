@@ -6,7 +6,7 @@ import pytest
 
 from mqweb.app import make_gateway
 from mqweb.config import Config
-from mqweb.connections import GatewayClient
+from mqweb.connections import GatewayClient, client_of
 from mqweb.gates import Gate
 from mqweb.problems import Problem
 from mqwire.codes import GatewayCode
@@ -56,8 +56,14 @@ async def test_passwords_that_are_tried_do_not_hold_tokens_up(monkeypatch):
     monkeypatch.setattr(GatewayClient, "connect", connect)
     connections = make_gateway(Config(mqd="mq://127.0.0.1:1")).connections
     tokens = set()
-    added = connections._added
-    monkeypatch.setattr(connections, "_added", lambda token: _noted(tokens, added(token)))
+
+    def noted(config, url, token=None):
+        client = client_of(config, url, token)
+        if token is not None:
+            tokens.add(client)
+        return client
+
+    monkeypatch.setattr("mqweb.connections.client_of", noted)
     flood = [asyncio.ensure_future(connections.log_in("u", "p")) for _ in range(1000)]
     await turns()
     assert sum(each.done() for each in flood) > 800
@@ -67,8 +73,3 @@ async def test_passwords_that_are_tried_do_not_hold_tokens_up(monkeypatch):
     going_on.set()
     await asyncio.gather(*flood, return_exceptions=True)
     await connections.close()
-
-
-def _noted(tokens, link):
-    tokens.add(link.client)
-    return link
