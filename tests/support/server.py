@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -87,6 +88,12 @@ class RunningServer:
         return self.process.wait(STOP_SECONDS)
 
 
+@functools.cache
+def _password_hash() -> str:
+    """Return the same hash for each start: tokens of users end with another one."""
+    return _hasher.hash(PASSWORD)
+
+
 def write_config(directory: Path, overrides: Mapping[str, Mapping[str, Any]]) -> Path:
     config: dict[str, dict[str, Any]] = {
         "server": {
@@ -98,7 +105,7 @@ def write_config(directory: Path, overrides: Mapping[str, Mapping[str, Any]]) ->
         "queues": {"backoff": "none"},  # no test is to wait where it does not say so
         "auth": {
             "users": [
-                {"name": name, "password_hash": _hasher.hash(PASSWORD), "role": role}
+                {"name": name, "password_hash": _password_hash(), "role": role}
                 for name, role in ROLES.items()
             ]
         },
