@@ -98,6 +98,11 @@ def comparable(frame):
     return json.dumps(frame, default=lambda value: value.hex(), sort_keys=True)
 
 
+def logged_as(frame):
+    """What follows a verb that there is not might be a misspelt secret."""
+    return (*frame[:2], "(hidden)") if frame[0] == "NONSENSE" else frame
+
+
 def test_every_request_and_reply_is_there_once_and_in_order(tmp_path):
     recorders = {}
     with running_server(overrides={"frame_log": TINY}) as server:
@@ -115,7 +120,7 @@ def test_every_request_and_reply_is_there_once_and_in_order(tmp_path):
         logged = [items for _, items in sorted(frames_by_connection(server).items())][1:]
         assert len(logged) == len(recorders) == 6
         expected = {
-            tuple(map(comparable, wire.got)): [comparable(frame) for frame in wire.sent[1:]]
+            tuple(map(comparable, wire.got)): [comparable(logged_as(f)) for f in wire.sent[1:]]
             for wire in recorders.values()
         }
         for items in logged:
