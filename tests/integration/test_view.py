@@ -350,7 +350,7 @@ async def test_a_watcher_that_reads_nothing_costs_no_memory_and_no_waiting(tmp_p
         await admin.call("CREATE", "jobs")
         watcher.send("WATCH", "*", {"credit": 65_536})
         assert (await watcher.read())[1] == "OK"
-        (session,) = [each for each in gated.server._sessions if each.role.word == "user"]
+        (session,) = [each for each in gated.server._sessions if each.identity.role.word == "user"]
         session.pause_writing()
         for _ in range(200):
             assert (await admin.call("PUSH", "jobs", 1, A))[1] == "OK"
