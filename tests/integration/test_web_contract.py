@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 
@@ -18,6 +19,9 @@ from mqwire.codes import Code
 from support.server import PASSWORD
 from support.web import running_both
 
+# Schemathesis leaves sockets to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 EXAMPLES = 4
 # Those that wait for events, and what would end the others' work.
 LEFT_OUT = ("/events", "/token", "/v1/me/password")
@@ -33,6 +37,13 @@ def gateway():
             form = {"user": "secretary", "role": "secretary", "password": PASSWORD}
             client.post("/v1/users", json=form)
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _collected():
+    """Find those sockets here, and not in other tests, where they would be failures."""
+    yield
+    gc.collect()
 
 
 # The document
