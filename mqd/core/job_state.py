@@ -220,7 +220,7 @@ class JobState:
                 elif place in OLD:
                     Attic.move(message, queue, place, self._by_uid.get(rest), now_ms)
                 else:
-                    _put(queue, message, place, rest)
+                    put(queue, message, place, rest)
             if place in _MOVES:
                 self.set_alarm(self._by_uid[rest])
         count = before - lease.count
@@ -260,7 +260,7 @@ class JobState:
     def _apply_keep(self, uid: int, place: int, fields: Record) -> int:
         queue = self._by_uid[uid]
         message = restored(fields)
-        _put(queue, message, place, message.due_ms)
+        put(queue, message, place, message.due_ms)
         queue.enter(1, message.size_bytes)
         queue.pushed += 1
         self.set_alarm(queue)
@@ -391,7 +391,7 @@ def _grant_mixed(lease: Lease, most: int, room_bytes: int) -> list[Batch]:
     return batches
 
 
-def _put(queue: Queue, message: Message, place: int, due_ms: int) -> None:
+def put(queue: Queue, message: Message, place: int, due_ms: int) -> None:
     """Let a message that the queue has already be ready, delayed or dead."""
     held = queue.hold()
     if place == records.READY_HERE:

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mqd.core import job_records as records
 from mqd.core import order_records, view_records
 from mqd.core.cancelling import keep_cancelled
+from mqd.core.job_state import put
 from mqd.core.leases import Lease
 from mqd.core.messages import (
     Entry,
@@ -46,7 +47,7 @@ from mqd.core.messages import (
     unpacked,
 )
 from mqd.core.salvage_parcels import ParcelIndex
-from mqd.core.salvage_places import loosen, put, reach
+from mqd.core.salvage_places import loosen, reach
 from mqwire import causes
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Where a message is put, or taken from, where records are missing. Pure.
+"""How a queue is made to take a message where records are missing. Pure.
 
 A part of `mqd.core.salvage_jobs`.
 """
@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mqd.core import job_records as records
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.leases import Lease
 
 if TYPE_CHECKING:
-    from mqd.core.messages import Message
     from mqd.core.queue import Queue
 
 
@@ -35,14 +33,3 @@ def loosen(queue: Queue, before_id: int) -> None:
         for message in lease.part().values():
             message.deliveries = 0
             held.add_ready(message)
-
-
-def put(queue: Queue, message: Message, place: int, due_ms: int) -> None:
-    """Let a message that the queue counts as there be ready, delayed or dead."""
-    held = queue.hold()
-    if place == records.READY_HERE:
-        held.add_ready(message)
-    elif place == records.DELAYED:
-        held.add_delayed(message, due_ms)
-    else:
-        held.dead[message.message_id] = message
