@@ -64,7 +64,11 @@ class Lifetimes:
     # What ends a lease, at the earliest
 
     def _deadline(self, lease: LeaseSeen, message_id: int, now: Moment) -> Moment:
-        """Go through its extensions: one that was granted counts, one in doubt only against it."""
+        """Go through its extensions: one that was granted counts, one in doubt only against it.
+
+        One that came after the deadline was granted for what else the lease had, which may have
+        had deadlines of its own.
+        """
         facts = self._facts
         deadline = lease.begin[0] + lease.seconds
         last_left = lease.begin
@@ -77,7 +81,7 @@ class Lifetimes:
             else:  # it lived then, unless the server has ended meanwhile and forgot that it did not
                 is_undone = facts.is_undone(Level.ACCEPTED, now, op.came)
             # Of two that were under way together either may have been the last.
-            is_sure = op.is_ok and not is_undone and op.came > last_left
+            is_sure = op.is_ok and not is_undone and op.came > last_left and op.came[0] < deadline
             deadline = after if is_sure else min(deadline, after)
             last_left = max(last_left, op.end)
         return (deadline - EPSILON_SECONDS, 0)
