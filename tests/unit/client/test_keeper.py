@@ -267,6 +267,22 @@ def test_what_the_process_is_started_with(monkeypatch):
     assert seen["start_new_session"]
 
 
+def test_the_process_starts_with_little(monkeypatch):
+    started = []
+    ours, theirs = socket.socketpair()
+    with ours, theirs, monkeypatch.context() as patch:
+        patch.setattr(module.subprocess, "Popen", lambda command, **_: started.append(command))
+        module._spawn(theirs)
+    [command] = started
+    boot = command.index("-c") + 1
+    command[boot] = command[boot].replace("main()", "print(*sys.modules)")
+    shown = subprocess.run(command, check=True, capture_output=True, text=True)
+    modules = set(shown.stdout.split())
+    assert "mqclient.keeping" in modules
+    # Each of these takes longer than all that the keeper needs.
+    assert not modules & {"site", "asyncio", "uvloop", "ssl", "logging", "subprocess", "click"}
+
+
 def test_a_frozen_application_is_not_started_once_more(monkeypatch, caplog):
     monkeypatch.setattr("sys.frozen", True, raising=False)
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("it was started"))
