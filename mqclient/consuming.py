@@ -6,7 +6,7 @@ left; so it never holds more than `prefetch` messages. What it holds and has not
 back through the keeper, which needs no answer: so that can be said by any thread, by the
 garbage collector, and at the end of the process.
 
-What it is not: how a job is settled (`mqclient.jobs`), or what SIGTERM does
+What it is not: how a job is settled (`mqclient.settling`), or what SIGTERM does
 (`mqclient.terminating`).
 """
 
@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypedDict, TypeVar
 from mqclient import lease_calls, steps
 from mqclient.base import check_lease, check_wait
 from mqclient.errors import ConnectFailed, InterfaceError, MqError, ServerError
-from mqclient.jobs import OPEN, RETURNED, AsyncJob, BaseJob, Batch, Job
+from mqclient.jobs import AsyncJob, Job
+from mqclient.settling import OPEN, RETURNED, BaseJob, Batch
 from mqclient.terminating import leave_loop, on_loop, on_process
 from mqwire.limits import MAX_WAIT_SECONDS
 

@@ -8,10 +8,11 @@ import pytest
 
 import mqclient
 from mqclient import lease_calls
-from mqclient.jobs import Batch, Job
+from mqclient.jobs import Job
 from mqclient.leases import Lease
 from mqclient.messages import Message, Source
 from mqclient.models import LeaseId
+from mqclient.settling import Batch
 
 ONE = LeaseId(3, 17)
 
