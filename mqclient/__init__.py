@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         MalformedFrame,
         MqError,
         NoBackup,
+        NoFrameLog,
         NoJournal,
         NotAuthenticated,
         NotLeased,
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     )
     from mqclient.jobs import AsyncJob, Job
     from mqclient.leases import AsyncLease, Lease
+    from mqclient.log_models import LoggedFrame, LogTail
     from mqclient.messages import Message
     from mqclient.models import (
         Attempt,
@@ -157,11 +159,14 @@ __all__ = [
     "LeaseId",
     "LeaseLost",
     "Limits",
+    "LogTail",
+    "LoggedFrame",
     "MalformedFrame",
     "Message",
     "MqError",
     "NewToken",
     "NoBackup",
+    "NoFrameLog",
     "NoJournal",
     "NotAuthenticated",
     "NotLeased",
@@ -226,6 +231,8 @@ _HOMES = {
     "Lease": "leases",
     "LeaseId": "models",
     "Limits": "models",
+    "LogTail": "log_models",
+    "LoggedFrame": "log_models",
     "Message": "messages",
     "NewToken": "account_models",
     "Origin": "models",

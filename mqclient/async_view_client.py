@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mqclient import calls, tracking
+from mqclient import calls, tracking, view_calls
 from mqclient.async_account_client import AsyncAccountClient
 from mqclient.base import check_wait
 from mqclient.watching import DEFAULT_CREDIT, AsyncWatch
@@ -15,6 +15,7 @@ from mqclient.watching import DEFAULT_CREDIT, AsyncWatch
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from mqclient.log_models import LogTail
     from mqclient.view_models import Cancellation, Status
 
 
@@ -71,3 +72,15 @@ class AsyncViewClient(AsyncAccountClient):
         """As `Client.watch`, with `async for` and `async with`."""
         seconds = None if wait is None else check_wait(wait)
         return AsyncWatch(self, pattern, events, credit, seconds)
+
+    async def frames(
+        self,
+        after: int | None = None,
+        *,
+        count: int | None = None,
+        timeout: float | None = None,
+    ) -> LogTail:
+        """As `Client.frames`."""
+        call = view_calls.frames(after, count)
+        tail: LogTail = await self._result(call, self._seconds(timeout))
+        return tail

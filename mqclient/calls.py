@@ -48,6 +48,7 @@ REPEATABLE_VERBS: Final = frozenset(
         "CREDIT",
         "USERS",
         "TOKENS",
+        "FRAMES",
     }
 )
 """Those of which done twice is done once, so they are never in doubt. A second extension

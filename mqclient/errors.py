@@ -442,6 +442,12 @@ class NoBackup(ServerError):
     registered_code = Code.NO_BACKUP
 
 
+class NoFrameLog(ServerError):
+    """The server keeps no frame log."""
+
+    registered_code = Code.NO_FRAME_LOG
+
+
 class Internal(ServerError):
     """The server failed while handling the request."""
 

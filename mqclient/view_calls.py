@@ -1,6 +1,6 @@
 """Calls that look at single messages or cancel them: what is sent, what is read. Floor 1: pure.
 
-As `mqclient.calls`, for STATUS, CANCEL, WATCH and CREDIT.
+As `mqclient.calls`, for STATUS, CANCEL, WATCH, CREDIT and FRAMES.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mqclient.calls import Call, check_level
 from mqclient.lease_calls import runs_of
+from mqclient.log_models import LogTail
 from mqclient.view_models import Cancellation, Status
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 MOST_IDS: Final = 1024
 """Messages that one CANCEL may name, and one STATUS that waits."""
+
+_CONTEXT_RECORDS: Final = 256
+"""Records of the log that are read once more, so that replies find their requests."""
 
 
 def status(queue: str, ids: Collection[int], wait: float = 0.0) -> Call:
@@ -47,6 +51,20 @@ def watch(pattern: str | None, events: Sequence[str] | None, credit: int) -> Cal
 def credit(request_id: int, events: int) -> Call:
     """Let a watch tell so many events more. Result: None."""
     return Call("CREDIT", (request_id, events), _nothing)
+
+
+def frames(after: int | None, count: int | None) -> Call:
+    """Look at the newest frames of the log. Result: LogTail."""
+    options: dict[str, Any] = {}
+    if after is not None:
+        options = {"after": after, "context": _CONTEXT_RECORDS}
+    if count is not None:
+        options["max"] = count
+    return Call(
+        "FRAMES",
+        (options,) if options else (),
+        lambda frame: LogTail.from_reply(frame, after, _CONTEXT_RECORDS),
+    )
 
 
 def _statuses(frame: Frame) -> list[Status]:

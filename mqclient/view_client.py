@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mqclient import calls, tracking
+from mqclient import calls, tracking, view_calls
 from mqclient.account_client import AccountClient
 from mqclient.base import check_wait
 from mqclient.watching import DEFAULT_CREDIT, Watch
@@ -15,6 +15,7 @@ from mqclient.watching import DEFAULT_CREDIT, Watch
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from mqclient.log_models import LogTail
     from mqclient.view_models import Cancellation, Status
 
 
@@ -129,3 +130,36 @@ class ViewClient(AccountClient):
         """
         seconds = None if wait is None else check_wait(wait)
         return Watch(self, pattern, events, credit, seconds)
+
+    def frames(
+        self,
+        after: int | None = None,
+        *,
+        count: int | None = None,
+        timeout: float | None = None,
+    ) -> LogTail:
+        """Return the newest frames of the server's frame log; for administrators.
+
+            tail = client.frames()
+            while True:
+                for frame in tail.frames:
+                    print(frame.time, frame.user, frame.verb, frame.queue, frame.code)
+                time.sleep(1)
+                tail = client.frames(tail.last)
+
+        The server keeps the last 4096 reads and writes, 1 MiB at most; `mqctl log` reads all
+        that there is. What asks for frames is not told itself.
+
+        Args:
+            after: `last` of the tail before: only what came since then, the oldest first;
+                None for the newest.
+            count: most reads and writes that are told of; None for all that there are.
+            timeout: seconds; None for the client's.
+
+        Raises:
+            AccessDenied: the user is no administrator.
+            NoFrameLog: the server keeps none.
+        """
+        call = view_calls.frames(after, count)
+        tail: LogTail = self._result(call, self._seconds(timeout))
+        return tail

@@ -22,6 +22,7 @@ from mqwire.limits import (
     MAX_PRIORITY,
     MAX_QUEUE_BYTES,
     MAX_QUEUE_MESSAGES,
+    MAX_REQUEST_ID,
     MAX_STEP_PARTS,
     MAX_TEXT_CHARS,
     MAX_TIME_SECONDS,
@@ -446,6 +447,47 @@ class EventsQuery(Form):
         ]
         | None
     ) = None
+
+
+class FramesQuery(Form):
+    """Which frames of the log."""
+
+    after: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=MAX_REQUEST_ID,
+                description="`last` of the answer before, for what came since; else the newest.",
+            ),
+        ]
+        | None
+    ) = None
+    queue: Annotated[Name, Meta(description="Of requests, and of what they are answered.")] | (
+        None
+    ) = None
+    verb: Annotated[str, Meta(max_length=64, description="As `queue`.")] | None = None
+    user: Annotated[str, Meta(max_length=MAX_TEXT_CHARS)] | None = None
+    peer: (
+        Annotated[str, Meta(max_length=MAX_TEXT_CHARS, description="Part of a client's address.")]
+        | None
+    ) = None
+    connection: Annotated[int, Meta(ge=0, le=MAX_REQUEST_ID, description="Its number.")] | None = (
+        None
+    )
+    direction: (
+        Annotated[Literal["in", "out"], Meta(description="From clients, or to them.")] | None
+    ) = None
+    code: (
+        Annotated[
+            str, Meta(max_length=64, description="Of replies: `OK`, `EVENT`, or an error's code.")
+        ]
+        | None
+    ) = None
+    errors: Annotated[bool, Meta(description="Refusals alone.")] = False
+    limit: Annotated[
+        int, Meta(ge=1, le=1000, description="Most frames; of more that fit the newest.")
+    ] = 100
 
 
 class DeadQuery(Form):

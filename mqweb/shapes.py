@@ -272,6 +272,39 @@ class Holder(Shape):
     is_connected: bool
 
 
+class LoggedFrame(Shape):
+    """A frame of the log: `frame` is null where it could not be decoded."""
+
+    number: int
+    at: float
+    time: str
+    connection: int
+    direction: str
+    source: str
+    destination: str
+    user: str
+    verb: str | None
+    queue: str | None
+    code: str | None
+    seconds: float | None
+    bytes: int
+    frame: list[Any] | None
+
+
+class LoggedFrames(Shape):
+    """Frames, the oldest first.
+
+    `last` leads on; `missed` and `cut` tell what is not told: records that are in the log's files
+    alone (null if nobody knows how many), and frames over the limit.
+    """
+
+    frames: list[LoggedFrame]
+    last: int
+    missed: int | None
+    cut: int
+    level: str
+
+
 class Holders(Shape):
     """Leases, the oldest first."""
 

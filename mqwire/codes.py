@@ -82,6 +82,7 @@ class Code(Enum):
     NO_JOURNAL = Meaning("the server keeps its state in memory alone", 409)
     SNAPSHOT_FAILED = Meaning("no snapshot could be made", 503, False, True)
     NO_BACKUP = Meaning("the connection holds no backup", 409)
+    NO_FRAME_LOG = Meaning("the server keeps no frame log", 409)
     INTERNAL = Meaning("the server failed while handling the request", 500)
 
     @property

@@ -126,6 +126,15 @@ MAX_CANCELLED_MESSAGES: Final = 1024
 MAX_HOLDERS_ENTRIES: Final = 4096
 """Leases that one HOLDERS tells of: 13 ms or so."""
 
+MAX_TAIL_ENTRIES: Final = 4096
+"""Records of the frame log that are kept in memory for FRAMES."""
+
+MAX_TAIL_BYTES: Final = 1024 * 1024
+"""Their bytes; with what Python needs for each it is 3 MiB or so."""
+
+MAX_TAIL_RECORD_BYTES: Final = 64 * 1024
+"""Larger records are in the log alone."""
+
 MAX_SKIPPED_ENTRIES: Final = 32_768
 """Packs, leases and messages that one PEEK may pass over where that takes a step for each."""
 

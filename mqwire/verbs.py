@@ -388,6 +388,15 @@ _ALL = (
         "make a snapshot and hold it, or return a piece of the one that is held",
         (Field("offset", Kind.COUNT, 0, limits.MAX_REQUEST_ID, is_required=False),),
     ),
+    Verb(
+        "FRAMES",
+        "return the newest records of the frame log",
+        options=_options(
+            Field("after", Kind.COUNT, 0, limits.MAX_REQUEST_ID),
+            _MAX,
+            Field("context", Kind.COUNT, 0, limits.MAX_TAIL_ENTRIES),
+        ),
+    ),
 )
 
 SECRET_VERBS = frozenset({"AUTH", "ADMIT", "ALTER", "PASSWORD"})

@@ -46,6 +46,7 @@ _HINTS: Final = {
     "NO_JOURNAL": "do without, or have it started with storage.journal: true",
     "SNAPSHOT_FAILED": "what the server has written to its standard error says more; see that "
     "its disk has room and try again",
+    "NO_FRAME_LOG": "do without, or have it started with frame_log.level: full",
     "NO_BACKUP": "begin the backup again",
     "UNKNOWN_OPTION": _IS_OLDER,
     "UNKNOWN_VERB": _IS_OLDER,

@@ -79,6 +79,7 @@ _ROLES_BY_VERB: Final[dict[str, frozenset[Role]]] = {
     "RESUME": _ADMINS,
     "SNAPSHOT": _ADMINS,
     "BACKUP": _ADMINS,
+    "FRAMES": _ADMINS,
     "USERS": _KEEPERS,
     "ADMIT": _KEEPERS,
     "ALTER": _KEEPERS,

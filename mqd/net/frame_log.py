@@ -7,6 +7,8 @@ goes to a writer thread every `FLUSH_SECONDS`, or as soon as it is large, and th
 thread (`mqd.net.frame_log_writer`) writes it with `writev`, which needs no copy and no
 interpreter lock. Another thread (`mqd.net.frame_log_keeper`) compresses and removes files.
 
+The newest records stay in memory, too (`mqd.net.frame_tail`), for those who follow the log.
+
 A disk that is slow slows the clients down: past `MAX_BACKLOG_BYTES` the log is *behind*,
 sessions stop reading, and go on when it has caught up. A disk that fails does not stop
 the server: what could not be written is cut off at the last whole record, counted as
@@ -26,6 +28,7 @@ from mqd.net.frame_log_files import stored_files
 from mqd.net.frame_log_format import new_format
 from mqd.net.frame_log_keeper import Keeper
 from mqd.net.frame_log_writer import Load, Writer, joined
+from mqd.net.frame_tail import FrameTail
 from mqwire.framelog import Gap
 
 FLUSH_SECONDS: Final = 0.05
@@ -113,7 +116,10 @@ class FrameLog:
         self._waiting: list[Callable[[], None]] = []
         self._gap: Gap | None = None
         self._dropped_records = 0
-        form = new_format(config.format, self._now_ns(), server_version)
+        started_at_ns = self._now_ns()
+        form = new_format(config.format, started_at_ns, server_version)
+        self.tail = FrameTail(started_at_ns, server_version, config.level)
+        """The newest records, for whoever follows the log."""
         self._writer = Writer(directory, config, form, self._now_ns, self._wake_from_thread)
         self._keeper = Keeper(directory, config, self._now_ns, lambda: self._writer.file.number)
         self._writer.on_new_file = self._keeper.wake

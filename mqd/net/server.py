@@ -110,6 +110,7 @@ class Server:
         self.finishing: set[Session] = set()
         """Sessions whose credentials have ended, and which hold something yet."""
         self._frame_log = services.frame_log
+        self.frame_tail = services.frame_log.tail if services.frame_log is not None else None
         self.engine.on_progress = self._progressed
         engine = self.engine
         self.meters = Meters(lambda: (engine.pushed, engine.pulled))

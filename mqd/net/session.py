@@ -19,6 +19,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from mqd.engine.base import NO_MESSAGES
+from mqd.net.frame_tail import Untold
 from mqd.net.identity import Identity
 from mqd.net.outbox import Outbox
 from mqd.net.pending import Pending
@@ -74,6 +75,7 @@ class Session(asyncio.Protocol):
         self.max_body_bytes = server.limits.max_body_bytes
         self.max_frame_bytes = server.limits.max_frame_bytes
         self.server_stats = server.stats
+        self.frame_tail = server.frame_tail
         self.peer = ""
         self.token_seconds = server.token_seconds
         self.check_password, self.hash_password = server.check_password, server.hash_password
@@ -283,8 +285,10 @@ class Session(asyncio.Protocol):
     def reply_alone(self, reply: Reply) -> None:
         """Put a reply that may hold what is not to be logged into a turn that has no others."""
         self.reply(reply)
-        if len(reply) > 2 and type(reply[2]) is bytes:  # a piece of a backup
-            self.outbox.logged_as = FrameWriter().encode(without_bodies(reply))
+        kind = type(reply[2]) if len(reply) > 2 else None
+        if kind is bytes or kind is Untold:  # a piece of a backup, or of the frame log itself
+            bodiless = without_bodies((*reply[:2], bytes(reply[2]), *reply[3:]))
+            self.outbox.logged_as = kind(FrameWriter().encode(bodiless))
         elif (shown := loggable(reply)) is not None:
             self.outbox.logged_as = FrameWriter().encode(shown)
 

@@ -2,7 +2,8 @@
 
 Once a connection has authenticated, what it sends is logged as the bytes that came,
 cut at frames' edges. Before that, and wherever a frame with a password or token stands among
-the others, frames are encoded anew without what must not be on record.
+the others, frames are encoded anew without what must not be on record. What is logged is also
+told to those who follow the log (`mqd.net.frame_tail`), but for their own asking and its replies.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import zip_longest
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from mqd.net.frame_tail import Untold
 from mqwire.framelog import IN, OUT, RecordEncoder
 from mqwire.framelog_bodies import without_bodies
 from mqwire.frames import Frame, FrameReader, FrameWriter
@@ -34,6 +36,8 @@ _BIN_MARKS: Final = (0xC4, 0xC5, 0xC6)
 _wall_time_ns = time.time_ns
 _verb_of = itemgetter(0)
 _HARMLESS_VERBS: Final = frozenset(VERBS) - SECRET_VERBS
+_AS_THEY_CAME: Final = _HARMLESS_VERBS - {"FRAMES"}
+"""The verbs of frames that are logged, and told, as they came."""
 
 
 class Tap:
@@ -48,6 +52,7 @@ class Tap:
 
     def __init__(self, log: FrameLog, connection_id: int, peer: str, local: str) -> None:
         self._log = log
+        self._tell = log.tail.add
         self._identity = (connection_id, peer, local)
         self._is_trusted = False
         self._carry: list[bytes] = []  # bytes of a frame that is not whole yet
@@ -71,7 +76,7 @@ class Tap:
             frames: the frames that were whole with them.
             leftover_bytes: how many bytes at the end belong to a frame that is not.
         """
-        may_log = self._is_trusted and not _has_secrets(frames)
+        may_log = self._is_trusted and not _has_apart(frames)
         if may_log and not leftover_bytes and not self._carry:
             self._append(self._in, [data], len(data))
             return
@@ -86,17 +91,33 @@ class Tap:
             self._carry = [data[edge:]]
         if not frames:
             return
-        if not may_log:
-            writer = FrameWriter()
-            parts = [writer.encode(redact(frame, is_trusted=self._is_trusted)) for frame in frames]
-        self._append(self._in, parts, sum(map(len, parts)))
+        if may_log:
+            self._append(self._in, parts, sum(map(len, parts)))
+        else:
+            self._append_anew(frames, frames)
 
     def sent(self, data: bytes) -> None:
         """Log what was written: whole frames."""
-        self._append(self._out, [data], len(data))
+        self._append(self._out, [data], len(data), is_told=type(data) is not Untold)
 
-    def _append(self, encoder: RecordEncoder, parts: list[bytes], size_bytes: int) -> None:
-        self._log.append(encoder.head(_wall_time_ns(), size_bytes), parts, size_bytes)
+    def _append(
+        self, encoder: RecordEncoder, parts: list[bytes], size_bytes: int, *, is_told: bool = True
+    ) -> None:
+        head = encoder.head(_wall_time_ns(), size_bytes)
+        self._log.append(head, parts, size_bytes)
+        if is_told:
+            self._tell(head, parts, size_bytes)
+
+    def _append_anew(self, frames: list[Frame], shown: Iterable[Frame]) -> None:
+        """Log requests without what is not to be on record; tell those that may be told."""
+        encode, is_trusted = FrameWriter().encode, self._is_trusted
+        parts = [encode(redact(frame, is_trusted=is_trusted)) for frame in shown]
+        asks = [is_trusted and frame[:1] == ("FRAMES",) for frame in frames]
+        self._append(self._in, parts, sum(map(len, parts)), is_told=not any(asks))
+        others = [part for part, is_asking in zip(parts, asks, strict=True) if not is_asking]
+        if others and any(asks):
+            size_bytes = sum(map(len, others))
+            self._tell(self._in.head(_wall_time_ns(), size_bytes), others, size_bytes)
 
     def _set_encoders(self, user: str) -> None:
         number, peer, local = self._identity
@@ -116,9 +137,10 @@ class BodilessTap(Tap):
         """Log the frames that were whole with what was read."""
         if not frames:
             return
-        shown: Iterable[Frame] = map(without_bodies, frames)
-        if not self._is_trusted or _has_secrets(frames):
-            shown = (redact(frame, is_trusted=self._is_trusted) for frame in shown)
+        shown = map(without_bodies, frames)
+        if not self._is_trusted or _has_apart(frames):
+            self._append_anew(frames, shown)
+            return
         parts = list(map(self._encode, shown))
         self._append(self._in, parts, sum(map(len, parts)))
 
@@ -129,7 +151,7 @@ class BodilessTap(Tap):
             parts = [self._encode(without_bodies(frame)) for frame in self._reader.feed(data)]
         else:
             parts = [data]
-        self._append(self._out, parts, sum(map(len, parts)))
+        self._append(self._out, parts, sum(map(len, parts)), is_told=type(data) is not Untold)
 
 
 def new_tap(log: FrameLog, connection_id: int, peer: str, local: str) -> Tap:
@@ -169,13 +191,13 @@ def loggable(reply: Reply) -> Reply | None:
     return None
 
 
-def _has_secrets(frames: list[Frame]) -> bool:
-    """Tell whether a frame may hold what must not be logged.
+def _has_apart(frames: list[Frame]) -> bool:
+    """Tell whether a frame may hold what must not be logged, or asks for the log.
 
     Complexity: a lookup for each frame; searching the bytes for a verb would cost more.
     """
     try:
-        return not _HARMLESS_VERBS.issuperset(map(_verb_of, frames))
+        return not _AS_THEY_CAME.issuperset(map(_verb_of, frames))
     except (IndexError, TypeError):  # some frame is no request at all
         return True
 

@@ -16,6 +16,7 @@ from mqd.net.account_verbs import ACCOUNT_HANDLERS, check_issue
 from mqd.net.backups import begin_backup, describe, read_backup
 from mqd.net.finishing import FINISHING_HANDLERS, ending
 from mqd.net.job_verbs import JOB_HANDLERS, is_plain_lease, lease_terms
+from mqd.net.log_verbs import LOG_HANDLERS
 from mqd.net.push_verbs import PUSH_HANDLERS
 from mqd.net.view_verbs import VIEW_HANDLERS
 from mqwire import PROTOCOL_VERSION, SUPPORTED_VERSIONS
@@ -205,6 +206,7 @@ def backup(session: Session, request_id: int, frame: Frame) -> None:
 HANDLERS: dict[str, Handler] = {
     **ACCOUNT_HANDLERS,
     **JOB_HANDLERS,
+    **LOG_HANDLERS,
     **PUSH_HANDLERS,
     **VIEW_HANDLERS,
     "AUTH": auth,

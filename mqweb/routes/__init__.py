@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mqweb.routes import dead, leases, messages, metrics, queues, server, tasks, tokens, users
+from mqweb.routes import (
+    dead,
+    frames,
+    leases,
+    messages,
+    metrics,
+    queues,
+    server,
+    tasks,
+    tokens,
+    users,
+)
 
 if TYPE_CHECKING:
     from mqweb.operations import Operation
@@ -17,6 +28,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *queues.OPERATIONS,
     *dead.OPERATIONS,
     *server.OPERATIONS,
+    *frames.OPERATIONS,
     *metrics.OPERATIONS,
     *tokens.OPERATIONS,
     *users.OPERATIONS,

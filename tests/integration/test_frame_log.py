@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from mqwire.framelog import FrameSplitter, LogReader, parse_file_name
+from mqwire.framelog import OUT, FrameSplitter, LogReader, parse_file_name
 from mqwire.framelog_bodies import body_mark
 from mqwire.frames import FrameReader, FrameWriter
 from mqwire.packs import join_bodies
@@ -252,3 +252,48 @@ def _until(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_the_newest_frames_are_told_over_the_wire_and_do_not_feed_themselves():
+    with running_server() as server:
+        with Raw(server) as admin, Raw(server, user="agent") as agent:
+            admin.ok("CREATE", "jobs")
+            agent.ok("PUSH", "jobs", 1, join_bodies([b"hello"]))
+            agent.ok("ISSUE", {"comment": "mine"})
+            assert agent.error("FRAMES")[0] == "ACCESS_DENIED"
+            data, _, last, missed, level = admin.ok("FRAMES")
+            assert (missed, level) == (0, "full")
+            assert b"hello" in data
+            assert PASSWORD.encode() not in data
+            assert b"mqt_" not in data
+            for _ in range(3):
+                nothing, *rest = admin.ok("FRAMES", {"after": last})
+                assert (LogReader().feed(nothing), rest) == ([], [(), last, 0, "full"])
+            admin.ok("PING")
+            _, runs, *_ = admin.ok("FRAMES", {"after": last})
+            assert runs == (last + 1, 2)
+        server.stop()
+        on_record = [each for path in names_of(server) for each in LogReader().feed(contents(path))]
+    # As the log's own file has it, but for what has asked for it.
+    told = LogReader().feed(data)
+    logged = on_record[: on_record.index(told[-1]) + 1]
+    assert told == [
+        each for each in logged if each.direction == OUT or b"FRAMES" not in each.frames
+    ]
+    splitter = FrameSplitter()
+    frames = [logged.frame for record in on_record for logged in splitter.split(record)]
+    replies = [frame for frame in frames if len(frame) == 7 and frame[-1] == "full"]
+    assert len(replies) == 5
+    assert all(set(frame[2]) == {"bytes", "blake2b"} for frame in replies)
+
+
+def test_a_server_without_bodies_or_without_a_log_says_so():
+    overrides = {"frame_log": {"level": "headers"}}
+    with running_server(overrides=overrides) as server, Raw(server) as admin:
+        admin.ok("CREATE", "jobs")
+        admin.ok("PUSH", "jobs", 1, join_bodies([b"hello"]))
+        data, *_, level = admin.ok("FRAMES")
+        assert (level, b"hello" in data, b"jobs" in data) == ("headers", False, True)
+    overrides = {"frame_log": {"level": "off"}}
+    with running_server(overrides=overrides) as server, Raw(server) as admin:
+        assert admin.error("FRAMES")[0] == "NO_FRAME_LOG"

@@ -376,6 +376,30 @@ def test_dead_letters_are_listed_with_their_history_and_tried_again(web):
 # The server
 
 
+def test_the_newest_frames_of_the_log_are_filtered(web, queue):
+    before = web.get("/v1/frames?limit=1").json()
+    pushed(web, queue, "hello")
+    found = web.get(f"/v1/frames?after={before['last']}&queue={queue}&verb=push").json()
+    assert (found["level"], found["cut"], found["missed"]) == ("full", 0, 0)
+    request, reply = found["frames"]
+    assert (request["verb"], request["direction"], request["user"]) == ("PUSH", "in", "admin")
+    assert request["frame"][4] == ['"hello"']
+    assert (reply["code"], reply["queue"], reply["direction"]) == ("OK", queue, "out")
+    path = f"/v1/frames?queue={queue}"
+    assert web.get(f"{path}&direction=out&limit=1").json()["frames"] == [reply]
+    assert web.get(f"{path}&limit=1").json()["cut"] >= 1
+    assert web.get(f"{path}&user=nobody").json()["frames"] == []
+    assert web.get(f"{path}&peer=nowhere").json()["frames"] == []
+    of_it = f"{path}&connection={request['connection']}"
+    assert reply in web.get(f"{of_it}&code=ok").json()["frames"]
+    assert web.get(f"{path}&connection=0").json()["frames"] == []
+    assert web.get(f"{path}&errors=true").json()["frames"] == []
+    refused(web.delete("/v1/queues/none-such"), Code.QUEUE_NOT_FOUND)
+    [refusal] = web.get(f"/v1/frames?after={found['last']}&errors=true").json()["frames"]
+    assert (refusal["code"], refusal["verb"]) == ("QUEUE_NOT_FOUND", "DELETE")
+    refused(web.get("/v1/frames?direction=up"), Code.OUT_OF_RANGE)
+
+
 def test_the_server_tells_how_it_is(web):
     assert web.get("/health").json() == {"status": "ok"}
     assert web.get("/ready").json() == {"status": "ok"}

@@ -153,6 +153,7 @@ REQUESTS = {
     "who_am_i": ("GET", "/v1/me", None),
     "list_holders": ("GET", "/v1/holders", None),
     "make_snapshot": ("POST", "/v1/snapshot", None),
+    "list_frames": ("GET", "/v1/frames", None),
     "events": ("GET", "/events?pattern=!", None),
 }
 

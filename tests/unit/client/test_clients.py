@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import pytest
 
 import mqclient
+from mqwire.framelog import IN, OUT, RecordEncoder, encode_header
+from mqwire.frames import FrameWriter
 from mqwire.limits import FRAME_OVERHEAD_BYTES, MAX_WAIT_SECONDS, MIN_FRAME_BYTES
 from support.fake_server import INFO, FakeQueues, FakeServer
 
@@ -184,6 +186,47 @@ def test_each_method_sends_its_frame_and_reads_its_reply(server: FakeServer, mak
     assert [frame[2:] for frame in server.frames("CREATE")] == [("jobs",), ("jobs", options)]
     assert [frame[2:] for frame in server.frames("LIST")] == [(), ("j*",)]
     assert server.frames("DELETE")[0][2:] == ("a",)
+
+
+def test_the_newest_frames_of_the_log(server: FakeServer, make_client):
+    def record(direction, at_ns, *frames):
+        data = b"".join(map(FrameWriter().encode, frames))
+        ends = ("c:1", "s:2") if direction == IN else ("s:2", "c:1")
+        return RecordEncoder(7, direction, *ends, "ada").head(at_ns, len(data)) + data
+
+    records = [
+        record(IN, 1_000_000_000, ("PUSH", 1, "jobs", 1, b"\xa2hi"), ("INFO", 2, "none")),
+        record(OUT, 1_500_000_000, (1, "OK", 7, "synced"), (2, "ERR", "QUEUE_NOT_FOUND", "no", {})),
+        record(OUT, 2_000_000_000, (9, "OK")),
+    ]
+    data = encode_header(1, "9.9.9") + b"".join(records)
+    answer = (data, [11, 2, 14, 1], 20, 3, "full")
+    server.answers["FRAMES"] = lambda peer, frame: peer.ok(frame, *answer)
+    client = make_client(server.url)
+    tail = client.frames()
+    assert (tail.last, tail.missed, tail.level) == (20, 3, "full")
+    push, info, pushed, refused, unknown = tail.frames
+    assert (push.number, push.verb, push.queue, push.code) == (11, "PUSH", "jobs", None)
+    assert (push.direction, push.source, push.destination) == ("in", "c:1", "s:2")
+    assert (push.connection, push.user, push.at, push.peer) == (7, "ada", 1.0, "c:1")
+    assert push.frame == ["PUSH", 1, "jobs", 1, ["hi"]]
+    assert (info.number, info.size_bytes, info.queues) == (11, 17, ("none",))
+    assert (pushed.number, pushed.verb, pushed.queue) == (12, "PUSH", "jobs")
+    assert (pushed.code, pushed.seconds, pushed.peer) == ("OK", 0.5, "c:1")
+    assert (refused.verb, refused.code) == ("INFO", "QUEUE_NOT_FOUND")
+    assert (unknown.number, unknown.verb, unknown.seconds) == (14, None, None)
+    assert unknown.time == "1970-01-01T00:00:02.000000000Z"
+    # What is known already is there for the sake of what comes behind it.
+    [pushed, _, _] = client.frames(11, count=5).frames
+    assert (pushed.verb, pushed.queue) == ("PUSH", "jobs")
+    assert [frame[2:] for frame in server.frames("FRAMES")] == [
+        (),
+        ({"after": 11, "context": 256, "max": 5},),
+    ]
+    for nonsense in ((b"no log", [], 1, 0, "full"), (data, [11, 2], 20, 3, "full"), (data, [])):
+        answer = nonsense
+        with pytest.raises(mqclient.ProtocolError):
+            client.frames()
 
 
 def test_what_has_to_do_with_dead_letters_and_holders(server: FakeServer, make_client):

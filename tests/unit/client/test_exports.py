@@ -73,6 +73,7 @@ def test_the_methods_are_those_that_were_agreed():
                 "wait",
                 "cancel",
                 "watch",
+                "frames",
             ]
         )
         == METHODS
@@ -137,6 +138,7 @@ def test_a_pipelines_methods_take_what_the_clients_do():
         "wait",
         "cancel",
         "watch",
+        "frames",
     }
     assert set(METHODS) - set(names) == left_out_names
     for name in names:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from mqd.net.frame_tail import FrameTail, Untold
 from mqd.net.tap import HIDDEN, NOT_LOGGED, BodilessTap, Tap, loggable, new_tap, redact
 from mqwire.framelog import FrameSplitter, LogReader, encode_header
 from mqwire.framelog_bodies import body_mark
@@ -12,14 +13,20 @@ class MemoryLog:
     def __init__(self, *, has_bodies=True):
         self.has_bodies = has_bodies
         self.data = encode_header(1, "test")
+        self.tail = FrameTail(1, "test", "full")
 
     def append(self, head, frames, size_bytes):
         assert sum(map(len, frames)) == size_bytes
         self.data += head + b"".join(frames)
 
-    def records(self):
+    def told(self):
+        splitter = FrameSplitter()
+        records = self.records(self.tail.read().records)
+        return [logged.frame for record in records for logged in splitter.split(record)]
+
+    def records(self, data=None):
         reader = LogReader()
-        records = reader.feed(self.data)
+        records = reader.feed(self.data if data is None else data)
         assert reader.error is None
         assert reader.leftover_bytes == 0
         return records
@@ -233,3 +240,27 @@ def test_what_follows_a_verb_that_there_is_not_is_not_logged(log, verb, has_bodi
     feed(tap, encode(("PING", 1), (verb, 2, {"user": "ada", "password": "s3cret"}), ("PING", 3)))
     assert b"s3cret" not in log.data
     assert [frame[1] for frame in log.frames()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", [Tap, BodilessTap])
+@pytest.mark.parametrize("sizes", [(1 << 20,), (1,), (5, 31)])
+def test_who_follows_the_log_is_told_all_but_the_asking(log, kind, sizes):
+    tap = kind(log, 7, "1.2.3.4:5", "6.7.8.9:7500")
+    tap.identify("ada")
+    others = [("PING", 2), ("ALTER", 3, "bob", {"password": "battery staple"}), ("PING", 4)]
+    requests = [("FRAMES", 1, {"max": 5}), *others, ("FRAMES", 5)]
+    feed(tap, encode(*requests), sizes)
+    tap.sent(encode((2, "OK")))
+    tap.sent(Untold(encode((1, "OK", {"bytes": 90}))))
+    assert [frame[:2] for frame in log.frames()] == [
+        *[frame[:2] for frame in requests],
+        (2, "OK"),
+        (1, "OK"),
+    ]
+    assert [frame[:2] for frame in log.told()] == [*[frame[:2] for frame in others], (2, "OK")]
+    assert b"battery" not in log.tail.read().records
+
+
+def test_who_has_not_authenticated_hides_nothing(log, tap):
+    feed(tap, encode(("FRAMES", 1)))
+    assert log.told() == log.frames() == [("FRAMES", 1)]

@@ -151,6 +151,14 @@ EXPECTED = {
     "STATS": ([], []),
     "SNAPSHOT": ([], []),
     "BACKUP": ([("offset?", Kind.COUNT, 0, 2**53 - 1)], []),
+    "FRAMES": (
+        [],
+        [
+            ("after", Kind.COUNT, 0, 2**53 - 1),
+            MAX,
+            ("context", Kind.COUNT, 0, 4096),
+        ],
+    ),
 }
 
 PARTS = {
