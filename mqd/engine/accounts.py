@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mqd.core.broker import Broker
     from mqd.core.records import Record
     from mqd.core.standings import Account, Change, Standing, Token
-    from mqd.engine.base import Asked
+    from mqd.engine.account_base import Asked
     from mqd.engine.commits import Commits
     from mqwire.levels import Level
 

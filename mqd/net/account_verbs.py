@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mqd.core.access import role_named
 from mqd.core.standings import Change
-from mqd.engine.base import Asked
+from mqd.engine.account_base import Asked
 from mqd.passwords import digest_of, new_user_token
 from mqwire.codes import Code
 from mqwire.errors import RequestError

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mqd.config import UserEntry
-    from mqd.engine.base import AccountEngine
+    from mqd.engine.account_base import AccountEngine
     from mqd.passwords import PasswordChecker, Tokens
 
 OWNER_BASIS = "owner"

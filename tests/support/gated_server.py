@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from mqd.engine.base import AccountEngine
+    from mqd.engine.account_base import AccountEngine
 
 PATIENCE_SECONDS = 10.0
 SEGMENT_BYTES = 64 * 1024

@@ -6,7 +6,7 @@ import pytest
 
 from mqd.core.access import Role
 from mqd.core.standings import Change, Standing
-from mqd.engine.base import Asked
+from mqd.engine.account_base import Asked
 from mqwire.codes import Code
 from mqwire.errors import CodedError
 from mqwire.levels import Level
