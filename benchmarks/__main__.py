@@ -19,6 +19,7 @@ from benchmarks import order as order_bench
 from benchmarks import rates as rates_bench
 from benchmarks import snapshot as snapshot_bench
 from benchmarks import usage as usage_bench
+from benchmarks.peers.command import peers
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -135,6 +136,9 @@ def web(rounds: int, scale: float, streams: int, events: int) -> None:
         click.echo(line)
     for line in web_bench.streams(streams, events):
         click.echo(line)
+
+
+main.add_command(peers)
 
 
 def _machine() -> str:

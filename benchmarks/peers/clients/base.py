@@ -1,0 +1,76 @@
+"""What every blocking client can do, as the library that people use does it."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.peers.sides import Place
+
+
+class Client(ABC):
+    """A client of one queue, through its peer's own library.
+
+    Args:
+        place: where to connect.
+        queue: what it works on.
+    """
+
+    @abstractmethod
+    def __init__(self, place: Place, queue: str) -> None: ...
+
+    @abstractmethod
+    def push(self, body: bytes) -> None:
+        """Push a message, and wait for the answer."""
+
+    @abstractmethod
+    def pull(self) -> bytes:
+        """Remove the oldest message, which is there."""
+
+    def push_many(self, bodies: list[bytes]) -> None:
+        """Push messages in one go, as the library does it best.
+
+        Raises:
+            NotImplementedError: it has no such way.
+        """
+        raise NotImplementedError
+
+    def pull_many(self, count: int) -> int:
+        """Remove up to so many messages in one go; return how many.
+
+        Raises:
+            NotImplementedError: it has no such way.
+        """
+        raise NotImplementedError
+
+    def round_trips(self, body: bytes, seconds: float) -> list[float]:
+        """Push and pull for so long; return how long each pair took, in seconds."""
+        times = []
+        clock = time.perf_counter
+        now = clock()
+        ends_at = now + seconds
+        while now < ends_at:
+            self.push(body)
+            if self.pull() != body:
+                raise RuntimeError("another body came back")
+            before, now = now, clock()
+            times.append(now - before)
+        return times
+
+    def batches(self, bodies: list[bytes], count: int) -> tuple[float, float]:
+        """Push so many batches and pull them; return how long each half took, in seconds."""
+        started = time.perf_counter()
+        for _ in range(count):
+            self.push_many(bodies)
+        middle = time.perf_counter()
+        pulled = sum(self.pull_many(len(bodies)) for _ in range(count))
+        ended = time.perf_counter()
+        if pulled != count * len(bodies):
+            raise RuntimeError(f"{pulled} messages came back")
+        return middle - started, ended - middle
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection."""

@@ -1,0 +1,122 @@
+"""What a work is made of: rows, each a task for some sides; and where a row is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.peers import loads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.peers.loads import Load
+    from benchmarks.peers.servers.base import PeerServer
+    from benchmarks.peers.sides import Side
+
+Figures = dict[str, float]
+
+BUDGET_BYTES = 64 << 20
+"""Most that the bodies of one counted go have together, whatever their size."""
+
+
+@dataclass
+class Stage:
+    """Where a row is measured: a side whose server runs, and what was asked of the run.
+
+    Args:
+        side: what is measured.
+        server: its server.
+        body_bytes: size of bodies.
+        scale: times the usual amount of work.
+    """
+
+    side: Side
+    server: PeerServer
+    body_bytes: int
+    scale: float
+    _loads: list[Load] = field(default_factory=list)
+
+    def count(self, usual: int) -> int:
+        """Return how many messages a counted go has, of so many at scale 1."""
+        wanted = usual * self.scale * self.side.share
+        return max(1, int(min(wanted, BUDGET_BYTES / self.body_bytes)))
+
+    def seconds(self, usual: float) -> float:
+        """Return how long a timed go takes, of so long at scale 1."""
+        return usual * self.scale
+
+    def go(self, task: str, options: dict[str, Any], processes: int = 1) -> list[Figures]:
+        """Let load processes do a task; they are started at the first time.
+
+        Returns:
+            The figures of each, and in those of the first the processor time that a message
+            took, of all processes of the server and of all clients: on a busy machine these
+            say more than the clock does.
+        """
+        if not self._loads:
+            place = self.side.place(self.server)
+            whole = {"body_bytes": self.body_bytes, "queue": "bench", **options}
+            for _ in range(processes):
+                self._loads.append(loads.Load(task, place, whole))
+            for load in self._loads:
+                load.answer()
+        before = self.server.processor_seconds()
+        answers = loads.go(self._loads)
+        spent = self.server.processor_seconds() - before
+        figures: list[Figures] = [answer["figures"] for answer in answers]
+        messages = sum(each.pop("messages") for each in figures)
+        clients = sum(answer["processor_seconds"] for answer in answers)
+        figures[0]["server_cpu_us"] = spent / messages * 1e6
+        figures[0]["client_cpu_us"] = clients / messages * 1e6
+        return figures
+
+    def end(self) -> None:
+        """End what was started for the row."""
+        while self._loads:
+            self._loads.pop().end()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a work's table, measured on each of its sides once in a round.
+
+    Args:
+        name: what tables call it.
+        sides: by name, in the order of the table.
+        held: who is held against whom, ours first.
+        measure: does it once, and returns the figures.
+        max_body_bytes: it is left out with larger bodies.
+    """
+
+    name: str
+    sides: tuple[str, ...]
+    held: tuple[tuple[str, str], ...]
+    measure: Callable[[Stage], Figures]
+    max_body_bytes: int = 1 << 20
+
+
+@dataclass(frozen=True)
+class Work:
+    """Rows that belong together, measured on the same servers.
+
+    Args:
+        name: what the command calls it.
+        meaning: a sentence for people.
+        rows: what is measured.
+    """
+
+    name: str
+    meaning: str
+    rows: tuple[Row, ...]
+
+
+def against(ours: str, *theirs: str) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of one side of ours with others."""
+    return tuple((ours, their) for their in theirs)
+
+
+def sides_of(held: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """Return the sides that pairs name, ours first, each once."""
+    ours = dict.fromkeys(our for our, _ in held)
+    return tuple({**ours, **dict.fromkeys(their for _, their in held)})

@@ -1,0 +1,7 @@
+"""All works, by name, in the order in which they are done."""
+
+from __future__ import annotations
+
+from benchmarks.peers.works import rates
+
+WORKS = {work.name: work for work in (rates.BLOCKING, rates.PIPELINED, rates.BATCHED_WORK)}

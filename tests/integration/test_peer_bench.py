@@ -1,0 +1,190 @@
+"""The benchmark against peers, very small, on servers that are installed here."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from benchmarks.peers import load, sides
+from benchmarks.peers.servers import processes
+from benchmarks.peers.wires.redis import command
+
+SIDES = [
+    f"{peer} {mode}"
+    for peer in ("mqd", "redis", "beanstalkd")
+    for mode in sides.SERVERS[peer].modes
+]
+SMALL = {"queue": "bench", "body_bytes": 100}
+TASKS = {
+    "round trips": {"seconds": 0.01},
+    "bursts": {"connections": 3, "count": 60, "batch": 1},
+    "bursts of batches": {"connections": 1, "count": 640, "batch": 64},
+    "batches": {"count": 640, "batch": 64},
+}
+"""Options by the task's name, or by it and what is special."""
+
+COMMAND = [sys.executable, "-m", "benchmarks", "peers", "--rounds", "1", "--scale", "0.01"]
+
+
+@pytest.fixture(scope="module", params=SIDES)
+def served(request, tmp_path_factory):
+    """A side, and its server, which runs."""
+    side = sides.side(request.param)
+    if sides.missing(side.peer):
+        pytest.skip(sides.missing(side.peer))
+    server = side.server(tmp_path_factory.mktemp("peer"))
+    server.start()
+    yield side, server
+    server.stop()
+
+
+def answers_to(place, task, options, goes=1):
+    """Let a load in this process do a task; returns its answers."""
+    place = asdict(place)
+    orders = [{"do": "prepare", "task": task, "place": place, "options": SMALL | options}]
+    orders += [{"do": "go"}] * goes
+    answers = io.StringIO()
+    code = load.serve([json.dumps(order) for order in orders], answers)
+    return code, [json.loads(line) for line in answers.getvalue().splitlines()]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # a load ends with its process
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_is_done_as_often_as_it_is_told(served, task):
+    side, server = served
+    if side.peer == "beanstalkd" and "batch" in task:
+        pytest.skip("beanstalkd has no batches")
+    code, answers = answers_to(side.place(server), task.partition(" of ")[0], TASKS[task], goes=2)
+    assert code == 0, answers
+    assert answers[0] == {"ready": True}
+    for answer in answers[1:]:
+        figures = answer["figures"]
+        assert figures["messages"] >= 1
+        assert all(value > 0 for value in figures.values())
+        assert any(name.endswith("_per_second") for name in figures)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # as above
+def test_a_load_says_what_went_wrong(served):
+    side, server = served
+    if side.peer != "beanstalkd":
+        pytest.skip("that one has batches")
+    code, answers = answers_to(side.place(server), "batches", TASKS["batches"])
+    assert code == 1
+    assert answers[-1] == {"error": "NotImplementedError: "}
+
+
+def test_settings_are_what_is_claimed(served):
+    side, server = served
+    wire = sides.wire_module(side.place(server)).connect(side.place(server))
+    try:
+        if side.peer == "redis":
+            wire.socket.sendall(command(b"CONFIG", b"GET", b"append*") + command(b"PING"))
+            told = b""
+            while b"+PONG" not in told:
+                told += wire.socket.recv(65536)
+            words = told.split(b"\r\n")
+            is_kept = words[words.index(b"appendonly") + 2] == b"yes"
+            policy = words[words.index(b"appendfsync") + 2].decode()
+            assert is_kept == (side.mode != "memory")
+            assert policy == side.mode or not is_kept
+        elif side.peer == "mqd":
+            wire.make_queue("settings")
+            reached = wire._wire.call("PUSH", "settings", 1, b"\xa1x")[3]
+            assert reached == {"memory": "accepted"}.get(side.mode, side.mode)
+        else:
+            assert any(server.directory.glob("binlog.*")) == (side.mode != "memory")
+            arguments = Path(f"/proc/{server.pid}/cmdline").read_text().split("\0")
+            assert ("-f" in arguments) == (side.mode != "memory")
+            assert arguments[-2] == {"memory": "1048576", "binlog": "50", "always": "0"}[side.mode]
+    finally:
+        wire.close()
+
+
+def test_a_server_holds_still_and_goes_on_and_is_told_about(served):
+    _, server = served
+    server.hold()
+    assert comes_true(lambda: state_of(server.pid) == "T")
+    server.release()
+    assert comes_true(lambda: state_of(server.pid) != "T")
+    assert server.memory_bytes() > 100_000
+    assert server.processor_seconds() >= 0
+    assert any(character.isdigit() for character in server.version())
+
+
+def comes_true(is_so):
+    deadline = time.monotonic() + 10
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return is_so()
+
+
+def state_of(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@pytest.mark.skipif(sides.missing("redis") is not None, reason=str(sides.missing("redis")))
+def test_a_run_from_the_command_to_its_results(tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    options = ["--work", "blocking", "--against", "redis memory"]
+    options += ["--json", str(tmp_path / "r.json"), "--markdown", str(tmp_path / "r.md")]
+    done = subprocess.run(
+        COMMAND + options,
+        env={**os.environ, "TMPDIR": str(own)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "mqd written to redis memory, pairs: " in done.stdout
+    assert "(at least 1.5, dream 2: " in done.stdout
+    results = json.loads((tmp_path / "r.json").read_text())
+    assert set(results["sides"]) >= {"redis memory", "mqd written"}
+    assert 'save ""' in results["sides"]["redis memory"]["settings"]
+    assert results["machine"]["cores"] >= 1
+    assert all(not row["failures"] for row in results["rows"])
+    assert "blocking push and pull, one client: pairs" in (tmp_path / "r.md").read_text()
+    assert left_in(own) == []
+
+
+def test_an_interrupt_leaves_nothing_behind(tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    process = subprocess.Popen(
+        [*COMMAND, "--work", "blocking", "--scale", "100", "--against", "redis memory"],
+        env={**os.environ, "TMPDIR": str(own)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 60
+    while not any(map(is_load, family := processes.tree(process.pid))):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert len(family) >= 3  # itself, a server, a load
+    os.kill(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert b"ended by SIGINT; all servers are stopped" in told
+    assert [pid for pid in family if Path(f"/proc/{pid}").exists()] == []
+    assert left_in(own) == []
+
+
+def is_load(pid):
+    with contextlib.suppress(OSError):
+        return b"benchmarks.peers.load" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
+def left_in(directory):
+    return sorted(path.name for path in directory.iterdir())

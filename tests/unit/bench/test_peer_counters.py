@@ -1,0 +1,43 @@
+"""Counting answers in a stream that arrives in any pieces."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.peers.wires.base import Marks
+from benchmarks.peers.wires.beanstalkd import Reservations
+from benchmarks.peers.wires.redis import command
+
+
+def fed(counter, stream, size):
+    """Feed a stream in pieces; returns what was counted, and what was to be sent."""
+    counted, sent = 0, b""
+    for start in range(0, len(stream), size):
+        counted += counter.feed(stream[start : start + size])
+        sent += counter.more()
+    return counted, sent
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 100])
+@pytest.mark.parametrize("mark", [b"\r\n", b"\xa2OK", b"x"])
+def test_marks_are_counted_once_wherever_the_stream_is_cut(mark, size):
+    stream = b"".join(b"%d%b" % (number, mark) for number in range(20)) + mark[:1]
+    expected = 20 if len(mark) > 1 else 21
+    assert fed(Marks(mark), stream, size) == (expected, b"")
+
+
+@pytest.mark.parametrize("size", [1, 3, 10, 64, 1000])
+def test_what_is_reserved_is_deleted_and_counted_when_it_is_gone(size):
+    body = b"x" * 20
+    stream = b"".join(b"RESERVED %d 20\r\n%b\r\n" % (number, body) for number in (7, 8, 1234))
+    stream += b"DELETED\r\n" * 3
+    sent = b"delete 7\r\ndelete 8\r\ndelete 1234\r\n"
+    assert fed(Reservations(), stream, size) == (3, sent)
+
+
+def test_a_message_that_is_not_there_is_not_counted():
+    assert fed(Reservations(), b"TIMED_OUT\r\nNOT_FOUND\r\n", 4) == (0, b"")
+
+
+def test_commands_for_redis_are_arrays_of_strings():
+    assert command(b"LPUSH", b"q", b"a\r\nb") == b"*3\r\n$5\r\nLPUSH\r\n$1\r\nq\r\n$4\r\na\r\nb\r\n"
