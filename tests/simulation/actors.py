@@ -43,6 +43,8 @@ class Actor:
     instance: str | None = None
     """What it says in AUTH."""
     keepalive: float | None = None
+    is_detached = False
+    """Its leases go on to their time, be it connected or not."""
 
     def __init__(self, world: World, name: str, chance: random.Random) -> None:
         self.world = world
@@ -96,8 +98,10 @@ class Actor:
             if self.link is None:
                 yield self.chance.uniform(0.05, 0.3)
                 continue
-            self.who = f"admin/{self.instance}" if self.instance else f"#{self.link.conn.number}"
+            self.who = self._identity(self.link)
             options: dict[str, Any] = {"client": self.name}
+            if self.is_detached:
+                options["detached"] = True
             if self.instance is not None:
                 options["instance"] = self.instance
             if self.keepalive is not None:
@@ -109,6 +113,11 @@ class Actor:
                 yield self.chance.uniform(0.05, 0.6)
             elif self.keepalive is not None:
                 self._ping_later()
+
+    def _identity(self, link: Link) -> str:
+        if self.is_detached:
+            return f"admin~{self.instance or ''}"
+        return f"admin/{self.instance}" if self.instance else f"#{link.conn.number}"
 
     def hang_up(self) -> None:
         """Close the link."""

@@ -1,7 +1,7 @@
 """How long a lease has lived at least, and when it must have been over.
 
 A lease ends by being settled, at its deadline, when its holder has had no connection for the
-grace, when its queue is deleted, and when an end of the server undoes it. `not_before` is the
+grace (unless it is detached), when its queue is deleted, and when an end of the server undoes it. `not_before` is the
 earliest of what the history allows: before it, the lease lived. `overdue` says by when the
 server must have taken it back; a little later is a mistake.
 """
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from simulation.history import Moment, Op
 
 SLACK_SECONDS = 0.1
+
+
+def is_detached(who: str) -> bool:
+    """Tell whether a holder keeps its leases without a connection."""
+    return who.startswith("admin~")
 
 
 class Lifetimes:
@@ -115,6 +120,8 @@ class Lifetimes:
         """Return when the holder can have been taken for gone at the earliest."""
         if lease.who.startswith("#"):
             return lease.op.conn.ended
+        if is_detached(lease.who):
+            return NEVER
         until = lease.op.conn.ended
         spans = self._presences.get(lease.who, [])
         while True:
@@ -179,7 +186,7 @@ class Lifetimes:
         return max(ends)
 
     def _was_gone(self, lease: LeaseSeen, now: Moment) -> str | None:
-        if lease.who.startswith("#"):
+        if lease.who.startswith("#") or is_detached(lease.who):
             return None
         until = lease.end
         for since, _, ended in self._presences.get(lease.who, []):

@@ -243,6 +243,34 @@ def nameless_holders_have_grace(patch: Any) -> None:
     patch(Holder, "leave", leave)
 
 
+def the_detached_are_missed(patch: Any) -> None:
+    """A detached holder is gone when its grace ends, as any other."""
+    leave = LocalJobs.leave
+    patch(
+        LocalJobs,
+        "leave",
+        lambda self, who, *, has_grace, **_: leave(self, who, has_grace=has_grace),
+    )
+
+
+def restarts_miss_the_detached(patch: Any) -> None:
+    """After a restart a detached holder has to come back, as any other."""
+    patch(jobs, "is_detached", lambda _owner: False)
+
+
+def the_detached_are_many(patch: Any) -> None:
+    """Detached connections without an instance are a holder each."""
+    known_as = Holder.__init__
+
+    def be_known_as(self: Holder, *arguments: Any) -> None:
+        known_as(self, *arguments)
+        user, (epoch, number) = arguments[1:3]
+        if self._is_detached and not self._has_instance:
+            self.who = f"{user}~{epoch}.{number}"
+
+    patch(Holder, "__init__", be_known_as)
+
+
 def the_returned_wait_behind_the_new(patch: Any) -> None:
     """A message that was handed back comes after those that were pushed later."""
     grant = job_state._grant_mixed
@@ -384,6 +412,9 @@ MUTANTS: dict[str, Callable[[Any], None]] = {
         a_return_ends_no_absence,
         restarts_forget_holders,
         nameless_holders_have_grace,
+        the_detached_are_missed,
+        restarts_miss_the_detached,
+        the_detached_are_many,
         the_returned_wait_behind_the_new,
         a_part_is_the_whole,
         pulls_forget_their_record,

@@ -94,6 +94,8 @@ class Scenario:
     """How often a producer that comes brings many messages at once."""
     jumps: tuple[float, ...] = field(default=())
     """By how many seconds somebody has set the clock at each restart."""
+    detached: tuple[str, ...] = ()
+    """Those of the crew whose leases go on without a connection."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -110,7 +112,7 @@ class Scenario:
         return (
             f"seed {self.seed}: {self.seconds:.1f} s, grace {self.grace_seconds:g} s, "
             f"level {self.level}, crew {' '.join(self.crew)}; queues: {queues}; "
-            f"habits: {habits or 'none'}; "
+            f"detached: {' '.join(self.detached) or 'none'}; habits: {habits or 'none'}; "
             f"mishaps: {mishaps or 'none'}; clock set by {self.jumps}"
         )
 
@@ -153,8 +155,20 @@ def draw(seed: int) -> Scenario:
         jumps=tuple(chance.choice((0.0, 0.0, 3600.0, -3600.0)) for _ in range(20))
         if chance.random() < 0.2
         else (),
+        detached=_detached(seed, crew),
         **habits,
     )
+
+
+def _detached(seed: int, crew: list[str]) -> tuple[str, ...]:
+    """Draw which workers are detached: in three of four runs none.
+
+    The chance is one of its own, so that all else of a seed is what it was without.
+    """
+    chance = random.Random(f"{seed}/detached")
+    if chance.random() < 0.75:
+        return ()
+    return tuple(name for name in crew if name.startswith("worker") and chance.random() < 0.6)
 
 
 def _habits(chance: random.Random) -> dict[str, float]:
@@ -236,6 +250,8 @@ def smaller(scenario: Scenario) -> Iterator[Scenario]:
         yield replace(scenario, limits={})
     if scenario.jumps:
         yield replace(scenario, jumps=())
+    if scenario.detached:
+        yield replace(scenario, detached=())
     for name in HABITS:
         if getattr(scenario, name):
             yield replace(scenario, **{name: 0.0})

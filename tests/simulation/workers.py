@@ -32,7 +32,8 @@ class Holding:
 class Worker(Actor):
     """Takes leases and settles them: in time or late, whole or in part, twice or never.
 
-    Some make steps, which settle leases and push what came of them.
+    Some make steps, which settle leases and push what came of them. Those that are detached and
+    have no instance are one holder, any of which may settle what another has pulled.
     """
 
     def __init__(self, world: World, name: str, chance: random.Random) -> None:
@@ -42,6 +43,7 @@ class Worker(Actor):
         self.holdings: list[Holding] = []
         self._old: list[LeaseId] = []
         self._has_instance = chance.random() < 0.8
+        self.is_detached = name in world.scenario.detached
         self._pause_seconds = chance.choice((0.1, 0.5, 2.0))
         self._most = chance.choice((1, 2, 3))
         if world.scenario.bursts:
@@ -287,7 +289,7 @@ class Keeper(Actor):
                 return
             if worker.instance != self.instance:
                 self.hang_up()
-                self.instance = worker.instance
+                self.instance, self.is_detached = worker.instance, worker.is_detached
             yield from self.dial()
             leases = [each.lease for each in worker.holdings]
             if leases:

@@ -30,6 +30,7 @@ from simulation.clients import KINDS, Founder, Heir
 from simulation.disk import Disk, Pace, SimStorage
 from simulation.history import WALL_SECONDS, Conn, Crash, History
 from simulation.network import Link, Peer
+from simulation.workers import LEASE_SECONDS
 from support.virtual_loop import Listener, Timeline, VirtualLoop
 
 if TYPE_CHECKING:
@@ -159,7 +160,10 @@ class World:
         return self.history
 
     def _wind_up(self) -> None:
-        """Let everybody go, wait until that has come to rest, and empty the queues."""
+        """Let everybody go, wait until that has come to rest, and empty the queues.
+
+        The leases of those who are detached have to run out, the others end before.
+        """
         for actor in self.actors.values():
             actor.stop()
         for link in self._links:
@@ -167,6 +171,8 @@ class World:
                 link.listen()
                 link.leave()
         rest_seconds = self.scenario.grace_seconds + REST_SECONDS
+        if self.scenario.detached:
+            rest_seconds += max(seconds for _, seconds in LEASE_SECONDS)
         self.timeline.run(self.timeline.now_seconds + rest_seconds)
         self._check_rest()
         heir = Heir(self, "heir", random.Random(1))
