@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
 from mqclient import calls, probing
+from mqclient.deadlines import Deadlines, Wait
 from mqclient.inflight import InFlight
 from mqclient.probing import ASK, LOST, Probe
 from mqclient.sockets import tune
@@ -86,6 +87,7 @@ class AsyncConnection(asyncio.Protocol):
         self._used_at = monotonic()
         self._probe = Probe(self._used_at)
         self._timer: asyncio.TimerHandle | None = None
+        self._deadlines = Deadlines(loop, self._expire)
         self._on_end: Callable[[], object] | None = None
         self._unsent: list[bytes] = []  # what tasks of this turn of the loop have to send
 
@@ -116,7 +118,8 @@ class AsyncConnection(asyncio.Protocol):
             await self._look()
         self._used_at = now
         requests: list[Request] = []
-        timer = self.loop.call_later(deadline - now, self._expire, requests, deadline - now)
+        wait = Wait(requests, deadline, deadline - now)
+        self._deadlines.add(wait)
         try:
             frames = self._begin(many, requests)
             if frames and (self._room is None or await self._has_room(requests)):
@@ -128,7 +131,7 @@ class AsyncConnection(asyncio.Protocol):
             self._give_up(requests)
             raise
         finally:
-            timer.cancel()
+            self._deadlines.drop(wait)
         return requests
 
     def close(self, why: str = "the client was closed") -> None:
@@ -249,10 +252,10 @@ class AsyncConnection(asyncio.Protocol):
             if request.waker is not None and not request.waker.done():
                 request.waker.set_result(None)
 
-    def _expire(self, requests: Sequence[Request], seconds: float) -> None:
-        for request in requests:
+    def _expire(self, wait: Wait) -> None:
+        for request in wait.requests:
             waker = request.waker
-            text = f"{request.call.verb} was not answered within {seconds:.3g} s"
+            text = f"{request.call.verb} was not answered within {wait.seconds:.3g} s"
             self._say(self._in_flight.expire(request, text))
             if waker is not None and not waker.done():
                 waker.set_result(None)
@@ -298,6 +301,7 @@ class AsyncConnection(asyncio.Protocol):
             self._on_end()
         if self._timer is not None:
             self._timer.cancel()
+        self._deadlines.close()
         transport = self._transport
         if transport is None:
             return
