@@ -36,10 +36,15 @@ CLOSED_POLICY: Final[Field] = (
 )
 """For answers that are no page: nothing in them is ever loaded or run."""
 UNCACHED: Final[Field] = (b"cache-control", b"no-store")
-_API: Final[tuple[Field, ...]] = (*COMMON, CLOSED_POLICY, UNCACHED)
+API_FIELDS: Final[tuple[Field, ...]] = (*COMMON, CLOSED_POLICY, UNCACHED)
+"""Fields of every answer of the API."""
 
 encode_json: Final = msgspec.json.Encoder(enc_hook=repr).encode
 """Makes JSON; what it cannot hold is shown in its own way."""
+
+ANSWER: Final = "mqweb.answer"
+"""The type of a message of ASGI that has a whole `answer`, which connections of our own take: so it
+goes in one piece. With `more_body` its end is told by another message, as ever."""
 
 
 class Answer(NamedTuple):
@@ -57,7 +62,7 @@ class Answer(NamedTuple):
     body: bytes = b""
     content_type: bytes = JSON
     fields: Sequence[Field] = ()
-    common: Sequence[Field] = _API
+    common: Sequence[Field] = API_FIELDS
 
 
 NOTHING: Final = Answer(204)

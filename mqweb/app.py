@@ -6,17 +6,15 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from mqweb import pages
 from mqweb.connections import Connections, Place
 from mqweb.gateway import Gateway
+from mqweb.pages import add_pages
 from mqweb.reach import Reach
 from mqweb.routes import OPERATIONS
-from mqweb.routing import application, routes_of
+from mqweb.routing import Application, table_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from starlette.routing import Router
 
     from mqweb.config import Config
 
@@ -30,11 +28,11 @@ def make_gateway(config: Config) -> Gateway:
     return Gateway(config, Connections(config, Place(config.mqd)))
 
 
-def make_app(gateway: Gateway) -> Router:
+def make_app(gateway: Gateway) -> Application:
     """Return the ASGI application; its lifespan is the gateway's."""
 
     @asynccontextmanager
-    async def lifespan(_app: Router) -> AsyncIterator[None]:
+    async def lifespan(_app: object) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         reach = Reach(gateway.connections.probe, gateway.config.connect_seconds)
         upkeep = [loop.create_task(each) for each in (gateway.look_after(), reach.watch())]
@@ -47,5 +45,6 @@ def make_app(gateway: Gateway) -> Router:
                     await each
             await gateway.close()
 
-    routes = [*routes_of(gateway, OPERATIONS), *pages.routes(OPERATIONS)]
-    return application(routes, lifespan)
+    table = table_of(gateway, OPERATIONS)
+    add_pages(table, OPERATIONS)
+    return Application(table, lifespan)

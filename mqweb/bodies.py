@@ -94,18 +94,26 @@ def shown(raw: Any, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
     return {"body": repr(raw), "encoding": TEXT}  # of a foreign client: no bytes, no text
 
 
-def are_lines(texts: Sequence[Any]) -> bool:
-    """Tell whether each text is a JSON document on one line; in one C call for all of them.
+def lines_of(texts: Sequence[Any]) -> str | None:
+    """Return texts as lines where each is a JSON document on one line, else None."""
+    try:
+        lines = "\n".join(texts)
+    except TypeError:  # one is no text
+        return None
+    is_one_each = lines.count("\n") == len(texts) - 1 and count_lines(lines) == len(texts)
+    return lines if is_one_each else None
 
-    A line that is no document by itself makes an error, or fewer documents than lines.
+
+def count_lines(text: str | bytes) -> int:
+    """Return how many JSON documents a text is made of; -1 where it is made of something else.
+
+    They stand on lines of their own, and may go on on the next one: so there are as many of them
+    as lines only where each line is one. It is one C call for all of them.
     """
     try:
-        joined = "\n".join(texts)
-        if joined.count("\n") != len(texts) - 1:
-            return False
-        return len(_decode_lines(joined)) == len(texts)
-    except (msgspec.DecodeError, RecursionError, TypeError):  # the last: one is no text
-        return False
+        return len(_decode_lines(text))
+    except (msgspec.DecodeError, RecursionError):
+        return -1
 
 
 def shown_plain(messages: Sequence[Message]) -> str | None:
@@ -113,7 +121,7 @@ def shown_plain(messages: Sequence[Message]) -> str | None:
 
     None where one has no JSON document; then each is to be looked at by itself.
     """
-    if not are_lines([each.raw for each in messages]):
+    if lines_of([each.raw for each in messages]) is None:
         return None
     return ",".join([f'{{"id":{each.id},"body":{each.raw},"deliveries":1}}' for each in messages])
 

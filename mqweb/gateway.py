@@ -23,6 +23,9 @@ _TICK_SECONDS: Final = 0.5
 class Buffers:
     """Counts the bytes of bodies that are on their way in, or out.
 
+    One that is larger than all of them may be is let through while there is no other: else it
+    could never go.
+
     Args:
         limit: most of them at a time.
         what: they are, for who is refused.
@@ -40,7 +43,7 @@ class Buffers:
         Raises:
             Problem: there would be too many; then none is counted.
         """
-        if self.taken + count > self._limit:
+        if self.taken and self.taken + count > self._limit:
             raise Problem(
                 GatewayCode.GATEWAY_FULL,
                 f"the {self._what} under way take as much memory as they may",

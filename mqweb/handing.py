@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mqclient import lease_calls
 from mqclient.errors import MqError
-from mqweb.answers import head_of
+from mqweb.answers import ANSWER, PIECE_BYTES, head_of
 from mqweb.requests import Disconnected
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from mqweb.requests import Request
 
 _logger: Final = logging.getLogger("mqweb")
-_PIECE_BYTES: Final = 64 * 1024
 CONNECTION_KEY: Final = "mqweb.connection"
 """Where the scope of a request has the connection, if it is one of our own server."""
 _SPARE_SECONDS: Final = 10.0
@@ -48,6 +47,15 @@ _SPARE_SECONDS: Final = 10.0
 
 class Outgoing(Protocol):
     """What is asked of the connection of a client."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether more may be written now."""
+        ...
+
+    def push(self) -> bool:
+        """Have the kernel take what has been written, now; tells whether it has everything."""
+        ...
 
     async def flushed(self, seconds: float) -> bool:
         """Wait until the kernel has everything; False if it breaks or takes nothing."""
@@ -68,6 +76,7 @@ async def hand_on(request: Request, answer: Answer, lease: LeaseId, durability: 
 
     Raises:
         Disconnected: the client has gone; its messages have been handed back.
+        Problem: there is no room for the answer; its messages have been handed back.
 
     Cancellation: the messages are handed back.
     """
@@ -81,6 +90,7 @@ async def hand_over(request: Request, answer: Answer, lease: LeaseId) -> None:
 
     Raises:
         Disconnected: the client has gone; its messages have been handed back.
+        Problem: there is no room for the answer; its messages have been handed back.
 
     Cancellation: the messages are handed back.
     """
@@ -130,8 +140,13 @@ class Hold:
 
 async def _deliver(request: Request, answer: Answer, lease: LeaseId, hold: Hold | None) -> None:
     """Send all but the end of an answer; where that fails its messages are handed back."""
+    outgoing, count = request.gateway.outgoing, len(answer.body)
     try:
-        await _sent(request, answer, hold)
+        outgoing.take(count)
+        try:
+            await _sent(request, answer, hold)
+        finally:
+            outgoing.give(count)
     except BaseException:
         await asyncio.shield(hand_back(request.client, lease))
         raise
@@ -144,6 +159,19 @@ async def _end(request: Request, answer: Answer) -> None:
 
 async def _sent(request: Request, answer: Answer, hold: Hold | None) -> None:
     """Send all but the end of an answer, and wait until the connection has taken it."""
+    connection: Outgoing | None = request.scope.get(CONNECTION_KEY)
+    if connection is not None and connection.is_free and len(answer.body) <= PIECE_BYTES:
+        await request.send({"type": ANSWER, "answer": answer, "more_body": True})
+        if connection.push():
+            return
+    else:
+        await _sent_in_pieces(request, answer, hold)
+    if connection is not None and not await connection.flushed(request.config.send_seconds):
+        raise Disconnected
+
+
+async def _sent_in_pieces(request: Request, answer: Answer, hold: Hold | None) -> None:
+    """Send all but the end of an answer as fast as it is taken."""
     pieces = _pieces(answer.body)
     # What stands before it on its connection may take its time with the head already.
     await _in_time(request, head_of(answer), next(pieces))
@@ -151,15 +179,12 @@ async def _sent(request: Request, answer: Answer, hold: Hold | None) -> None:
         if hold is not None:
             await hold.keep(monotonic())
         await _in_time(request, piece)
-    connection: Outgoing | None = request.scope.get(CONNECTION_KEY)
-    if connection is not None and not await connection.flushed(request.config.send_seconds):
-        raise Disconnected
 
 
 def _pieces(body: bytes) -> Iterator[dict[str, Any]]:
     """Yield the messages of ASGI that a body is sent with, but for its end."""
-    for start in range(0, len(body) or 1, _PIECE_BYTES):
-        piece = body[start : start + _PIECE_BYTES] if len(body) > _PIECE_BYTES else body
+    for start in range(0, len(body) or 1, PIECE_BYTES):
+        piece = body[start : start + PIECE_BYTES] if len(body) > PIECE_BYTES else body
         yield {"type": "http.response.body", "body": piece, "more_body": True}
 
 

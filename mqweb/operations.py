@@ -13,7 +13,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from mqweb.answers import problem_answer, send_answer
+from mqweb.answers import ANSWER, PIECE_BYTES, problem_answer, send_answer
 from mqweb.connections import ENDINGS, token_of
 from mqweb.handing import CONNECTION_KEY
 from mqweb.problems import Problem, problem_of
@@ -121,7 +121,7 @@ class Endpoint:
 
         Cancellation: the request's call is given up, as that of a client that has gone.
         """
-        sending = Sending(send)
+        sending = Sending(send, is_own=CONNECTION_KEY in scope)
         request = Request(self._gateway, scope, receive, sending, self._most_bytes)
         try:
             answer = await (self._handler(request) if self._is_open else self._as_user(request))
@@ -134,7 +134,7 @@ class Endpoint:
         finally:
             request.close()
 
-    async def _send(self, send: Send, answer: Answer) -> None:
+    async def _send(self, sending: Sending, answer: Answer) -> None:
         """Send an answer, which is counted for as long as it is held.
 
         Raises:
@@ -144,7 +144,10 @@ class Endpoint:
         outgoing.take(count)
         try:
             self._gateway.answers[answer.status // 100] += 1
-            await send_answer(send, answer)
+            if sending.is_own and count <= PIECE_BYTES:
+                await sending({"type": ANSWER, "answer": answer})
+            else:
+                await send_answer(sending, answer)
         finally:
             outgoing.give(count)
 
@@ -187,12 +190,18 @@ class CutOff(Exception):  # noqa: N818  no error of ours
 
 
 class Sending:
-    """Sends, and knows whether an answer has begun."""
+    """Sends, and knows whether an answer has begun.
 
-    __slots__ = ("has_begun", "send")
+    Args:
+        send: ASGI's.
+        is_own: whether a connection of our own is behind it, which takes whole answers.
+    """
 
-    def __init__(self, send: Send) -> None:
+    __slots__ = ("has_begun", "is_own", "send")
+
+    def __init__(self, send: Send, *, is_own: bool) -> None:
         self.send = send
+        self.is_own = is_own
         self.has_begun = False
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:

@@ -12,7 +12,6 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
-from starlette.routing import Route
 
 from mqweb.answers import COMMON, Answer, encode_json, problem_answer, send_answer
 from mqweb.documents import openapi
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from mqweb.answers import Field, Send
     from mqweb.operations import Operation
     from mqweb.requests import Receive, Scope
+    from mqweb.routing import Table
 
 TYPES: Final = {
     "css": b"text/css; charset=utf-8",
@@ -117,24 +117,19 @@ class _Later:
         await made(scope, receive, send)
 
 
-def routes(operations: Sequence[Operation]) -> list[Route]:
-    """Return the routes of all pages and files."""
+def add_pages(table: Table, operations: Sequence[Operation]) -> None:
+    """Serve all pages and files."""
     documents = _Documents(operations)
-    found = [
-        Route("/openapi.json", _Later(documents, "as_json")),
-        Route("/openapi.yaml", _Later(documents, "as_yaml")),
-    ]
+    table.add("/openapi.json", _Later(documents, "as_json"))
+    table.add("/openapi.yaml", _Later(documents, "as_yaml"))
     assets = files("mqweb") / "assets"
-    found += [
-        Route(f"/{name}", _page(assets / f"{name}.html", _DOCS_POLICY))
-        for name in ("docs", "redoc")
-    ]
-    found += _files_in(assets, "/assets/", _DOCS_POLICY)
+    for name in ("docs", "redoc"):
+        table.add(f"/{name}", _page(assets / f"{name}.html", _DOCS_POLICY))
+    _add_files(table, assets, "/assets/", _DOCS_POLICY)
     console = files("mqweb") / "console"
     if console.is_dir():
-        found += _files_in(console, "/console/", CONSOLE_POLICY)
-        found.append(Route("/", _page(console / "index.html", CONSOLE_POLICY)))
-    return found
+        _add_files(table, console, "/console/", CONSOLE_POLICY)
+        table.add("/", _page(console / "index.html", CONSOLE_POLICY))
 
 
 def _page(file: Traversable, policy: str) -> StaticFile:
@@ -142,11 +137,9 @@ def _page(file: Traversable, policy: str) -> StaticFile:
     return StaticFile(file.read_bytes(), kind, policy)
 
 
-def _files_in(folder: Traversable, path: str, policy: str) -> list[Route]:
-    found = []
-    for file in sorted(folder.iterdir(), key=lambda each: each.name):
+def _add_files(table: Table, folder: Traversable, path: str, policy: str) -> None:
+    for file in folder.iterdir():
         if file.is_dir():
-            found += _files_in(file, f"{path}{file.name}/", policy)
+            _add_files(table, file, f"{path}{file.name}/", policy)
         elif file.name.rpartition(".")[2] in TYPES:
-            found.append(Route(f"{path}{file.name}", _page(file, policy)))
-    return found
+            table.add(f"{path}{file.name}", _page(file, policy))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 OPTIONS = ("priority", "delay", "not_before", "ttl", "max_attempts", "max_worker_losses")
 
 
-@dataclass(frozen=True)
-class Load:
+class Load(NamedTuple):
     """What is pushed.
 
     Args:
@@ -35,7 +33,7 @@ class Load:
         largest_body_bytes: a bound of the largest body, exact where it matters.
     """
 
-    count: int
+    count: int  # type: ignore[assignment]  # not the method of tuples
     pack: bytes
     headers: Any
     largest_body_bytes: int
@@ -113,13 +111,14 @@ def load_of_lines(body: bytes, headers: dict[str, Any] | None, limits: Limits) -
     """
     # Before anything is made of them: there may be millions.
     _check_count(body.count(b"\n") + (not body.endswith(b"\n")), limits)
+    body = body.removesuffix(b"\n")
     try:
-        raws = body.decode("utf-8").removesuffix("\n").split("\n")
+        raws = body.decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
         number = body.count(b"\n", 0, error.start) + 1
         text = f"line {number} is no text in UTF-8"
         raise Problem(GatewayCode.MALFORMED_BODY, text, {"line": number}) from error
-    if not bodies.are_lines(raws):
+    if bodies.count_lines(body) != len(raws):
         raise _bad_line(raws)
     return _packed(raws, headers, limits)
 
@@ -129,7 +128,7 @@ def _bad_line(lines: Sequence[str]) -> Problem:
     if not any(lines):
         return Problem(GatewayCode.MALFORMED_BODY, "the body is empty: there are no lines")
     for number, line in enumerate(lines, 1):
-        if not bodies.are_lines([line]):
+        if bodies.lines_of([line]) is None:
             text = f"line {number} is {'no JSON document by itself' if line else 'empty'}"
             return Problem(GatewayCode.MALFORMED_BODY, text, {"line": number})
     return Problem(GatewayCode.MALFORMED_BODY, "a line is no JSON document by itself")

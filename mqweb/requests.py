@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
@@ -111,8 +111,12 @@ class Request:
     @property
     def media_type(self) -> str:
         """The type of the body without its parameters, in lower case; empty if none is said."""
-        value = self._fields.get(b"content-type", b"")
-        return value.partition(b";")[0].strip().lower().decode("latin-1")
+        return _media_type(self._fields.get(b"content-type", b""))
+
+    @property
+    def has_query(self) -> bool:
+        """Whether there is a query at all."""
+        return bool(self.scope["query_string"])
 
     def query(self, form: type[Form]) -> Form:
         """Return the query as a form.
@@ -237,7 +241,7 @@ def decoded(document: bytes, form: type[Form]) -> Form:
         Problem: it is none, or not of that form.
     """
     try:
-        return msgspec.json.decode(document, type=form)
+        found: Form = _decoder(form).decode(document)
     except msgspec.ValidationError as error:
         raise invalid(error, form) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -247,6 +251,17 @@ def decoded(document: bytes, form: type[Form]) -> Form:
             cause = str(error).replace("Input data was truncated", "it ends too early")
             text = f"the body is no JSON: {cause}"
         raise Problem(GatewayCode.MALFORMED_BODY, text) from error
+    return found
+
+
+@cache
+def _decoder(form: type[Form]) -> msgspec.json.Decoder[Form]:
+    return msgspec.json.Decoder(form)
+
+
+@lru_cache(256)
+def _media_type(field: bytes) -> str:
+    return field.partition(b";")[0].strip().lower().decode("latin-1")
 
 
 @cache

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from mqweb.operations import Operation
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
-    # What is asked for most stands first: that is the order in which paths are compared.
     *messages.OPERATIONS,
     *leases.OPERATIONS,
     *tasks.OPERATIONS,
@@ -33,4 +32,4 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *tokens.OPERATIONS,
     *users.OPERATIONS,
 )
-"""Every operation, in the order in which paths are compared."""
+"""Every operation, in the order in which the OpenAPI document has them."""

@@ -54,11 +54,13 @@ async def push(request: Request) -> Answer:
         headers, raw = _raw_push(request, query, await request.body())
         load = pushing.load_of_one(raw, headers, limits)
     else:
-        form = decoded(await request.body(), forms.PushForm)
-        _check_said_once(query, form)
+        said = form = decoded(await request.body(), forms.PushForm)
+        if request.has_query:
+            _check_said_once(query, form)
         load = pushing.load_of_form(form, limits)
-        said = form
-    options = {**pushing.options_of(query), **pushing.options_of(said)}
+    options = pushing.options_of(said)
+    if said is not query and request.has_query:
+        options.update(pushing.options_of(query))
     durability = said.durability or query.durability
     call = pushing.push_call(queue, load, options, key or request.client.new_key(), durability)
     reached: pushing.Reached = await request.client.call(call)
@@ -260,12 +262,11 @@ def _wanted(request: Request) -> bytes:
 
 def _as_lines(found: Found) -> Answer:
     """Return messages as lines, a JSON document each; their ids stand in a header field."""
-    messages = found.messages
-    texts = [each.raw for each in messages]
-    if not bodies.are_lines(texts):
-        texts = [_line(each) for each in messages]
+    lines = bodies.lines_of([each.raw for each in found.messages])
+    if lines is None:
+        lines = "\n".join([_line(each) for each in found.messages])
     fields = ((b"mq-ids", found.shown_runs.encode("ascii")),)
-    return Answer(200, ("\n".join(texts) + "\n").encode(), _LINES, fields)
+    return Answer(200, f"{lines}\n".encode(), _LINES, fields)
 
 
 def _line(message: Message) -> str:

@@ -7,11 +7,14 @@ from types import SimpleNamespace
 import pytest
 
 from mqclient.models import LeaseId
-from mqweb.answers import Answer
+from mqweb.answers import ANSWER, Answer
+from mqweb.gateway import Buffers
 from mqweb.handing import CONNECTION_KEY, Hold, hand_on, hand_over, hold_seconds
+from mqweb.problems import Problem
 from mqweb.requests import Disconnected
 
 LEASE = LeaseId(1, 2)
+ONE = Answer(200, b"1")
 
 
 class FakeClient:
@@ -27,9 +30,13 @@ class FakeClient:
 class FakeConnection:
     """A connection of a client that takes the whole answer, or breaks."""
 
-    def __init__(self, *, is_whole=True):
+    def __init__(self, *, is_whole=True, is_free=True):
         self.is_whole = is_whole
+        self.is_free = is_free
         self.is_aborted = False
+
+    def push(self):
+        return self.is_whole
 
     async def flushed(self, _seconds):
         return self.is_whole
@@ -39,31 +46,33 @@ class FakeConnection:
 
 
 class FakeRequest:
-    """A request whose client takes so many messages of ASGI and no more."""
+    """A request whose client takes so many messages of ASGI and no more; None for all."""
 
-    def __init__(self, *, takes=9, is_whole=True, send_seconds=0.01):
+    def __init__(self, *, takes=None, is_whole=True, send_seconds=0.01):
         self.client = FakeClient()
         self.config = SimpleNamespace(send_seconds=send_seconds)
-        self.connection = FakeConnection(is_whole=is_whole)
+        self.connection = FakeConnection(is_whole=is_whole, is_free=takes is None)
         self.scope = {CONNECTION_KEY: self.connection}
         self.acked = []
         settler = SimpleNamespace(ack=lambda _client, lease, _durability: self.acked.append(lease))
-        self.gateway = SimpleNamespace(settler=settler, answers=Counter())
+        self.outgoing = Buffers(10, "answers")
+        self.gateway = SimpleNamespace(settler=settler, answers=Counter(), outgoing=self.outgoing)
         self.sent = []
         self._takes = takes
 
     async def send(self, message):
+        assert self.outgoing.taken or "more_body" not in message
         if len(self.sent) == self._takes:
             await asyncio.get_running_loop().create_future()
         self.sent.append(message)
 
 
 async def handed_on(request):
-    await hand_on(request, Answer(200, b"1"), LEASE, None)
+    await hand_on(request, ONE, LEASE, None)
 
 
 async def handed_over(request):
-    await hand_over(request, Answer(200, b"1"), LEASE)
+    await hand_over(request, ONE, LEASE)
 
 
 @pytest.mark.parametrize(("hand", "acked"), [(handed_on, [LEASE]), (handed_over, [])])
@@ -71,8 +80,26 @@ async def test_what_has_arrived_is_acknowledged_unless_the_lease_is_the_clients(
     request = FakeRequest()
     await hand(request)
     assert (request.acked, request.client.verbs) == (acked, [])
-    assert b"".join(each.get("body", b"") for each in request.sent) == b"1"
+    assert request.sent[0] == {"type": ANSWER, "answer": ONE, "more_body": True}
+    assert request.sent[1:] == [{"type": "http.response.body", "body": b""}]
     assert request.gateway.answers == {2: 1}
+    assert request.outgoing.taken == 0
+
+
+@pytest.mark.parametrize("hand", [handed_on, handed_over])
+async def test_what_waits_for_what_stands_before_it_goes_as_any_application_sends(hand):
+    request = FakeRequest(takes=9)
+    await hand(request)
+    assert b"".join(each.get("body", b"") for each in request.sent) == b"1"
+
+
+@pytest.mark.parametrize("hand", [handed_on, handed_over])
+async def test_what_there_is_no_room_for_is_handed_back(hand):
+    request = FakeRequest()
+    request.outgoing.take(10)
+    with pytest.raises(Problem, match="GATEWAY_FULL"):
+        await hand(request)
+    assert (request.sent, request.client.verbs, request.outgoing.taken) == ([], ["NACK"], 10)
 
 
 @pytest.mark.parametrize("hand", [handed_on, handed_over])
@@ -81,6 +108,7 @@ async def test_what_has_not_arrived_is_handed_back(hand):
     with pytest.raises(Disconnected):
         await hand(request)
     assert (request.acked, request.client.verbs) == ([], ["NACK"])
+    assert request.outgoing.taken == 0
 
 
 @pytest.mark.parametrize("hand", [handed_on, handed_over])

@@ -6,10 +6,11 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from mqweb.answers import PIECE_BYTES, Answer, send_answer
-from mqweb.server import BoundedProtocol
+from mqweb.answers import ANSWER, PIECE_BYTES, Answer, send_answer
+from mqweb.protocol import BoundedProtocol
 
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 KIB = 1024
 
 
@@ -73,6 +74,11 @@ def connected(app=never):
     wire = Wire()
     connection.connection_made(wire)
     return connection, wire
+
+
+async def turns():
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 async def ended(connection):
@@ -199,19 +205,114 @@ async def test_a_body_that_the_gateway_does_not_read_is_not_late():
     await ended(connection)
 
 
+# Answers in one piece
+
+
+def saying(answer, **more):
+    async def app(_scope, _receive, send):
+        await send({"type": ANSWER, "answer": answer, **more})
+
+    return app
+
+
+async def written(app, request):
+    connection, wire = connected(app)
+    connection.data_received(request)
+    await asyncio.wait(list(connection.server_state.tasks))
+    head, _, body = bytes(wire.data).partition(b"\r\n\r\n")
+    is_closed = wire.is_closed
+    await ended(connection)
+    return head.split(b"\r\n"), body, is_closed
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(201, b"{}"), Answer(200, b"x", b"text/x", [(b"a", b"b")])]
+)
+async def test_an_answer_in_one_piece_is_the_one_that_any_server_would_send(answer):
+    async def usual(_scope, _receive, send):
+        await send_answer(send, answer)
+
+    said, body, is_closed = await written(saying(answer), GET)
+    head, usual_body, _ = await written(usual, GET)
+    assert (said[0], sorted(said), body) == (head[0], sorted(head), usual_body)
+    assert not is_closed
+
+
+async def test_a_head_and_an_answer_with_nothing_have_no_body():
+    _, body, _ = await written(saying(Answer(200, b"{}")), b"HEAD / HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert body == b""
+    head, body, _ = await written(saying(Answer(204)), GET)
+    assert body == b""
+    assert not any(each.startswith((b"content-length", b"content-type")) for each in head)
+
+
+async def test_who_does_not_keep_a_connection_is_told_that_it_ends():
+    head, body, is_closed = await written(saying(Answer(200, b"{}")), b"GET / HTTP/1.0\r\n\r\n")
+    assert (head[-1], body, is_closed) == (b"connection: close", b"{}", True)
+
+
+async def test_a_field_cannot_begin_another_one():
+    answer = Answer(200, b"{}", fields=[(b"a", b"b\r\nc: d")])
+    head, _, _ = await written(saying(answer), GET)
+    assert head[0].startswith(b"HTTP/1.1 500")
+
+
+async def test_the_end_of_an_answer_may_be_told_when_it_has_left():
+    goes_on = asyncio.get_running_loop().create_future()
+
+    async def app(_scope, _receive, send):
+        await send({"type": ANSWER, "answer": Answer(200, b"{}"), "more_body": True})
+        assert not connection.push()
+        wire.take(KIB)
+        assert connection.push()
+        await goes_on
+        await send({"type": "http.response.body", "body": b""})
+
+    connection, wire = connected(app)
+    connection.data_received(GET)
+    await turns()
+    assert not connection.cycle.response_complete
+    goes_on.set_result(None)
+    await turns()
+    assert connection.cycle.response_complete
+    assert wire.data.endswith(b"\r\n\r\n{}")
+    await ended(connection)
+
+
+async def test_a_connection_without_a_request_is_closed_after_a_while():
+    connection, wire = connected(saying(Answer(204)))
+    connection.data_received(GET)
+    await asyncio.wait(list(connection.server_state.tasks))
+    now = connection.loop.time()
+    connection.check(now + 4)
+    assert not wire.is_closed
+    connection.data_received(GET)
+    connection.check(now + 6)  # one is under way
+    assert not wire.is_closed
+    await asyncio.wait(list(connection.server_state.tasks))
+    connection.check(now + 6)
+    assert wire.is_closed
+    await ended(connection)
+
+
+async def test_requests_in_one_piece_are_answered_in_their_order():
+    async def app(scope, _receive, send):
+        await asyncio.sleep(0)
+        await send({"type": ANSWER, "answer": Answer(200, scope["path"].encode())})
+
+    connection, wire = connected(app)
+    connection.data_received(b"GET /%41 HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n")
+    await turns()
+    await turns()
+    assert wire.data.index(b"\r\n\r\n/A") < wire.data.index(b"\r\n\r\n/b")
+    await ended(connection)
+
+
 # An answer that is not taken
 
 
 async def large(_scope, _receive, send):
     await send_answer(send, Answer(body=b"x" * 40 * PIECE_BYTES))
-
-
-GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
-
-
-async def turns():
-    for _ in range(5):
-        await asyncio.sleep(0)
 
 
 async def test_who_takes_nothing_of_what_it_is_sent_is_cut_off():
