@@ -485,6 +485,10 @@ class FramesQuery(Form):
         | None
     ) = None
     errors: Annotated[bool, Meta(description="Refusals alone.")] = False
+    changes: Annotated[
+        bool,
+        Meta(description="Without verbs that only look, as LIST and STATS, unless refused."),
+    ] = False
     limit: Annotated[
         int, Meta(ge=1, le=1000, description="Most frames; of more that fit the newest.")
     ] = 100

@@ -57,6 +57,12 @@ export function moment(at, now = Date.now() / 1000) {
   return `${isoDate(date)} ${time.slice(0, 5)}`;
 }
 
+/** A moment of today to the millisecond ("14:03:07.042"), for what comes close together. */
+export function clock(at) {
+  const date = new Date(at * 1000);
+  return `${date.toLocaleTimeString("en-GB")}.${String(date.getMilliseconds()).padStart(3, "0")}`;
+}
+
 /** A moment in full, for a title. */
 export function fullMoment(at) {
   return at ? `${new Date(at * 1000).toISOString().replace("T", " ").slice(0, 19)} UTC` : "";

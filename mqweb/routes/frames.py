@@ -2,33 +2,69 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from mqweb import forms, shapes
 from mqweb.answers import Answer, json_answer
 from mqweb.operations import Operation
 from mqwire.codes import Code
+from mqwire.limits import MAX_TAIL_ENTRIES
 
 if TYPE_CHECKING:
     from mqclient.log_models import LoggedFrame
     from mqweb.requests import Request
 
-_MOST_RECORDS: Final = 1000
-"""Read for one answer; whoever asks again with `last` gets on."""
+_AT_ONCE: Final = 1000
+"""Records that are asked for at a time; decoding them takes 10 ms or so."""
+
+_MOST_LOOKS: Final = -(-MAX_TAIL_ENTRIES // _AT_ONCE)
+"""So many for one answer: together they see all that mqd keeps."""
+
+LOOKS: Final = frozenset(
+    (
+        "PING",
+        "LIST",
+        "INFO",
+        "PEEK",
+        "STATUS",
+        "HOLDERS",
+        "STATS",
+        "WATCH",
+        "CREDIT",
+        "UNWATCH",
+        "WAKE",
+        "USERS",
+        "TOKENS",
+        "BACKUP",
+        "FRAMES",
+    )
+)
+"""Verbs that change no queue, message or account."""
 
 
 async def list_frames(request: Request) -> Answer:
     """Tell the newest frames of the log that are wanted."""
     query = request.query(forms.FramesQuery)
-    tail = await request.client.frames(query.after, count=_MOST_RECORDS)
-    fitting = [each for each in tail.frames if fits(each, query)]
-    shown = fitting[-query.limit :]
+    shown: deque[LoggedFrame] = deque(maxlen=query.limit)
+    after, count, missed, is_known, left = query.after, 0, 0, True, _MOST_LOOKS
+    while True:
+        tail = await request.client.frames(after, count=_AT_ONCE)
+        fitting = [each for each in tail.frames if fits(each, query)]
+        shown += fitting
+        count += len(fitting)
+        missed += tail.missed or 0
+        is_known = is_known and tail.missed is not None
+        left -= 1
+        if after is None or not left or len({each.number for each in tail.frames}) < _AT_ONCE:
+            break
+        after = tail.last
     return json_answer(
         {
             "frames": [shown_frame(each) for each in shown],
             "last": tail.last,
-            "missed": tail.missed,
-            "cut": len(fitting) - len(shown),
+            "missed": missed if is_known else None,
+            "cut": count - len(shown),
             "level": tail.level,
         }
     )
@@ -45,6 +81,7 @@ def fits(frame: LoggedFrame, query: forms.FramesQuery) -> bool:
         and (query.connection is None or frame.connection == query.connection)
         and (query.code is None or frame.code == query.code.upper())
         and (not query.errors or frame.is_refusal)
+        and (not query.changes or frame.verb not in LOOKS or frame.is_refusal)
     )
 
 
@@ -76,8 +113,9 @@ OPERATIONS = (
         "The newest frames of the frame log",
         "Server",
         "What clients have sent and got, with the bodies if the log holds them (`level`), without "
-        "passwords and tokens. mqd keeps the newest ones in memory; `mqctl log` reads all. Filters "
-        "look at up to 1000 records at a time; with `last` of the answer as `after` it goes on.",
+        "passwords and tokens. mqd keeps the newest ones in memory; `mqctl log` reads all. Without "
+        "`after` the newest 1000 reads and writes are looked at; with `last` of the answer as "
+        "`after` all that came since and is kept.",
         ("FRAMES",),
         query=forms.FramesQuery,
         result=shapes.LoggedFrames,

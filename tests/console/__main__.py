@@ -31,7 +31,7 @@ PLACES: Final = {
 }
 DOCUMENTED: Final = (
     "login", "queues", "queues-dark", "queues-narrow", "queue", "queue-narrow", "dead", "create",
-    "message", "server", "users", "log",
+    "message", "server", "frames", "users", "log",
 )  # fmt: skip
 
 
@@ -46,11 +46,25 @@ def take(console: Console, directory: Path, mark: str) -> None:
             page.get_by_role("button", name="Show message 1", exact=True).click()
         page.wait_for_timeout(1200)
         console.picture(directory / f"console-{name}{mark}.png")
+    _take_frames(console, directory, mark)
     console.go("queues")
     page.get_by_role("button", name="Create a queue").click()
     page.wait_for_timeout(500)
     console.picture(directory / f"console-create{mark}.png")
     page.keyboard.press("Escape")
+
+
+def _take_frames(console: Console, directory: Path, mark: str) -> None:
+    """Take a picture of the frames, right below the top of the page."""
+    page = console.page
+    console.go("server")
+    page.get_by_role("list", name="Frames, the latest first").wait_for()
+    page.wait_for_timeout(500)
+    page.get_by_role("button", name="Show the request of").nth(2).click()
+    page.locator(".frames").evaluate("each => each.scrollIntoView()")
+    page.evaluate("scrollBy(0, -70)")
+    page.wait_for_timeout(200)
+    console.picture(directory / f"console-frames{mark}.png")
 
 
 def _pictures(gateway: RunningGateway, browser: Any, directory: Path, seconds: float) -> None:

@@ -302,6 +302,66 @@ def test_the_server_page_and_a_snapshot(console):
     )
 
 
+def test_frames_come_as_they_are_logged_and_are_filtered(console, web, queue):
+    page = console.open(place="#/server")
+    tail = page.get_by_role("list", name="Frames, the latest first")
+    rows = tail.get_by_role("listitem")
+    expect(tail).to_be_visible()
+    page.get_by_label("Queue", exact=True).fill(queue)
+    pushed(web, queue, "hello")
+    expect(rows.filter(has_text="hello")).to_have_count(1)
+    expect(rows.first).to_contain_text("reply to PUSH")
+    console.expected = ("409",)
+    web.post("/v1/queues", json={"queue": queue})
+    web.get(f"/v1/queues/{queue}")  # this only looks
+    page.get_by_label("Kind").select_option("refusals")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("QUEUE_EXISTS")
+    page.get_by_label("Kind").select_option("requests")
+    page.get_by_label("Verb").select_option("PUSH")
+    page.get_by_label("User", exact=True).fill("admin")
+    expect(rows).to_have_count(1)
+    button(rows, re.compile("Show the request of")).click()
+    expect(page.get_by_label("Frame", exact=True)).to_contain_text('"PUSH"')
+    expect(page.get_by_text("paused", exact=True)).to_be_visible()
+    pushed(web, queue, "meanwhile")
+    button(page, "Go on").click()
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("meanwhile")
+    button(page, "Clear the filters").click()
+    expect(rows.filter(has_text="reply to").first).to_be_visible()
+    # Nobody is read out what comes by.
+    live = "[aria-live], [role=status], [role=log], [role=alert]"
+    assert tail.evaluate(f"each => each.closest({live!r})") is None
+
+
+def test_a_list_of_frames_that_is_paused_stands_still(console, web, queue):
+    page = console.open(place="#/server")
+    page.get_by_label("Queue", exact=True).fill(queue)
+    pushed(web, queue, 1)
+    rows = page.get_by_role("list", name="Frames, the latest first").get_by_role("listitem")
+    expect(rows.filter(has_text="reply to PUSH")).to_have_count(1)
+    button(page, "Pause").click()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    pushed(web, queue, 2)
+    with page.expect_response("**/status"), page.expect_response("**/v1/queues"):
+        pass
+    with page.expect_response("**/status"):
+        pass
+    assert not [each for each in asked if "/v1/frames" in each]
+    expect(rows.filter(has_text="reply to PUSH")).to_have_count(1)
+
+
+@pytest.mark.parametrize("user", ["agent", "user"])
+def test_frames_are_not_offered_to_those_who_may_not_see_them(console, user):
+    page = console.open(user, "#/server")
+    expect(page.get_by_role("heading", name="Frame log")).to_be_visible()
+    expect(page.get_by_role("heading", name="Frames, as they come")).to_have_count(0)
+    console.go("log")
+    expect(page.get_by_text("Administrators also see its newest frames here.")).to_be_visible()
+
+
 def test_a_server_that_is_killed_and_comes_back(browser, tmp_path):
     """It is said that it is away, and when it is back everything goes on by itself."""
     with running_server(directory=tmp_path) as server:

@@ -144,6 +144,29 @@ def test_an_event_stream_may_be_cut_anywhere(console):
     assert told == [[["pushed", {"a": 1}], ["message", []]]] * 3
 
 
+def test_what_a_form_says_of_frames_becomes_a_query(call):
+    said = {"queue": "jobs", "changes": True, "kind": "errors"}
+    expected = {"queue": "jobs", "changes": True, "errors": True}
+    assert call("views/frames", "queryFor", said) == expected
+    assert call("views/frames", "queryFor", {"changes": False, "kind": "in"}) == {"direction": "in"}
+
+
+def test_frames_are_joined_and_what_is_missing_is_said(call):
+    frame = {"number": 7, "time": "t"}
+    answer = {"frames": [frame, {**frame, "number": 8}], "missed": 0, "cut": 0, "last": 8}
+    first = call("views/frames", "joined", [], {**answer, "missed": 5, "cut": 3})
+    assert [each["number"] for each in first] == [8, 7]  # nobody has been told of any before
+    second = call("views/frames", "joined", first, {**answer, "frames": [], "missed": 2, "cut": 1})
+    assert second[0]["words"] == (
+        "2 reads and writes went by too quickly, or are too large, to be shown; "
+        "1 more frame would be here: the log's files have them."
+    )
+    anew = call("views/frames", "joined", first, {**answer, "missed": None})
+    assert [each.get("words") for each in anew[:3]] == [None, None, "Here mqd was started anew."]
+    many = call("views/frames", "joined", anew * 60, answer)
+    assert len(many) == 200
+
+
 def test_small_matters(call):
     assert [call("live", "retrySeconds", n) for n in (1, 2, 3, 4, 99)] == [1, 2, 4, 8, 8]
     assert call("router", "placeOf", "#/queues/a.b/messages/7") == [

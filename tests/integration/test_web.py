@@ -10,6 +10,8 @@ import httpx
 import pytest
 
 from mqwire.codes import Code, GatewayCode
+from mqwire.packs import join_bodies
+from support.raw import Raw
 from support.server import PASSWORD
 from support.web import running_both
 
@@ -395,9 +397,26 @@ def test_the_newest_frames_of_the_log_are_filtered(web, queue):
     assert web.get(f"{path}&connection=0").json()["frames"] == []
     assert web.get(f"{path}&errors=true").json()["frames"] == []
     refused(web.delete("/v1/queues/none-such"), Code.QUEUE_NOT_FOUND)
-    [refusal] = web.get(f"/v1/frames?after={found['last']}&errors=true").json()["frames"]
-    assert (refusal["code"], refusal["verb"]) == ("QUEUE_NOT_FOUND", "DELETE")
+    refused(web.get("/v1/queues/none-such"), Code.QUEUE_NOT_FOUND)
+    since = f"/v1/frames?after={found['last']}"
+    refusals = web.get(f"{since}&errors=true").json()["frames"]
+    told = [(each["code"], each["verb"]) for each in refusals]
+    assert told == [("QUEUE_NOT_FOUND", "DELETE"), ("QUEUE_NOT_FOUND", "INFO")]
+    web.get("/v1/queues")
+    told = [each["verb"] for each in web.get(f"{since}&changes=true").json()["frames"]]
+    assert told == ["DELETE", "DELETE", "INFO"]
     refused(web.get("/v1/frames?direction=up"), Code.OUT_OF_RANGE)
+
+
+def test_all_that_came_since_is_looked_through(web, gateway, queue):
+    before = web.get("/v1/frames?limit=1").json()["last"]
+    with Raw(gateway.server) as admin:
+        for number in range(1100):
+            admin.ok("PUSH", queue, 1, join_bodies([str(number)]))
+    found = web.get(f"/v1/frames?after={before}&queue={queue}&direction=in&limit=2").json()
+    assert [each["frame"][4] for each in found["frames"]] == [["1098"], ["1099"]]
+    assert (found["cut"], found["missed"]) == (1098, 0)
+    assert web.get(f"/v1/frames?after={found['last']}").json()["frames"] == []
 
 
 def test_the_server_tells_how_it_is(web):

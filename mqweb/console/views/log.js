@@ -1,7 +1,8 @@
-// The frame log is read on the server's machine: this page makes the command.
+// All of the frame log is read on the server's machine: this page makes the command.
 
 import { useState } from "../vendor/preact-hooks.js";
-import { byName, stats } from "../store.js";
+import { to } from "../router.js";
+import { byName, may, stats } from "../store.js";
 import { Copy, Field, html } from "../ui.js";
 
 const VERBS = ["PUSH", "PULL", "ACK", "NACK", "REJECT", "EXTEND", "STEP", "CREATE", "DELETE", "PURGE", "PAUSE", "RESUME", "REDRIVE", "CANCEL", "PEEK", "STATUS"];
@@ -13,8 +14,9 @@ export function LogPage() {
   const text = commandOf(said);
   const level = stats.value?.frame_log?.level;
   return html`<div class="head"><h1>Frame log</h1></div>
-    <p>Every request and every reply is on record${level ? html` (level <b>${level}</b>)` : ""}, whole, with who and when. It holds the bodies of all messages, so it
-      does not leave the server's machine over this interface: <b>read it there</b>, as the account that runs mqd.</p>
+    <p>Every request and every reply is on record${level ? html` (level <b>${level}</b>)` : ""}, whole, with who and when. It holds the bodies of all messages: <b>read it on
+      the server's machine</b>, as the account that runs mqd. ${may("FRAMES") ? html`Its newest frames are on <a href=${to("server")}>the server's page</a>, as they come.`
+      : "Administrators also see its newest frames here."}</p>
     <form class="sheet" onSubmit=${(event) => event.preventDefault()} aria-label="Filters">
       <div class="grid">
         <${Field} label="Queue"><input value=${said.queue ?? ""} onInput=${set("queue")} list="log-queues" class="mono" autocomplete="off" /></${Field}>

@@ -5,6 +5,7 @@ import { Plot } from "../plots.js";
 import { beat, call, changes, may, note, queues, serverSeries, session, stats, takenAt, troubles } from "../store.js";
 import { Alert, Badge, Empty, Figure, Loaded, When, html, useAction, useLoaded } from "../ui.js";
 import { to } from "../router.js";
+import { Frames } from "./frames.js";
 import { Holders } from "./leased.js";
 
 const RATES = [{ name: "frames", colour: "accent" }, { name: "pushed", colour: "ready", dash: [6, 3] }, { name: "pulled", colour: "leased", dash: [2, 3] }];
@@ -16,7 +17,7 @@ export function ServerPage() {
   return html`<div class="head"><h1>Server</h1></div>
     ${told === null ? html`<p class="loading" role="status">Loading …</p>` : html`<${Troubles} /><${Overview} told=${told} /><${Plots} />
       <div class="cards"><${Storage} told=${told} /><${Snapshots} told=${told} /><${Connections} told=${told} /><${FrameLog} log=${told.frame_log} /><${Versions} told=${told} /></div>`}
-    <${AllHolders} />`;
+    <${AllHolders} />${may("FRAMES") && told?.frame_log && html`<${Frames} />`}`;
 }
 
 function Troubles() {
@@ -98,7 +99,7 @@ function FrameLog({ log }) {
     ["level", log.level], ["state", html`<${Badge} kind=${state[0]}>${state[1]}</${Badge}>`],
     ["on the disk", `${bytes(log.bytes)} in ${plural(log.files, "file")}`], ["not yet written", bytes(log.backlog_bytes)],
     ["lost", log.lost_records ? html`<${Badge} kind="bad">${plural(log.lost_records, "record")}</${Badge}>` : "nothing"],
-  ]} /><a href=${to("log")}>How to read it</a></${Card}>`;
+  ]} /><a href=${to("log")}>How to read all of it</a></${Card}>`;
 }
 
 function Versions({ told: { server } }) {
