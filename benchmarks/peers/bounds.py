@@ -37,11 +37,21 @@ _BLOCKING = ("blocking push and pull", "pairs_per_second", "mqd written")
 BOUNDS = (
     Bound(*_BLOCKING, "redis memory", 1.5, 2.0),
     Bound(*_BLOCKING, "beanstalkd memory", 1.5, 2.0),
+    Bound(*_BLOCKING, "rabbitmq transient", 5.0, 10.0),
+    Bound(*_BLOCKING, "nats file", 5.0, 10.0),
     *_both("pipelined,", "mqd written", "redis everysec", 0.8, 1.2),
     *_both("pipelined,", "mqd written", "beanstalkd binlog", 4.0, 6.0),
     Bound("batches of 64", "push_per_second", "mqd written", "redis memory", 1.3, 2.0),
     Bound("batches of 64", "pull_per_second", "mqd written", "redis memory", 1.0, 2.0),
     *_both("batches of 1,000", "mqd written", "redis memory", 1.5, 3.0),
+    Bound(
+        *("lease and ack, batches of 64", "messages_per_second", "mqd written", "redis memory"),
+        *(1.5, 3.0),
+    ),
+    Bound("synced, 1 client", "push_per_second", "mqd synced", "redis always", 0.9, 1.1),
+    Bound("synced, 50 clients", "push_per_second", "mqd synced", "redis always", 1.5, 4.0),
+    Bound("synced,", "push_per_second", "mqd synced", "beanstalkd always", 5.0, 10.0),
+    Bound("synced,", "push_per_second", "mqd synced", "rabbitmq durable", 5.0, 10.0),
 )
 
 

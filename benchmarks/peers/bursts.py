@@ -19,11 +19,21 @@ SEND_BYTES = 256 * 1024
 RECEIVE_BYTES = 1024 * 1024
 
 
-class _Flow:
-    """One connection's part of it."""
+class Flow:
+    """A burst on its way over a connection.
+
+    Args:
+        wire: the connection.
+        burst: what is sent, and how its answers are known.
+    """
 
     def __init__(self, wire: Wire, burst: Burst) -> None:
+        self.wire = wire
         self.socket = wire.socket
+        self.restart(burst)
+
+    def restart(self, burst: Burst) -> None:
+        """Begin with another burst, the one before being answered."""
         self.missing = burst.answers
         self._unsent = memoryview(burst.requests)
         self._later: deque[bytes] = deque()
@@ -31,22 +41,35 @@ class _Flow:
 
     def send(self) -> None:
         """Send what the kernel takes now."""
-        self._unsent = self._unsent[self.socket.send(self._unsent[:SEND_BYTES]) :]
+        if self._unsent:
+            self._unsent = self._unsent[self.socket.send(self._unsent[:SEND_BYTES]) :]
         if not self._unsent and self._later:
             self._unsent = memoryview(b"".join(self._later))
             self._later.clear()
 
-    def receive(self) -> None:
-        """Count what has come."""
+    def receive(self) -> int:
+        """Take what has come, at least a byte; return how many answers these are.
+
+        Raises:
+            RuntimeError: the server has closed the connection.
+        """
         data = self.socket.recv(RECEIVE_BYTES)
         if not data:
             raise RuntimeError("the server has closed the connection")
-        self.missing -= self._counter.feed(data)
+        count = self._counter.feed(data)
+        self.missing -= count
         more = self._counter.more()
         if more and self._unsent:
             self._later.append(more)
         elif more:
             self._unsent = memoryview(more)
+        return count
+
+    def finish(self) -> None:
+        """Wait until all is answered, as one that blocks."""
+        while self.missing > 0:
+            self.send()
+            self.receive()
 
     def wanted(self) -> int:
         """Return the events that it waits for."""
@@ -60,37 +83,36 @@ def seconds_for(pairs: Sequence[tuple[Wire, Burst]], limit_seconds: float) -> fl
         TimeoutError: not everything was answered in time.
         RuntimeError: a server has closed a connection, or answered more than was asked.
     """
-    selector = selectors.DefaultSelector()
-    flows = [_Flow(wire, burst) for wire, burst in pairs]
-    for flow in flows:
-        flow.socket.setblocking(False)
-        selector.register(flow.socket, flow.wanted(), flow)
-    started = time.perf_counter()
-    try:
-        _drive(selector, len(flows), started + limit_seconds)
-        return time.perf_counter() - started
-    finally:
-        selector.close()
+    return drive([Flow(wire, burst) for wire, burst in pairs], limit_seconds)
+
+
+def drive(flows: Sequence[Flow], limit_seconds: float) -> float:
+    """Send and receive until all is answered, as `seconds_for`."""
+    with selectors.DefaultSelector() as selector:
         for flow in flows:
-            flow.socket.setblocking(True)
+            flow.socket.setblocking(False)
+            selector.register(flow.socket, flow.wanted(), flow)
+        started = time.perf_counter()
+        try:
+            _drive(selector, sum(flow.missing for flow in flows), started + limit_seconds)
+            return time.perf_counter() - started
+        finally:
+            for flow in flows:
+                flow.socket.setblocking(True)
 
 
-def _drive(selector: selectors.BaseSelector, unfinished: int, ends_at: float) -> None:
-    while unfinished:
-        events = selector.select(1.0)
-        for key, ready in events:
-            flow: _Flow = key.data
+def _drive(selector: selectors.BaseSelector, missing: int, ends_at: float) -> None:
+    """Go on until the answers have come, whoever has got them: some servers deal them out."""
+    while missing > 0:
+        for key, ready in selector.select(1.0):
+            flow: Flow = key.data
             if ready & selectors.EVENT_WRITE:
                 flow.send()
             if ready & selectors.EVENT_READ:
-                flow.receive()
-            if flow.missing <= 0:
-                if flow.missing < 0:
-                    raise RuntimeError("there are more answers than questions")
-                selector.unregister(flow.socket)
-                unfinished -= 1
-            elif key.events != flow.wanted():
+                missing -= flow.receive()
+            if key.events != flow.wanted():
                 selector.modify(flow.socket, flow.wanted(), flow)
         if time.perf_counter() > ends_at:
-            missing = sum(key.data.missing for key in selector.get_map().values())
             raise TimeoutError(f"{missing} answers have not come")
+    if missing < 0:
+        raise RuntimeError("there are more answers than questions")

@@ -15,25 +15,31 @@ import json
 import os
 import sys
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TextIO
 
 from benchmarks.peers.sides import Place
-from benchmarks.peers.tasks import TASKS
+from benchmarks.peers.tasks.table import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from benchmarks.peers.tasks import Task
+    from benchmarks.peers.tasks.base import Task
 
 
 def serve(lines: Iterable[str], answers: TextIO) -> int:
     """Do what the lines say; return the exit code."""
+    with ExitStack() as stack:
+        return _serve(lines, answers, stack)
+
+
+def _serve(lines: Iterable[str], answers: TextIO, stack: ExitStack) -> int:
     task: Task | None = None
     for line in lines:
         order = json.loads(line)
         try:
             if order["do"] == "prepare":
-                task = TASKS[order["task"]](Place(**order["place"]), order["options"])
+                task = TASKS[order["task"]](Place(**order["place"]), order["options"], stack)
                 answer: dict[str, Any] = {"ready": True}
             else:
                 assert task is not None

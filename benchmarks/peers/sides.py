@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.peers.servers.base import HOST, PeerServer
 from benchmarks.peers.servers.beanstalkd import BeanstalkdServer
 from benchmarks.peers.servers.mqd import MqdServer
+from benchmarks.peers.servers.nats import NatsServer
+from benchmarks.peers.servers.rabbitmq import RabbitmqServer
 from benchmarks.peers.servers.redis import RedisServer
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from benchmarks.peers.clients.base import Client
+    from benchmarks.peers.wires.base import Wire
 
 OURS = "mqd"
 
@@ -20,21 +25,34 @@ SERVERS: dict[str, type[PeerServer]] = {
     OURS: MqdServer,
     "redis": RedisServer,
     "beanstalkd": BeanstalkdServer,
+    "rabbitmq": RabbitmqServer,
+    "nats": NatsServer,
 }
 
-SHARES = {OURS: 1.0, "redis": 1.0, "beanstalkd": 0.25}
+SHARES = {OURS: 1.0, "redis": 1.0, "beanstalkd": 0.25, "rabbitmq": 0.1, "nats": 0.1}
 """What part of a counted work each peer is given, so that a round takes all about as long.
 Rates are per message, and a shorter queue is a help, if anything."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server is to be found, for a client in another process."""
+    """Where a server is to be found, for a client in another process, and as what it is used.
+
+    Args:
+        peer: the kind of server.
+        mode: how it runs.
+        port: of `host`.
+        secret: what lets clients in, where there is one.
+        variant: what its queues are, where it has several: of Redis, nothing for lists, `delete`
+            for streams whose entries are deleted when they are settled, `keep` for others.
+        host: where it listens.
+    """
 
     peer: str
     mode: str
     port: int
     secret: str
+    variant: str = ""
     host: str = HOST
 
 
@@ -69,9 +87,9 @@ class Side:
         """Return a server of it that is not started yet."""
         return self.kind(self.mode, directory)
 
-    def place(self, server: PeerServer) -> Place:
+    def place(self, server: PeerServer, variant: str = "") -> Place:
         """Return where a started server of it is found."""
-        return Place(self.peer, self.mode, server.port, server.secret)
+        return Place(self.peer, self.mode, server.port, server.secret, variant)
 
     def described(self) -> dict[str, Any]:
         """Return version, durability and settings, as results tell them."""
@@ -104,11 +122,15 @@ def missing(peer: str) -> str | None:
     return f"{peer} is left out: there is no {kind.program} here; apt install {kind.package}"
 
 
-def client_module(place: Place) -> Any:
-    """Return the module with a peer's blocking client; only it imports the peer's library."""
-    return importlib.import_module(f"benchmarks.peers.clients.{place.peer}")
+def client(place: Place, queue: str) -> Client:
+    """Return a client of a peer's library; only its module imports the library."""
+    module: Any = importlib.import_module(f"benchmarks.peers.clients.{place.peer}")
+    made: Client = module.connect(place, queue)
+    return made
 
 
-def wire_module(place: Place) -> Any:
-    """Return the module with a peer's bare connection."""
-    return importlib.import_module(f"benchmarks.peers.wires.{place.peer}")
+def wire(place: Place) -> Wire:
+    """Return a bare connection."""
+    module: Any = importlib.import_module(f"benchmarks.peers.wires.{place.peer}")
+    made: Wire = module.connect(place)
+    return made

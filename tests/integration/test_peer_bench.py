@@ -15,23 +15,38 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.peers import load, sides
+from benchmarks.peers import bursts, load, sides
 from benchmarks.peers.servers import processes
 from benchmarks.peers.wires.redis import command
 
 SIDES = [
     f"{peer} {mode}"
-    for peer in ("mqd", "redis", "beanstalkd")
+    for peer in sides.SERVERS
+    if peer != "rabbitmq"  # takes too long to start
     for mode in sides.SERVERS[peer].modes
 ]
 SMALL = {"queue": "bench", "body_bytes": 100}
 TASKS = {
     "round trips": {"seconds": 0.01},
+    "pushes": {"seconds": 0.01},
     "bursts": {"connections": 3, "count": 60, "batch": 1},
     "bursts of batches": {"connections": 1, "count": 640, "batch": 64},
     "batches": {"count": 640, "batch": 64},
+    "lease bursts": {"count": 640, "batch": 64},
+    "lease bursts of kept entries": {"count": 640, "batch": 64},
+    "consumer": {"count": 70, "batch": 1},
+    "consumer of batches": {"count": 70, "batch": 64},
+    "closed loops": {"connections": 5, "seconds": 0.01},
+    "wake-ups": {"pullers": 7, "count": 3},
 }
 """Options by the task's name, or by it and what is special."""
+
+CANNOT = {
+    "beanstalkd": ("bursts of batches", "batches", "lease bursts", "lease bursts of kept entries"),
+    "nats": ("bursts of batches", "batches"),
+    "rabbitmq": ("bursts of batches", "batches", "lease bursts", "lease bursts of kept entries"),
+}
+"""Tasks that a peer's protocol, or its library, has no way to do."""
 
 COMMAND = [sys.executable, "-m", "benchmarks", "peers", "--rounds", "1", "--scale", "0.01"]
 
@@ -58,35 +73,47 @@ def answers_to(place, task, options, goes=1):
     return code, [json.loads(line) for line in answers.getvalue().splitlines()]
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # a load ends with its process
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_is_done_as_often_as_it_is_told(served, task):
     side, server = served
-    if side.peer == "beanstalkd" and "batch" in task:
-        pytest.skip("beanstalkd has no batches")
-    code, answers = answers_to(side.place(server), task.partition(" of ")[0], TASKS[task], goes=2)
+    if task in CANNOT.get(side.peer, ()):
+        pytest.skip(f"{side.peer} cannot do that")
+    name, options = task.partition(" of ")[0], TASKS[task]
+    is_stream = side.peer == "redis" and name in ("lease bursts", "consumer")
+    variant = ("keep" if "kept" in task else "delete") if is_stream else ""
+    place = side.place(server, variant)
+    options = {**options, "queue": f"bench-{task.replace(' ', '-')}"}
+    if name == "consumer":
+        fill(place, options["queue"], 2 * options["count"])
+    code, answers = answers_to(place, name, options, goes=2)
     assert code == 0, answers
     assert answers[0] == {"ready": True}
     for answer in answers[1:]:
         figures = answer["figures"]
         assert figures["messages"] >= 1
         assert all(value > 0 for value in figures.values())
-        assert any(name.endswith("_per_second") for name in figures)
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # as above
+def fill(place, queue, count):
+    wire = sides.wire(place)
+    wire.make_queue(queue)
+    bursts.seconds_for([(wire, wire.push(queue, b"x" * 100, count))], 10)
+    wire.close()
+
+
 def test_a_load_says_what_went_wrong(served):
     side, server = served
-    if side.peer != "beanstalkd":
-        pytest.skip("that one has batches")
-    code, answers = answers_to(side.place(server), "batches", TASKS["batches"])
+    task = CANNOT.get(side.peer, [None])[0]
+    if task is None:
+        pytest.skip("that one can do everything")
+    code, answers = answers_to(side.place(server), task.partition(" of ")[0], TASKS[task])
     assert code == 1
-    assert answers[-1] == {"error": "NotImplementedError: "}
+    assert "NotImplementedError" in answers[-1]["error"]
 
 
 def test_settings_are_what_is_claimed(served):
     side, server = served
-    wire = sides.wire_module(side.place(server)).connect(side.place(server))
+    wire = sides.wire(side.place(server))
     try:
         if side.peer == "redis":
             wire.socket.sendall(command(b"CONFIG", b"GET", b"append*") + command(b"PING"))
@@ -102,6 +129,10 @@ def test_settings_are_what_is_claimed(served):
             wire.make_queue("settings")
             reached = wire._wire.call("PUSH", "settings", 1, b"\xa1x")[3]
             assert reached == {"memory": "accepted"}.get(side.mode, side.mode)
+        elif side.peer == "nats":
+            wire.make_queue("settings")
+            config = wire._ask("STREAM.INFO.settings", {})["config"]
+            assert (config["storage"], config["retention"]) == (side.mode, "workqueue")
         else:
             assert any(server.directory.glob("binlog.*")) == (side.mode != "memory")
             arguments = Path(f"/proc/{server.pid}/cmdline").read_text().split("\0")

@@ -59,6 +59,22 @@ class Client(ABC):
             times.append(now - before)
         return times
 
+    def pushes(self, body: bytes, seconds: float) -> list[float]:
+        """Push for so long; return how long each push took, in seconds."""
+        times = []
+        clock = time.perf_counter
+        now = clock()
+        ends_at = now + seconds
+        while now < ends_at:
+            self.push(body)
+            before, now = now, clock()
+            times.append(now - before)
+        return times
+
+    @abstractmethod
+    def work_off(self, count: int, batch: int) -> None:
+        """Take so many messages, up to `batch` at a time, and settle them."""
+
     def batches(self, bodies: list[bytes], count: int) -> tuple[float, float]:
         """Push so many batches and pull them; return how long each half took, in seconds."""
         started = time.perf_counter()

@@ -30,6 +30,11 @@ class BeanstalkdClient(Client):
         body: bytes = job.body
         return body
 
+    def work_off(self, count: int, batch: int) -> None:  # noqa: ARG002  it has no batches
+        """Reserve, and delete."""
+        for _ in range(count):
+            self._client.delete(self._client.reserve(timeout=10))
+
     def close(self) -> None:
         """Close the connection."""
         self._client.close()

@@ -38,6 +38,14 @@ class MqdClient(Client):
         """PULL of so many."""
         return len(self._client.pull_many(self._queue, count))
 
+    def work_off(self, count: int, batch: int) -> None:
+        """PULL with a lease, and ACK of it."""
+        while count:
+            lease = self._client.lease(self._queue, count=min(batch, count), wait=10)
+            assert lease is not None
+            count -= len(lease.messages)
+            lease.ack()
+
     def close(self) -> None:
         """Close the connection."""
         self._client.close()

@@ -36,7 +36,7 @@ class MqdServer(PeerServer):
         ),
         "written": Mode(
             "kernel",
-            "the journal is written before the answer, and synced at once behind it",
+            "the journal is written before the answer, and synced within a second",
             ("storage.durability=written", *COMMON),
         ),
         "synced": Mode(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import signal
+    import subprocess
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -51,6 +52,12 @@ def send(root: int, number: signal.Signals) -> None:
     for pid in tree(root):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process without asking it, and wait until it has ended."""
+    process.kill()
+    process.wait()
 
 
 def _stat(pid: int) -> list[str]:

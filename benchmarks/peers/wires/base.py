@@ -6,10 +6,15 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from benchmarks.peers import bursts
+
 if TYPE_CHECKING:
     import socket
 
     from benchmarks.peers.sides import Place
+
+
+CLEAR_SECONDS = 60.0
 
 
 class Counter(Protocol):
@@ -93,6 +98,32 @@ class Wire(ABC):
         Raises:
             NotImplementedError: the protocol has no batches.
         """
+
+    def lease_and_ack(self, queue: str, body: bytes, count: int, batch: int) -> Burst:
+        """Return requests that take `batch` messages and settle them, `count` times.
+
+        Raises:
+            NotImplementedError: what is taken can be settled only when it has come.
+        """
+        raise NotImplementedError
+
+    @abstractmethod
+    def wait(self, queue: str) -> Burst:
+        """Return a request that waits for one message, for a minute at most, and removes it."""
+
+    @abstractmethod
+    def blocked(self, queue: str) -> int:
+        """Return how many requests wait for messages of a queue."""
+
+    def settle(self) -> None:  # noqa: B027  most protocols have nothing to do
+        """Do what has to be done after a burst was answered."""
+
+    def clear(self, queue: str) -> None:
+        """Remove all messages of a queue."""
+        waiting = self.waiting(queue)
+        if waiting:
+            bursts.seconds_for([(self, self.pull(queue, b"", waiting))], CLEAR_SECONDS)
+            self.settle()
 
     def close(self) -> None:
         """Close the connection."""

@@ -56,11 +56,18 @@ class BeanstalkdWire(Wire):
 
     def waiting(self, queue: str) -> int:
         """Return how many messages wait in a queue."""
+        return self._figure(queue, b"current-jobs-ready")
+
+    def blocked(self, queue: str) -> int:
+        """Return how many reserves wait."""
+        return self._figure(queue, b"current-waiting")
+
+    def _figure(self, queue: str, name: bytes) -> int:
         answer = self._ask(b"stats-tube %b\r\n" % queue.encode(), b"OK")
         size = int(answer.split()[1])
         while len(answer) < answer.index(LINE_END) + 2 + size + 2:
             answer += self.socket.recv(65536)
-        found = re.search(rb"current-jobs-ready: (\d+)", answer)
+        found = re.search(rb"%b: (\d+)" % name, answer)
         assert found is not None
         return int(found[1])
 
@@ -85,6 +92,10 @@ class BeanstalkdWire(Wire):
         if batch > 1:
             raise NotImplementedError("beanstalkd has no batches")
         return Burst(b"reserve-with-timeout 0\r\n" * count, count, Reservations())
+
+    def wait(self, queue: str) -> Burst:  # noqa: ARG002  it is the tube that is watched
+        """Return a reserve that waits, followed by its delete."""
+        return Burst(b"reserve-with-timeout 60\r\n", 1, Reservations())
 
 
 connect = BeanstalkdWire

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 OK = b"\xa2OK"
 """How `OK` stands in a reply, once in each. Bodies do not hold it, and neither do the numbers
 around it below ten million."""
+LEASE_SECONDS = 600
 
 
 class MqdWire(Wire):
@@ -43,6 +44,37 @@ class MqdWire(Wire):
     def pull(self, queue: str, body: bytes, count: int, batch: int = 1) -> Burst:  # noqa: ARG002
         """Return pulls without a lease."""
         return _burst(count, "PULL", queue, batch)
+
+    def lease_and_ack(self, queue: str, body: bytes, count: int, batch: int) -> Burst:
+        """Return leased PULLs, each followed by its ACK.
+
+        Numbers of leases go up by one: a first lease tells what they will be.
+        """
+        pack = join_bodies([body])
+        self._wire.call("PUSH", queue, 1, pack)
+        epoch, number = self._wire.call("PULL", queue, 1, {"lease": LEASE_SECONDS})[5]
+        self._wire.call("ACK", [epoch, number])
+        # The probe has taken the oldest message, and left its own.
+        encode = FrameWriter().encode
+        requests = b"".join(
+            encode(("PULL", 2 * each, queue, batch, {"lease": LEASE_SECONDS}))
+            + encode(("ACK", 2 * each + 1, [epoch, number + each]))
+            for each in range(1, count + 1)
+        )
+        return Burst(requests, 2 * count, Marks(OK))
+
+    def wait(self, queue: str) -> Burst:
+        """Return a PULL that waits."""
+        return _burst(1, "PULL", queue, 1, {"wait": 60})
+
+    def blocked(self, queue: str) -> int:
+        """Return how many PULLs wait."""
+        waiting: int = self._wire.call("INFO", queue)[2]["waiting"]
+        return waiting
+
+    def clear(self, queue: str) -> None:
+        """Purge a queue."""
+        self._wire.call("PURGE", queue)
 
 
 def _burst(count: int, verb: str, *arguments: Any) -> Burst:

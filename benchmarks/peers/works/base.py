@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.peers import loads
+from benchmarks.peers import bursts, loads, sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Figures = dict[str, float]
 
+FILL_SECONDS = 120.0
 BUDGET_BYTES = 64 << 20
 """Most that the bodies of one counted go have together, whatever their size."""
 
@@ -29,12 +30,14 @@ class Stage:
         server: its server.
         body_bytes: size of bodies.
         scale: times the usual amount of work.
+        variant: what queues are used as, see `sides.Place`.
     """
 
     side: Side
     server: PeerServer
     body_bytes: int
     scale: float
+    variant: str = ""
     _loads: list[Load] = field(default_factory=list)
 
     def count(self, usual: int) -> int:
@@ -46,21 +49,25 @@ class Stage:
         """Return how long a timed go takes, of so long at scale 1."""
         return usual * self.scale
 
-    def go(self, task: str, options: dict[str, Any], processes: int = 1) -> list[Figures]:
-        """Let load processes do a task; they are started at the first time.
+    def prepare(self, task: str, options: dict[str, Any], processes: int = 1) -> None:
+        """Let load processes prepare a task, unless they have done so in an earlier round."""
+        if self._loads:
+            return
+        place = self.side.place(self.server, self.variant)
+        whole = {"body_bytes": self.body_bytes, "queue": self.queue, **options}
+        for _ in range(processes):
+            self._loads.append(loads.Load(task, place, whole))
+        for load in self._loads:
+            load.answer()
+
+    def done(self) -> list[Figures]:
+        """Let them do it, all at once.
 
         Returns:
             The figures of each, and in those of the first the processor time that a message
             took, of all processes of the server and of all clients: on a busy machine these
             say more than the clock does.
         """
-        if not self._loads:
-            place = self.side.place(self.server)
-            whole = {"body_bytes": self.body_bytes, "queue": "bench", **options}
-            for _ in range(processes):
-                self._loads.append(loads.Load(task, place, whole))
-            for load in self._loads:
-                load.answer()
         before = self.server.processor_seconds()
         answers = loads.go(self._loads)
         spent = self.server.processor_seconds() - before
@@ -70,6 +77,26 @@ class Stage:
         figures[0]["server_cpu_us"] = spent / messages * 1e6
         figures[0]["client_cpu_us"] = clients / messages * 1e6
         return figures
+
+    def go(self, task: str, options: dict[str, Any], processes: int = 1) -> list[Figures]:
+        """Prepare a task and do it, as `prepare` and `done`."""
+        self.prepare(task, options, processes)
+        return self.done()
+
+    def fill(self, messages: int) -> None:
+        """Push messages that others are to take, which nobody measures."""
+        wire = sides.wire(self.side.place(self.server, self.variant))
+        try:
+            wire.make_queue(self.queue)
+            burst = wire.push(self.queue, b"x" * self.body_bytes, messages)
+            bursts.seconds_for([(wire, burst)], FILL_SECONDS)
+        finally:
+            wire.close()
+
+    @property
+    def queue(self) -> str:
+        """The queue that is worked on."""
+        return f"bench-{self.variant}" if self.variant else "bench"
 
     def end(self) -> None:
         """End what was started for the row."""

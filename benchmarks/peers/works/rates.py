@@ -11,9 +11,14 @@ MESSAGES = 150_000
 BATCHED = 600_000
 LIBRARY_BATCHED = 200_000
 
-MEMORY = against("mqd memory", "redis memory", "beanstalkd memory")
+MEMORY = against(
+    "mqd memory", "redis memory", "beanstalkd memory", "rabbitmq transient", "nats memory"
+)
 WRITTEN = against(
-    "mqd written", "redis memory", "redis everysec", "beanstalkd memory", "beanstalkd binlog"
+    "mqd written",
+    *("redis memory", "redis everysec"),
+    *("beanstalkd memory", "beanstalkd binlog"),
+    *("rabbitmq transient", "nats file"),
 )
 BATCHES = against("mqd memory", "redis memory") + against(
     "mqd written", "redis memory", "redis everysec"

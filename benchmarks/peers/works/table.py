@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from benchmarks.peers.works import rates
+from benchmarks.peers.works import leases, rates, waiting
 
-WORKS = {work.name: work for work in (rates.BLOCKING, rates.PIPELINED, rates.BATCHED_WORK)}
+WORKS = {
+    work.name: work
+    for work in (
+        rates.BLOCKING,
+        rates.PIPELINED,
+        rates.BATCHED_WORK,
+        leases.LEASES,
+        waiting.SYNCED_WORK,
+        waiting.WAKE_UP,
+    )
+}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 from benchmarks.peers.wires.base import Marks
 from benchmarks.peers.wires.beanstalkd import Reservations
+from benchmarks.peers.wires.nats import Acks
+from benchmarks.peers.wires.rabbitmq import Confirms
 from benchmarks.peers.wires.redis import command
 
 
@@ -41,3 +45,29 @@ def test_a_message_that_is_not_there_is_not_counted():
 
 def test_commands_for_redis_are_arrays_of_strings():
     assert command(b"LPUSH", b"q", b"a\r\nb") == b"*3\r\n$5\r\nLPUSH\r\n$1\r\nq\r\n$4\r\na\r\nb\r\n"
+
+
+def confirm(tag, is_multiple=False):
+    return struct.pack(">BHIIQBB", 1, 1, 13, 0x003C0050, tag, is_multiple, 0xCE)
+
+
+@pytest.mark.parametrize("size", [1, 20, 21, 22, 1000])
+def test_confirms_are_counted_each_once_in_any_order_and_many_at_a_time(size):
+    stream = b"".join(
+        (confirm(12), confirm(11), confirm(14), confirm(15, True), confirm(17), confirm(16))
+    )
+    assert fed(Confirms(10), stream, size) == (7, b"")
+
+
+def test_something_else_than_a_confirm_is_no_confirm():
+    with pytest.raises(RuntimeError, match="something else"):
+        Confirms(0).feed(struct.pack(">BHIIQBB", 1, 1, 13, 0x003C0078, 1, 0, 0xCE))
+
+
+@pytest.mark.parametrize("size", [1, 3, 10, 64, 1000])
+def test_what_comes_from_a_stream_is_acknowledged_and_counted_when_that_is_confirmed(size):
+    subjects = [b"$JS.ACK.q.work.1.%d.%d.99.0" % (number, number) for number in (1, 2, 30)]
+    stream = b"".join(b"MSG q 1 %b 3\r\nabc\r\n" % subject for subject in subjects)
+    stream += b"MSG in.a 2 0\r\n\r\n" * 3
+    sent = b"".join(b"PUB %b in.a 0\r\n\r\n" % subject for subject in subjects)
+    assert fed(Acks(b"in.a"), stream, size) == (3, sent)

@@ -1,61 +1,24 @@
-"""What a load process can be asked to do: prepared once, and done as often as it is told.
-
-A task's `go` returns figures; their names end in their units, as `figures.py` says, and
-`messages` among them is how many messages the work was about. A task
-verifies what it did: a server that answers without doing its work is no fast server.
-"""
+"""Round trips, bursts and batches: how fast messages go in and out."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.peers import bursts, sides
+from benchmarks.peers import bursts
 from benchmarks.peers.figures import latencies
+from benchmarks.peers.tasks.base import LIMIT_SECONDS, Task
 
 if TYPE_CHECKING:
-    from benchmarks.peers.clients.base import Client
+    from contextlib import ExitStack
+
     from benchmarks.peers.sides import Place
-    from benchmarks.peers.wires.base import Wire
-
-LIMIT_SECONDS = 120.0
-"""How long one go of a counted task may take."""
-
-
-class Task(ABC):
-    """Something to do.
-
-    Args:
-        place: the server that it is done to.
-        options: as each task names them; all have `body_bytes` and `queue`.
-    """
-
-    def __init__(self, place: Place, options: dict[str, Any]) -> None:
-        self.place = place
-        self.queue: str = options["queue"]
-        self.body = b"x" * options["body_bytes"]
-
-    @abstractmethod
-    def go(self) -> dict[str, float]:
-        """Do it once, and return the figures."""
-
-    def wire(self) -> Wire:
-        """Return a new bare connection."""
-        wire: Wire = sides.wire_module(self.place).connect(self.place)
-        wire.make_queue(self.queue)
-        return wire
-
-    def client(self) -> Client:
-        """Return a new client of the peer's library."""
-        client: Client = sides.client_module(self.place).connect(self.place, self.queue)
-        return client
 
 
 class RoundTrips(Task):
     """One client that pushes and pulls and waits for each answer; option `seconds`."""
 
-    def __init__(self, place: Place, options: dict[str, Any]) -> None:
-        super().__init__(place, options)
+    def __init__(self, place: Place, options: dict[str, Any], stack: ExitStack) -> None:
+        super().__init__(place, options, stack)
         self._seconds: float = options["seconds"]
         self._client = self.client()
 
@@ -66,11 +29,26 @@ class RoundTrips(Task):
         return {"messages": len(times), "pairs_per_second": rate, **latencies(times)}
 
 
+class Pushes(Task):
+    """One client that pushes and waits for each answer; option `seconds`."""
+
+    def __init__(self, place: Place, options: dict[str, Any], stack: ExitStack) -> None:
+        super().__init__(place, options, stack)
+        self._seconds: float = options["seconds"]
+        self._client = self.client()
+
+    def go(self) -> dict[str, float]:
+        """Return pushes a second, and how long each takes."""
+        times = self._client.pushes(self.body, self._seconds)
+        rate = len(times) / sum(times)
+        return {"messages": len(times), "push_per_second": rate, **latencies(times)}
+
+
 class Bursts(Task):
     """Pushes without waiting, then pulls; options `connections`, `count` in all, `batch`."""
 
-    def __init__(self, place: Place, options: dict[str, Any]) -> None:
-        super().__init__(place, options)
+    def __init__(self, place: Place, options: dict[str, Any], stack: ExitStack) -> None:
+        super().__init__(place, options, stack)
         self._batch: int = options["batch"]
         connections: int = options["connections"]
         self._each = max(1, options["count"] // connections // self._batch)
@@ -86,6 +64,8 @@ class Bursts(Task):
                 for wire in self._wires
             ]
             seconds = bursts.seconds_for(pairs, LIMIT_SECONDS)
+            for wire in self._wires:
+                wire.settle()
             figures[f"{name}_per_second"] = messages / seconds
             self._verify(messages if name == "push" else 0)
         return figures
@@ -99,8 +79,8 @@ class Bursts(Task):
 class Batches(Task):
     """One client of the library that pushes and pulls batches; options `count`, `batch`."""
 
-    def __init__(self, place: Place, options: dict[str, Any]) -> None:
-        super().__init__(place, options)
+    def __init__(self, place: Place, options: dict[str, Any], stack: ExitStack) -> None:
+        super().__init__(place, options, stack)
         batch: int = options["batch"]
         self._bodies = [self.body] * batch
         self._count = max(1, options["count"] // batch)
@@ -115,10 +95,3 @@ class Batches(Task):
             "push_per_second": messages / pushing,
             "pull_per_second": messages / pulling,
         }
-
-
-TASKS: dict[str, type[Task]] = {
-    "round trips": RoundTrips,
-    "bursts": Bursts,
-    "batches": Batches,
-}

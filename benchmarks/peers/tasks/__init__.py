@@ -1,0 +1,1 @@
+"""What load processes can be asked to do."""

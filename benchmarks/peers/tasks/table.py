@@ -1,0 +1,21 @@
+"""All tasks, by the names that the suite calls them by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.peers.tasks import leases, rates, waiting
+
+if TYPE_CHECKING:
+    from benchmarks.peers.tasks.base import Task
+
+TASKS: dict[str, type[Task]] = {
+    "round trips": rates.RoundTrips,
+    "pushes": rates.Pushes,
+    "bursts": rates.Bursts,
+    "batches": rates.Batches,
+    "lease bursts": leases.LeaseBursts,
+    "consumer": leases.Consumer,
+    "closed loops": waiting.ClosedLoops,
+    "wake-ups": waiting.WakeUps,
+}
