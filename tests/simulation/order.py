@@ -14,7 +14,7 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from simulation.facts import covers
+from simulation.facts import EPSILON_SECONDS, covers
 from simulation.times import due_seconds, ttl_seconds
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _until(facts: Facts, message: Message, taken: Moment) -> Moment:
     ttl = ttl_seconds(facts, message)
     if ttl is None:
         return taken
-    return min(taken, (message.came[0] + ttl, 0))
+    return min(taken, (message.came[0] + ttl - EPSILON_SECONDS, 0))
 
 
 def _note_returned(

@@ -13,6 +13,7 @@ from simulation.history import WALL_SECONDS
 
 if TYPE_CHECKING:
     from simulation.facts import Delivery, Facts, Message
+    from simulation.history import Moment
 
 SLACK_SECONDS = 0.1
 """A message may be delivered so long after its end."""
@@ -70,9 +71,18 @@ def _may_be_redriven(facts: Facts, delivery: Delivery) -> bool:
     return any(op.came < delivery.end for op in facts.others["REDRIVE"])
 
 
+def _pushed(facts: Facts, message: Message) -> Moment:
+    """Return when a message was pushed at the latest: what was undone, its key may bring again."""
+    push = message.push
+    if not push.is_ok:
+        return max(each.end for each in message.alive)
+    level = facts.level(push)
+    again = [each.end for each in message.alive if facts.is_undone(level, push.left, each.end)]
+    return max([push.left, *again])
+
+
 def _judge_end(facts: Facts, message: Message, delivery: Delivery, ttl: float) -> None:
-    pushed = message.push.left if message.push.is_ok else max(each.end for each in message.alive)
-    end_seconds = pushed[0] + ttl + SLACK_SECONDS
+    end_seconds = _pushed(facts, message)[0] + ttl + SLACK_SECONDS
     if delivery.begin[0] > end_seconds:
         facts.complain(
             "too late",
