@@ -10,7 +10,7 @@ taken back: then the connection is cut, so that nobody takes half an answer for 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mqweb.answers import ANSWER, PIECE_BYTES, problem_answer, send_answer
@@ -22,12 +22,13 @@ from mqwire.codes import Code
 from mqwire.limits import KIB
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+    from collections.abc import Awaitable, Callable, MutableMapping
 
     import msgspec
 
     from mqweb.answers import Answer, Send
     from mqweb.gateway import Gateway
+    from mqweb.media import Media
     from mqweb.problems import AnyCode
     from mqweb.requests import Receive, Scope
 
@@ -36,19 +37,6 @@ if TYPE_CHECKING:
 _logger: Final = logging.getLogger("mqweb")
 FEW_BYTES: Final = 16 * KIB
 """Most of a body that is a short form, however its characters are written."""
-
-
-@dataclass(frozen=True)
-class Media:
-    """A body that is no JSON form.
-
-    Args:
-        content_type: its type.
-        schema: what the OpenAPI document says of it.
-    """
-
-    content_type: str
-    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from mqweb.routes import (
     leases,
     messages,
     metrics,
+    pulls,
     queues,
     server,
     tasks,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *messages.OPERATIONS,
+    *pulls.OPERATIONS,
     *leases.OPERATIONS,
     *tasks.OPERATIONS,
     *queues.OPERATIONS,

@@ -1,42 +1,25 @@
-"""Operations on messages: push, pull, peek, status, cancel. Floor 2."""
+"""Operations on messages: push, peek, status, cancel. Floor 2."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mqclient import lease_calls
-from mqclient.messages import Source
 from mqweb import bodies, forms, pushing, shapes
-from mqweb.answers import NOTHING, Answer, encode_json, json_answer
-from mqweb.handing import hand_back, hand_on, hand_over, hold_seconds
+from mqweb.answers import Answer, json_answer
 from mqweb.leaving import unless_gone
-from mqweb.operations import Media, Operation
+from mqweb.media import BINARY, BYTES, ND_JSON, TYPE_HEADER
+from mqweb.operations import Operation
 from mqweb.problems import Problem
 from mqweb.requests import decoded
 from mqwire.codes import Code, GatewayCode
 from mqwire.limits import MAX_KEY_CHARS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from mqclient.lease_calls import Leased
     from mqclient.messages import Message
     from mqclient.view_models import Status
     from mqweb.requests import Request
-    from mqwire.frames import Frame
-
-_BYTES = b"application/octet-stream"
-_LINES = b"application/x-ndjson"
-_LINES_TYPE = _LINES.decode("ascii")
-_TYPE_HEADER = "content-type"
-_BINARY = Media("application/octet-stream", {"type": "string", "format": "binary"})
-_ND_JSON = Media(_LINES_TYPE, {"type": "string", "description": "A JSON document on each line."})
-_MOST_RUNS_BYTES = 4096  # of a header field: there are clients that take 8 KiB of them all
-_NO_DECODERS: dict[str, Any] = {}
 
 
 async def push(request: Request) -> Answer:
@@ -48,7 +31,7 @@ async def push(request: Request) -> Answer:
     limits = request.client.server.limits
     said: forms.PushOptions = query
     media_type = request.media_type
-    if media_type == _LINES_TYPE:
+    if media_type == ND_JSON.content_type:
         load = pushing.load_of_lines(await request.body(), _headers_of_query(query.headers), limits)
     elif query.raw or media_type not in ("application/json", ""):
         headers, raw = _raw_push(request, query, await request.body())
@@ -109,9 +92,9 @@ def _raw_push(
             return headers or None, body.decode("utf-8")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Problem(GatewayCode.MALFORMED_BODY, f"the body is no JSON: {error}") from error
-    said = request.field(b"content-type") or _BYTES
-    if said != _BYTES:
-        headers.setdefault(_TYPE_HEADER, said.decode("latin-1"))
+    said = request.field(b"content-type") or BYTES
+    if said != BYTES:
+        headers.setdefault(TYPE_HEADER, said.decode("latin-1"))
     return headers or None, body
 
 
@@ -135,174 +118,6 @@ def key_of(request: Request) -> str | None:
             f"Idempotency-Key has 1 to {MAX_KEY_CHARS} printable characters of ASCII",
         )
     return key
-
-
-async def pull(request: Request) -> Answer | None:
-    """Carry out a pull."""
-    queue = request.path["queue"]
-    query = request.query(forms.PullQuery)
-    wanted = _wanted(request)
-    if wanted == _BYTES and query.max != 1:
-        raise Problem(Code.OUT_OF_RANGE, "one message at a time comes as bytes: leave out `max`")
-    found = await take(request, queue, query)
-    if found is None:
-        return NOTHING
-    lease = found.leased.lease
-    try:
-        if wanted == _LINES and (over := found.cut(_MOST_RUNS_BYTES)):
-            await request.client.call(lease_calls.nack(lease, over, hand_back=True))
-        answer = _answer_of(found, wanted, queue, query.lease)
-    except BaseException:
-        await asyncio.shield(hand_back(request.client, lease))
-        raise
-    if query.lease is None:
-        await hand_on(request, answer, lease, query.durability)
-    else:
-        await hand_over(request, answer, lease)
-    return None
-
-
-def _answer_of(found: Found, wanted: bytes, queue: str, seconds: float | None) -> Answer:
-    """Return the answer with what a pull has found, in the form that is wanted.
-
-    Raises:
-        Problem: it does not come in that form.
-    """
-    lease, messages = found.leased.lease, found.messages
-    if wanted:
-        answer = _as_bytes(messages[0]) if wanted == _BYTES else _as_lines(found)
-        if seconds is None:
-            return answer
-        return answer._replace(fields=(*answer.fields, (b"mq-lease", str(lease).encode("ascii"))))
-    held = None if seconds is None else {"id": str(lease), "seconds": seconds}
-    text = bodies.shown_plain(messages) if found.is_plain else None
-    if text is not None:
-        tail = b"]}" if held is None else b'],"lease":' + encode_json(held) + b"}"
-        return Answer(200, f'{{"queue":"{queue}","messages":[{text}'.encode() + tail)
-    document: dict[str, Any] = {"queue": queue}
-    document["messages"] = [bodies.shown_message(each) for each in messages]
-    if held is not None:
-        document["lease"] = held
-    return json_answer(document)
-
-
-class Found:
-    """What a pull has found.
-
-    Args:
-        leased: the messages, and the lease that they are under.
-        frame: the reply.
-    """
-
-    __slots__ = ("is_plain", "leased", "messages", "runs")
-
-    def __init__(self, leased: Leased, frame: Frame) -> None:
-        self.leased = leased
-        self.messages: Sequence[Message] = leased.messages
-        self.runs: Sequence[int] = frame[2]
-        self.is_plain = not frame[4]
-        """Whether there is nothing to tell of the messages but ids and bodies."""
-
-    @property
-    def shown_runs(self) -> str:
-        """The runs of the ids, as text."""
-        return ",".join(map(str, self.runs))
-
-    def cut(self, most_bytes: int) -> list[int]:
-        """Keep as many messages as have runs that fit, and return the ids of the others."""
-        text = self.shown_runs
-        if len(text) <= most_bytes:
-            return []
-        fitting = text[: most_bytes + 1].count(",") // 2 * 2  # a run is two numbers
-        self.runs = self.runs[:fitting]
-        count = sum(self.runs[1::2])
-        over = [each.id for each in self.messages[count:]]
-        self.messages = self.messages[:count]
-        return over
-
-
-async def take(request: Request, queue: str, query: forms.PullQuery) -> Found | None:
-    """Return what a pull has found, under a lease; None where there is nothing."""
-    config = request.config
-    client = request.client
-    seconds = hold_seconds(config.send_seconds) if query.lease is None else query.lease
-    wait = min(query.wait, config.max_wait_seconds)
-    call = lease_calls.pull(
-        Source(queue, _NO_DECODERS, None, 1), query.max, seconds, wait, query.durability
-    )
-    frames: list[Frame] = []
-    read = call.read
-
-    def remember(frame: Frame) -> Any:
-        frames.append(frame)
-        return read(frame)
-
-    call.read = remember
-    leased: Leased | None
-    if wait:
-
-        async def undo(late: Leased) -> None:
-            await hand_back(client, late.lease)
-
-        await request.body()  # so that what comes next is the client's leaving
-        leased = await unless_gone(request, client.call(call), undo)
-    else:
-        leased = await client.call(call)
-    return None if leased is None else Found(leased, frames[-1])
-
-
-def _wanted(request: Request) -> bytes:
-    """Return the form that is asked for beside JSON; empty for none."""
-    accepted = request.field(b"accept")
-    if accepted is None:
-        return b""
-    first = accepted.partition(b",")[0].partition(b";")[0].strip().lower()
-    return first if first in (_BYTES, _LINES) else b""
-
-
-def _as_lines(found: Found) -> Answer:
-    """Return messages as lines, a JSON document each; their ids stand in a header field."""
-    lines = bodies.lines_of([each.raw for each in found.messages])
-    if lines is None:
-        lines = "\n".join([_line(each) for each in found.messages])
-    fields = ((b"mq-ids", found.shown_runs.encode("ascii")),)
-    return Answer(200, f"{lines}\n".encode(), _LINES, fields)
-
-
-def _line(message: Message) -> str:
-    try:
-        if isinstance(message.raw, str):
-            return msgspec.json.format(message.raw, indent=-1)
-    except msgspec.DecodeError:
-        pass
-    raise Problem(
-        GatewayCode.NOT_ACCEPTABLE,
-        f"message {message.id} is no JSON document, and cannot come as a line",
-        {"id": message.id},
-    )
-
-
-def _as_bytes(message: Message) -> Answer:
-    """Return a message as it is; what there is to tell of it stands in the header fields."""
-    raw, headers = message.raw, dict(message.headers)
-    body = raw if isinstance(raw, bytes) else str(raw).encode("utf-8")
-    said = headers.pop(_TYPE_HEADER, None)
-    kind = _BYTES if isinstance(raw, bytes) else b"application/json"
-    if isinstance(said, str) and said.isascii() and said.isprintable():
-        kind = said.encode("ascii")
-    fields = [
-        (b"mq-id", b"%d" % message.id),
-        (b"mq-deliveries", b"%d" % message.deliveries),
-    ]
-    if headers:
-        fields.append((b"mq-headers", _as_field(bodies.shown_headers(headers))))
-    return Answer(200, body, kind, fields)
-
-
-def _as_field(value: Any) -> bytes:
-    """Return a JSON document as a header field can have it: printable ASCII alone."""
-    plain = msgspec.json.decode(msgspec.json.encode(value))
-    return json.dumps(plain, separators=(",", ":")).replace("\x7f", "\\u007f").encode("ascii")
 
 
 async def peek(request: Request) -> Answer:
@@ -437,28 +252,10 @@ OPERATIONS = (
         ("PUSH",),
         query=forms.PushQuery,
         body=forms.PushForm,
-        media=(_ND_JSON, _BINARY),
+        media=(ND_JSON, BINARY),
         result=shapes.Pushed,
         status=201,
         codes=(Code.QUEUE_NOT_FOUND, Code.QUEUE_FULL, Code.KEY_REUSED, Code.BODY_TOO_LARGE),
-    ),
-    Operation(
-        "POST",
-        "/v1/queues/{queue}/pull",
-        pull,
-        "Pull messages",
-        "Messages",
-        "Without `lease` the messages are gone once the client's connection has taken the whole "
-        "answer; if it breaks before, they are handed back. With `lease` they stay until they are "
-        "acknowledged. With `Accept: application/octet-stream` one message comes as it is, with "
-        "`application/x-ndjson` many come as lines, with the runs of their ids in `Mq-Ids`, of "
-        "which no more come than 4 KiB hold. There is no body where there is no message.",
-        ("PULL", "ACK", "NACK"),
-        query=forms.PullQuery,
-        result=shapes.Pulled,
-        gives=(_ND_JSON, _BINARY),
-        is_empty_possible=True,
-        codes=(Code.QUEUE_NOT_FOUND,),
     ),
     Operation(
         "GET",
@@ -491,7 +288,8 @@ OPERATIONS = (
         message_statuses,
         "Where messages are",
         "Messages",
-        verbs=("STATUS",),
+        "As for one message; with `wait` the answer comes when all are at their end.",
+        ("STATUS",),
         body=forms.StatusForm,
         result=shapes.Statuses,
         codes=(Code.QUEUE_NOT_FOUND,),
@@ -513,7 +311,8 @@ OPERATIONS = (
         cancel_messages,
         "Cancel messages",
         "Messages",
-        verbs=("CANCEL",),
+        "As for one message.",
+        ("CANCEL",),
         body=forms.CancelForm,
         result=shapes.Cancelled,
         codes=(Code.QUEUE_NOT_FOUND,),

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from mqclient.errors import MqError, ServerError
 from mqweb.answers import Answer
 from mqweb.connections import ENDINGS, token_of
+from mqweb.media import Media
 from mqweb.metrics import CONTENT_TYPE
-from mqweb.operations import Media, Operation
+from mqweb.operations import Operation
 from mqweb.problems import Problem
 from mqwire.codes import Code
 

@@ -10,7 +10,8 @@ import msgspec
 from mqclient.errors import MqError
 from mqweb import forms, shapes
 from mqweb.answers import Answer, encode_json, json_answer
-from mqweb.operations import Media, Operation
+from mqweb.media import Media
+from mqweb.operations import Operation
 from mqweb.problems import Problem
 from mqwire.codes import GatewayCode
 
@@ -105,6 +106,7 @@ OPERATIONS = (
         health,
         "Whether the gateway answers",
         "Server",
+        "It says nothing of mqd: a gateway that is alone answers as well.",
         result=shapes.Health,
         is_open=True,
     ),
@@ -146,7 +148,8 @@ OPERATIONS = (
         list_holders,
         "Who holds leases",
         "Leases",
-        verbs=("HOLDERS",),
+        "All leases on the messages of some queues, or of all of them.",
+        ("HOLDERS",),
         query=forms.HoldersQuery,
         result=shapes.Holders,
     ),
@@ -156,7 +159,8 @@ OPERATIONS = (
         make_snapshot,
         "Make a snapshot",
         "Server",
-        verbs=("SNAPSHOT",),
+        "The answer comes when it is on the disk, which takes as long as the state is large.",
+        ("SNAPSHOT",),
         result=shapes.Snapshot,
     ),
     Operation(

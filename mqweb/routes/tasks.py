@@ -15,7 +15,8 @@ from mqweb.answers import NOTHING, json_answer
 from mqweb.handing import hand_over
 from mqweb.operations import Operation
 from mqweb.routes.leases import lease_named, result_of
-from mqweb.routes.messages import id_of, key_of, shown_seen, shown_status, statuses_of, take
+from mqweb.routes.messages import id_of, key_of, shown_seen, shown_status, statuses_of
+from mqweb.routes.pulls import take
 from mqwire.codes import Code
 
 if TYPE_CHECKING:
@@ -222,7 +223,8 @@ OPERATIONS = (
         complete_task,
         "A task is done",
         "Tasks",
-        verbs=("ACK", "STATUS"),
+        "Its `result` is kept by a queue that keeps results, and told with its status.",
+        ("ACK", "STATUS"),
         body=forms.CompleteForm,
         result=shapes.Task,
         codes=_SETTLING,
@@ -281,7 +283,8 @@ OPERATIONS = (
         clear_tasks,
         "Remove the tasks that are queued",
         "Tasks",
-        verbs=("PURGE",),
+        "Those that are processed go on.",
+        ("PURGE",),
         result=shapes.Removed,
         codes=_NOT_FOUND,
     ),
