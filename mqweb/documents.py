@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from mqweb import shapes
+from mqweb.words import meaning_of
 from mqwire import __version__
 from mqwire.codes import Code, GatewayCode
 from mqwire.limits import MAX_KEY_CHARS
@@ -15,7 +17,8 @@ from mqwire.limits import MAX_KEY_CHARS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mqweb.operations import Media, Operation
+    from mqweb.media import Media
+    from mqweb.operations import Operation
     from mqweb.problems import AnyCode
 
 _REF: Final = "#/components/schemas/{name}"
@@ -66,6 +69,8 @@ def openapi(operations: Sequence[Operation]) -> dict[str, Any]:
     types = list(dict.fromkeys([shapes.Problem, *forms, *results]))
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     schema_of = dict(zip(types, schemas, strict=True))
+    for name, component in components.items():
+        _explain(name, component)
     paths: dict[str, dict[str, Any]] = {}
     for each in operations:
         paths.setdefault(each.path, {})[each.method.lower()] = _operation(
@@ -91,6 +96,14 @@ def openapi(operations: Sequence[Operation]) -> dict[str, Any]:
         },
         "security": [{"bearer": []}, {"key": []}],
     }
+
+
+def _explain(name: str, component: dict[str, Any]) -> None:
+    """Say of each field of a class what it means, where it does not say so itself."""
+    for field, schema in component.get("properties", {}).items():
+        if "description" not in schema:
+            own = [each.pop("description", "") for each in schema.get("anyOf", ())]
+            schema["description"] = next(filter(None, own), "") or meaning_of(name, field)
 
 
 def _operation(
@@ -150,13 +163,14 @@ def _query_parameter(name: str, schema: dict[str, Any], is_required: bool) -> di
     said = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
     plain = dict(said[0]) if len(said) == 1 else dict(schema)
     plain.pop("default", None)
+    plain.pop("description", None)
     if schema.get("default") is not None:
         plain["default"] = schema["default"]
     return {
         "name": name,
         "in": "query",
         "required": is_required,
-        "description": plain.pop("description", ""),
+        "description": schema["description"],
         "schema": plain,
     }
 
@@ -169,9 +183,11 @@ def _responses(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any
     found: dict[str, Any] = {}
     if content:
         for status in filter(None, (operation.status, operation.other_status)):
-            found[str(status)] = {"description": operation.summary, "content": content}
-    if operation.is_empty_possible or not content:
-        found["204"] = {"description": "Nothing to tell."}
+            found[str(status)] = {"description": _said(operation), "content": content}
+    if operation.is_empty_possible:
+        found["204"] = {"description": "There was nothing, or not in time: there is no body."}
+    elif not content:
+        found["204"] = {"description": "It is done; there is no body."}
     codes: list[AnyCode] = [*operation.codes, *_COMMON_CODES]
     codes += () if operation.body is None else _OF_BODIES
     codes += () if operation.is_open else _OF_USERS
@@ -187,6 +203,13 @@ def _responses(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any
         found[str(status)] = {"description": text, "content": said}
     found["default"] = {"description": "Another problem.", "content": problem}
     return found
+
+
+def _said(operation: Operation) -> str:
+    """Return what an answer tells: what its form says of itself, if it has one."""
+    form = operation.result
+    is_form = isinstance(form, type) and issubclass(form, shapes.Shape)
+    return inspect.cleandoc(form.__doc__ or "") if is_form else f"{operation.summary}."
 
 
 def _media(several: Iterable[Media]) -> dict[str, Any]:

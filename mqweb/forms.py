@@ -1,7 +1,7 @@
 """What requests look like: forms, checked field by field when they are read. Floor 2: data only.
 
 Unknown fields are refused. The bounds are those of the protocol; mqd judges again, by its
-configuration. The OpenAPI document is made from these classes, their docstrings and descriptions.
+configuration. The OpenAPI document is made from these classes, their docstrings, and `words`.
 """
 
 from __future__ import annotations
@@ -37,30 +37,24 @@ from mqwire.limits import (
 
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
 Id: TypeAlias = Annotated[int, Meta(ge=1, le=2**63 - 1)]
-Ids: TypeAlias = Annotated[
-    list[Id], Meta(min_length=1, max_length=MAX_MESSAGES_PER_FRAME, description="Ids of messages.")
-]
+Ids: TypeAlias = Annotated[list[Id], Meta(min_length=1, max_length=MAX_MESSAGES_PER_FRAME)]
 FewIds: TypeAlias = Annotated[
     list[Id],
-    Meta(min_length=1, max_length=MAX_WAITED_MESSAGES, description="Ids of messages."),
+    Meta(min_length=1, max_length=MAX_WAITED_MESSAGES),
 ]
-Durability: TypeAlias = Annotated[
-    Literal["accepted", "written", "synced"],
-    Meta(description="What the answer waits for, instead of the queue's own level."),
-]
+Durability: TypeAlias = Literal["accepted", "written", "synced"]
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_MESSAGES_PER_FRAME)]
 Budget: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_ATTEMPTS)]
 Delay: TypeAlias = Annotated[float, Meta(ge=0, le=MAX_DELAY_SECONDS)]
 Wait: TypeAlias = Annotated[
     float,
-    Meta(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for something; 0 not to wait."),
+    Meta(ge=0, le=MAX_WAIT_SECONDS),
 ]
 LeaseSeconds: TypeAlias = Annotated[float, Meta(ge=MIN_LEASE_SECONDS, le=MAX_LEASE_SECONDS)]
 LeaseText: TypeAlias = Annotated[
     str,
     Meta(
         pattern=r"^[0-9]{1,20}-[0-9]{1,20}$",
-        description="A lease's id, as a pull gave it.",
         examples=["3-17"],
     ),
 ]
@@ -68,24 +62,18 @@ Key: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_CHARS)]
 Headers: TypeAlias = Annotated[
     msgspec.Raw,
     Meta(
-        description='Scalars by name; a value that is bytes is {"base64": "..."}.',
         extra_json_schema={"type": ["object", "null"]},
     ),
 ]
 """They are read by `mqweb.bodies`, which makes nothing of what is no scalar."""
-Encoding: TypeAlias = Annotated[
-    Literal["json", "text", "base64"],
-    Meta(description="What `body` is: a JSON document, or a string that holds text or bytes."),
-]
+Encoding: TypeAlias = Literal["json", "text", "base64"]
 Role: TypeAlias = Literal[
     "admin", "administrator", "agent", "basic", "manager", "secretary", "user"
 ]
 NewPassword: TypeAlias = Annotated[
     str, Meta(min_length=MIN_PASSWORD_CHARS, max_length=MAX_TEXT_CHARS)
 ]
-Reason: TypeAlias = Annotated[
-    str, Meta(max_length=100_000, description="Why; of a long one the end is kept.")
-]
+Reason: TypeAlias = Annotated[str, Meta(max_length=100_000)]
 
 
 class Form(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -101,16 +89,8 @@ class Login(Form):
 
     user: Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
     password: Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
-    role: Annotated[Role, Meta(description="One that allows no more than the user's.")] | None = (
-        None
-    )
-    lifetime: (
-        Annotated[
-            float,
-            Meta(ge=1, le=MAX_DELAY_SECONDS, description="Seconds until it is over."),
-        ]
-        | None
-    ) = None
+    role: Role | None = None
+    lifetime: Annotated[float, Meta(ge=1, le=MAX_DELAY_SECONDS)] | None = None
     comment: Annotated[str, Meta(max_length=MAX_TEXT_CHARS)] | None = None
 
 
@@ -122,7 +102,6 @@ class TokensQuery(Form):
             str,
             Meta(
                 max_length=MAX_NAME_CHARS,
-                description="Users by a pattern; one's own tokens without it.",
             ),
         ]
         | None
@@ -161,22 +140,14 @@ class PasswordForm(Form):
 class QueuesQuery(Form):
     """Which queues."""
 
-    pattern: (
-        Annotated[
-            str,
-            Meta(max_length=MAX_NAME_CHARS, description="A name, with * and ? for any characters."),
-        ]
-        | None
-    ) = None
+    pattern: Annotated[str, Meta(max_length=MAX_NAME_CHARS)] | None = None
 
 
 class QueueForm(Form):
     """A queue that is to be created. What is left out is as the server has it."""
 
     queue: Name
-    if_missing: Annotated[
-        bool, Meta(description="One that exists is left as it is, and no error.")
-    ] = False
+    if_missing: bool = False
     max_messages: Annotated[int, Meta(ge=1, le=MAX_QUEUE_MESSAGES)] | None = None
     max_bytes: Annotated[int, Meta(ge=1, le=MAX_QUEUE_BYTES)] | None = None
     durability: Durability | None = None
@@ -186,17 +157,12 @@ class QueueForm(Form):
             Meta(
                 min_length=1,
                 max_length=MAX_NAME_CHARS,
-                description="The queue that dead messages move to; without it they stay.",
             ),
         ]
         | None
     ) = None
-    max_attempts: (
-        Annotated[Budget, Meta(description="Failures after which a message is dead.")] | None
-    ) = None
-    max_worker_losses: (
-        Annotated[Budget, Meta(description="Lost workers after which a message is dead.")] | None
-    ) = None
+    max_attempts: Budget | None = None
+    max_worker_losses: Budget | None = None
     backoff: Literal["none", "fixed", "linear", "exponential"] | None = None
     backoff_seconds: Delay | None = None
     backoff_cap_seconds: Delay | None = None
@@ -216,26 +182,20 @@ class QueueForm(Form):
 class PurgeForm(Form):
     """Which messages are to go."""
 
-    state: Annotated[
-        Literal["waiting", "dead"], Meta(description="Those that wait, or those that are dead.")
-    ] = "waiting"
+    state: Literal["waiting", "dead"] = "waiting"
 
 
 class PushOptions(Form):
     """How messages are pushed."""
 
-    priority: (
-        Annotated[int, Meta(ge=0, le=MAX_PRIORITY, description="Higher ones come first; else 128.")]
-        | None
-    ) = None
-    delay: Annotated[Delay, Meta(description="Seconds for which they are kept back.")] | None = None
+    priority: Annotated[int, Meta(ge=0, le=MAX_PRIORITY)] | None = None
+    delay: Delay | None = None
     not_before: (
         Annotated[
             float,
             Meta(
                 ge=0,
                 le=MAX_TIME_SECONDS,
-                description="Until when, in seconds since 1970-01-01 UTC.",
             ),
         ]
         | None
@@ -246,7 +206,6 @@ class PushOptions(Form):
             Meta(
                 ge=MIN_TTL_SECONDS,
                 le=MAX_DELAY_SECONDS,
-                description="Seconds for which they may wait.",
             ),
         ]
         | None
@@ -259,7 +218,7 @@ class PushOptions(Form):
 class BodyForm(Form):
     """A message that is to be pushed."""
 
-    body: Annotated[msgspec.Raw, Meta(description="Any JSON value.")]
+    body: msgspec.Raw
     encoding: Encoding = "json"
     headers: Headers | msgspec.UnsetType = msgspec.UNSET
 
@@ -267,9 +226,7 @@ class BodyForm(Form):
 class PushForm(PushOptions):
     """Messages that are to be pushed: one as `body`, or many as `messages`, all or none."""
 
-    body: Annotated[msgspec.Raw, Meta(description="Any JSON value.")] | msgspec.UnsetType = (
-        msgspec.UNSET
-    )
+    body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     encoding: Encoding = "json"
     headers: Headers | msgspec.UnsetType = msgspec.UNSET
     messages: (
@@ -280,26 +237,16 @@ class PushForm(PushOptions):
 class PushQuery(PushOptions):
     """How a body that is no form is pushed."""
 
-    raw: Annotated[
-        bool, Meta(description="A JSON document is the body itself, and no form with bodies.")
-    ] = False
-    headers: Annotated[str, Meta(description="Headers, a JSON object.")] | None = None
+    raw: bool = False
+    headers: str | None = None
 
 
 class PullQuery(Form):
     """What is pulled."""
 
-    max: Annotated[Count, Meta(description="Most messages.")] = 1
+    max: Count = 1
     wait: Wait = 0.0
-    lease: (
-        Annotated[
-            LeaseSeconds,
-            Meta(
-                description="Seconds for which they stay under a lease; without it they are gone."
-            ),
-        ]
-        | None
-    ) = None
+    lease: LeaseSeconds | None = None
     durability: Durability | None = None
 
 
@@ -307,7 +254,7 @@ class PeekQuery(Form):
     """Which messages are looked at."""
 
     state: Literal["ready", "delayed", "leased", "dead"] = "ready"
-    max: Annotated[Count, Meta(description="Most messages.")] = 20
+    max: Count = 20
     skip: Annotated[int, Meta(ge=0, le=2**32)] = 0
 
 
@@ -335,9 +282,7 @@ class AckForm(Form):
     """Messages that are done."""
 
     ids: Ids | None = None
-    result: Annotated[msgspec.Raw, Meta(description="What came of each, any JSON value.")] | (
-        msgspec.UnsetType
-    ) = msgspec.UNSET
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     encoding: Encoding = "json"
     durability: Durability | None = None
 
@@ -347,9 +292,9 @@ class NackForm(Form):
 
     ids: Ids | None = None
     reason: Reason = ""
-    delay: Annotated[Delay, Meta(description="Instead of the queue's back-off.")] | None = None
-    hand_back: Annotated[bool, Meta(description="They have not failed.")] = False
-    lost: Annotated[bool, Meta(description="Their worker was lost.")] = False
+    delay: Delay | None = None
+    hand_back: bool = False
+    lost: bool = False
     durability: Durability | None = None
 
 
@@ -430,8 +375,8 @@ class RedriveForm(Form):
     """Which dead messages are tried again: one of `ids`, `max` and `all` is said."""
 
     ids: Ids | None = None
-    max: Annotated[Count, Meta(description="The oldest, so many.")] | None = None
-    all: Annotated[bool, Meta(description="All that there are.")] = False
+    max: Count | None = None
+    all: bool = False
     cause: Annotated[str, Meta(max_length=32)] | None = None
     origin: Name | None = None
 
@@ -440,13 +385,7 @@ class EventsQuery(Form):
     """What is told."""
 
     pattern: Annotated[str, Meta(max_length=MAX_NAME_CHARS)] | None = None
-    events: (
-        Annotated[
-            str,
-            Meta(max_length=1024, description="Kinds of events, with commas between; else all."),
-        ]
-        | None
-    ) = None
+    events: Annotated[str, Meta(max_length=1024)] | None = None
 
 
 class FramesQuery(Form):
@@ -458,46 +397,26 @@ class FramesQuery(Form):
             Meta(
                 ge=0,
                 le=MAX_REQUEST_ID,
-                description="`last` of the answer before, for what came since; else the newest.",
             ),
         ]
         | None
     ) = None
-    queue: Annotated[Name, Meta(description="Of requests, and of what they are answered.")] | (
-        None
-    ) = None
-    verb: Annotated[str, Meta(max_length=64, description="As `queue`.")] | None = None
+    queue: Name | None = None
+    verb: Annotated[str, Meta(max_length=64)] | None = None
     user: Annotated[str, Meta(max_length=MAX_TEXT_CHARS)] | None = None
-    peer: (
-        Annotated[str, Meta(max_length=MAX_TEXT_CHARS, description="Part of a client's address.")]
-        | None
-    ) = None
-    connection: Annotated[int, Meta(ge=0, le=MAX_REQUEST_ID, description="Its number.")] | None = (
-        None
-    )
-    direction: (
-        Annotated[Literal["in", "out"], Meta(description="From clients, or to them.")] | None
-    ) = None
-    code: (
-        Annotated[
-            str, Meta(max_length=64, description="Of replies: `OK`, `EVENT`, or an error's code.")
-        ]
-        | None
-    ) = None
-    errors: Annotated[bool, Meta(description="Refusals alone.")] = False
-    changes: Annotated[
-        bool,
-        Meta(description="Without verbs that only look, as LIST and STATS, unless refused."),
-    ] = False
-    limit: Annotated[
-        int, Meta(ge=1, le=1000, description="Most frames; of more that fit the newest.")
-    ] = 100
+    peer: Annotated[str, Meta(max_length=MAX_TEXT_CHARS)] | None = None
+    connection: Annotated[int, Meta(ge=0, le=MAX_REQUEST_ID)] | None = None
+    direction: Literal["in", "out"] | None = None
+    code: Annotated[str, Meta(max_length=64)] | None = None
+    errors: bool = False
+    changes: bool = False
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
 class DeadQuery(Form):
     """Which dead letters."""
 
-    max: Annotated[Count, Meta(description="Most messages.")] = 50
+    max: Count = 50
     skip: Annotated[int, Meta(ge=0, le=2**32)] = 0
 
 
@@ -507,16 +426,14 @@ TaskState: TypeAlias = Literal["queued", "processing", "completed", "failed", "c
 class TaskForm(PushOptions, kw_only=True):
     """A task that is submitted."""
 
-    task: Annotated[msgspec.Raw, Meta(description="What is to be done, any JSON value.")]
+    task: msgspec.Raw
     headers: Headers | msgspec.UnsetType = msgspec.UNSET
 
 
 class TakeQuery(Form):
     """How a task is taken."""
 
-    lease: Annotated[
-        LeaseSeconds, Meta(description="Seconds within which it is completed, or extended.")
-    ] = 60.0
+    lease: LeaseSeconds = 60.0
     wait: Wait = 0.0
 
 
@@ -524,9 +441,7 @@ class CompleteForm(Form):
     """What came of a task."""
 
     lease: LeaseText
-    result: Annotated[msgspec.Raw, Meta(description="Any JSON value.")] | msgspec.UnsetType = (
-        msgspec.UNSET
-    )
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class FailForm(Form):
@@ -534,9 +449,7 @@ class FailForm(Form):
 
     lease: LeaseText
     error: Reason = ""
-    retry: Annotated[
-        bool, Meta(description="Whether it is tried again, as often as its queue allows.")
-    ] = True
+    retry: bool = True
 
 
 class TasksQuery(Form):
@@ -544,13 +457,5 @@ class TasksQuery(Form):
 
     state: TaskState = "queued"
     max: Annotated[int, Meta(ge=1, le=1000)] = 50
-    skip: Annotated[
-        int, Meta(ge=0, le=2**32, description="Of queued and processing ones: how many first.")
-    ] = 0
-    before: (
-        Annotated[
-            Id,
-            Meta(description="Of completed, failed and cancelled ones: those with lower ids."),
-        ]
-        | None
-    ) = None
+    skip: Annotated[int, Meta(ge=0, le=2**32)] = 0
+    before: Id | None = None

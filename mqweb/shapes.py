@@ -6,12 +6,9 @@ hot ones are built without them. A member that has nothing to tell may be left o
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
-
-Body = Annotated[Any, Meta(description="A JSON value; with an encoding, a string.")]
 
 
 class Shape(msgspec.Struct, kw_only=True):
@@ -134,7 +131,7 @@ class Message(Shape):
     """A message."""
 
     id: int
-    body: Body
+    body: Any
     encoding: str = "json"
     headers: dict[str, Any] = {}
     deliveries: int = 1
@@ -355,31 +352,13 @@ class Dead(Shape):
     messages: list[Seen]
 
 
-class Task(Shape):
-    """A task: `queued`, `processing`, `completed`, `failed`, `cancelled`, `gone` or `unknown`."""
+class Task(Status, kw_only=True):
+    """A task: where it is, and what has become of it."""
 
     queue: str
-    id: int
-    state: str
     task: Any = None
     headers: dict[str, Any] = {}
     encoding: str | None = None
-    position: int | None = None
-    due_at: float | None = None
-    lease: str | None = None
-    holder: str | None = None
-    host: str | None = None
-    leased_at: float | None = None
-    deadline_at: float | None = None
-    deliveries: int | None = None
-    attempts: int | None = None
-    losses: int | None = None
-    result: Any = None
-    result_encoding: str | None = None
-    cause: str | None = None
-    error: str | None = None
-    moved_to: Place | None = None
-    ended_at: float | None = None
 
 
 class Tasks(Shape):
