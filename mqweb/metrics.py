@@ -51,6 +51,8 @@ _SERVER: Final[tuple[tuple[str, str, str, str, str], ...]] = (
     ("rates", "pulled", "gauge", "mqd_pulled_messages_per_second", "Pulled a second, lately."),
     ("journal", "segments", "gauge", "mqd_journal_segments", "Segments of the journal."),
     ("journal", "bytes", "gauge", "mqd_journal_bytes", "The journal on the disk."),
+    ("journal", "disk_free_bytes", "gauge", "mqd_disk_free_bytes", "Left on the journal's disk."),
+    ("journal", "disk_bytes", "gauge", "mqd_disk_size_bytes", "Size of the journal's disk."),
     ("journal", "backlog_bytes", "gauge", "mqd_journal_backlog_bytes", "Not written yet."),
     ("journal", "written_bytes", "counter", "mqd_journal_written_bytes", "Bytes written."),
     ("journal", "batches", "counter", "mqd_journal_batches", "Batches written."),

@@ -10,6 +10,7 @@ What it is not: what records mean. See `mqd.core.broker`.
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -186,9 +187,12 @@ class Durable:
     def _journal_stats(self) -> dict[str, Any]:
         figures = self._journal.figures
         segments, size_bytes = _disk_use(self._directory)
+        disk = os.statvfs(self._directory)
         return {
             "segments": segments,
             "bytes": size_bytes,
+            "disk_free_bytes": disk.f_bavail * disk.f_frsize,
+            "disk_bytes": disk.f_blocks * disk.f_frsize,
             "backlog_bytes": self._journal.backlog_bytes,
             "written_bytes": figures.written_bytes,
             "batches": figures.batches,

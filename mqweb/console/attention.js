@@ -1,6 +1,6 @@
 // What an operator should look at first: what is stuck, why, and for how long. Pure.
 
-import { count, lastLine, plural, roughly, span } from "./format.js";
+import { bytes, count, lastLine, plural, roughly, span } from "./format.js";
 
 const FULL_SHARE = 0.9;
 const UNPULLED_SECONDS = 60;
@@ -96,6 +96,9 @@ function* ofServer(stats) {
   const { journal, snapshot, frame_log: log, connections } = stats;
   const page = "server";
   if (journal?.is_full) yield { level: "bad", page, what: "the disk is full", why: "pushes are refused; acks and pulls go on" };
+  else if (journal && journal.disk_free_bytes < journal.bytes) {
+    yield { level: "warn", page, what: "the disk is nearly full", why: `${bytes(journal.disk_free_bytes)} left, which is less than mqd takes: a snapshot may find no room` };
+  }
   if (snapshot?.failed) {
     yield { level: "warn", page, what: "snapshots fail", why: `${plural(snapshot.failed, "failure")} since the start; the journal grows meanwhile` };
   }

@@ -130,6 +130,17 @@ def test_the_worst_and_oldest_stands_first(call):
     ]
 
 
+def test_a_disk_that_is_nearly_full_is_told_before_it_is_full(call):
+    def told(free_bytes, *, is_full=False):
+        journal = {"bytes": 100, "disk_free_bytes": free_bytes, "is_full": is_full}
+        stats = {"journal": journal, "snapshot": None, "frame_log": None}
+        return [each["what"] for each in call("attention", "attention", [], stats)]
+
+    assert told(100) == []
+    assert told(99) == ["the disk is nearly full"]
+    assert told(0, is_full=True) == ["the disk is full"]
+
+
 def test_an_event_stream_may_be_cut_anywhere(console):
     told = console.page.evaluate("""async () => {
         const { EventParser } = await import("/console/api.js");

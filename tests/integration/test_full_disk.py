@@ -39,6 +39,9 @@ def test_pulling_makes_space_again(tmp_path, is_killed):
         with running_server(directory=tmp_path, overrides=overrides) as server:
             with Raw(server) as raw:
                 raw.ok("CREATE", "jobs")
+                [figures] = raw.ok("STATS")
+                assert figures["journal"]["disk_bytes"] == 12 * 2**20
+                assert 0 < figures["journal"]["disk_free_bytes"] < 12 * 2**20
                 pushed = _fill(raw)
                 assert pushed >= 50
             if is_killed:

@@ -59,6 +59,7 @@ function Storage({ told }) {
     ["OK means", html`<b>${journal.durability}</b>`],
     ["state", journal.is_full ? html`<${Badge} kind="bad">the disk is full</${Badge}>` : html`<${Badge} kind="good">sound</${Badge}>`],
     ["on the disk", `${bytes(journal.bytes)} in ${plural(journal.segments, "segment")}, snapshot and reserve included`],
+    ["left on that disk", html`${bytes(journal.disk_free_bytes)} of ${bytes(journal.disk_bytes)}${journal.disk_free_bytes < journal.bytes && html` <${Badge} kind="warn">nearly full</${Badge}>`}`],
     ["not yet written", bytes(journal.backlog_bytes)],
     ["written", `${bytes(journal.written_bytes)} in ${plural(journal.batches, "batch", "batches")}`],
     ["syncs", `${count(journal.syncs)}, ${span(journal.sync_seconds_mean)} on average, ${span(journal.sync_seconds_max)} at most`],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 
 import pytest
@@ -215,4 +216,16 @@ async def test_the_working_directory_is_nobodys_door(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "cwd")
     store.do(store.broker.plan_create("jobs", {}, 1))
     assert (await store.durable.snapshot()).number == 1
+    await store.stop()
+
+
+async def test_what_the_disk_has_left_is_told(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    disk = list(os.statvfs(tmp_path))
+    # A block is 4 KiB; 500 of 1000 are free, and 400 of these for those who are not root.
+    disk[:5] = [2**16, 4096, 1000, 500, 400]
+    monkeypatch.setattr("os.statvfs", lambda _path: os.statvfs_result(disk))
+    figures = store.durable.stats()["journal"]
+    assert (figures["disk_free_bytes"], figures["disk_bytes"]) == (400 * 4096, 1000 * 4096)
+    monkeypatch.undo()
     await store.stop()
