@@ -323,6 +323,8 @@ class ServerInfo:
         token_id: of the token that the client came with; None where it came with a password,
             or the address file.
         expires_at: until when that may be used, in seconds since 1970-01-01 UTC.
+        is_managed: whether `change_password` can change the user's; None where the server does
+            not say.
     """
 
     user: str
@@ -335,6 +337,7 @@ class ServerInfo:
     grace_seconds: float = 0.0
     token_id: int | None = None
     expires_at: float | None = None
+    is_managed: bool | None = None
 
     @classmethod
     def from_map(cls, who: Mapping[str, Any]) -> ServerInfo:
@@ -354,4 +357,5 @@ class ServerInfo:
             grace_seconds=float(who.get("grace_seconds", 0.0)),
             token_id=who.get("token_id"),
             expires_at=who.get("expires_at"),
+            is_managed=who.get("is_managed"),
         )

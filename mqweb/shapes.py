@@ -58,10 +58,14 @@ class Users(Shape):
 
 
 class Who(Shape):
-    """Who asks, as mqd knows them."""
+    """Who asks, as mqd knows them.
+
+    `is_managed` tells whether the password can be changed here; null if mqd does not say.
+    """
 
     user: str
     role: str
+    is_managed: bool | None
     server: str
     version: str
     protocol: int

@@ -232,6 +232,7 @@ class Server:
         return {
             "user": standing.name,
             "role": standing.role.word,
+            "is_managed": self.engine.accounts.user(standing.name) is not None,
             "token_id": standing.token_id or None,
             "expires_at": standing.expires_ms / 1000 if standing.expires_ms else None,
             "server": "mqd",

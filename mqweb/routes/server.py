@@ -63,6 +63,7 @@ async def who_am_i(request: Request) -> Answer:
         {
             "user": who.user,
             "role": who.role,
+            "is_managed": who.is_managed,
             "server": who.server,
             "version": who.version,
             "protocol": who.protocol,

@@ -66,8 +66,10 @@ def test_users_are_managed(server, admin, make_client, queue):
     assert {each.user: each.is_managed for each in admin.users()}["admin"] is False
     with pytest.raises(mqclient.UserConfigured):
         admin.remove_user("admin")
+    managed = make_client(url_of(server, queue))
     with pytest.raises(mqclient.AccessDenied):
-        make_client(url_of(server, queue)).users()
+        managed.users()
+    assert (managed.server.is_managed, admin.server.is_managed) == (True, False)
     admin.remove_user(queue)
     with pytest.raises(mqclient.UserNotFound):
         admin.change_user(queue, disabled=True)

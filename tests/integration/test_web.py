@@ -115,7 +115,8 @@ def test_a_token_ends_with_the_password_that_it_was_made_with(web, gateway):
     made = web.post("/token", json={"user": "eve", "password": "battery staple"}).json()
     key = {"X-API-Key": made["token"]}
     with httpx.Client(base_url=gateway.url, headers=key) as eve:
-        assert eve.get("/v1/me").status_code == 200
+        assert eve.get("/v1/me").json()["is_managed"] is True
+        assert web.get("/v1/me").json()["is_managed"] is False
         wrong = {"old": "wrong", "new": "stapled battery"}
         refused(eve.post("/v1/me/password", json=wrong), Code.AUTH_FAILED)
         assert eve.get("/v1/me").status_code == 200
