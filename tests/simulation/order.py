@@ -83,7 +83,7 @@ def _judge_take(facts: Facts, op: Op, taken: list[Delivery], spans: list[_Span])
             is_older, is_higher = span.message_id < last_id, span.rank < last_rank
             may_go_by_age &= not is_older
             may_go_by_rank &= not is_higher
-            if is_older or is_higher:
+            if is_higher or (is_older and passed is None):
                 passed = span
     if not (may_go_by_rank or may_go_by_age):
         why = ""
@@ -154,7 +154,7 @@ def _note_fresh(
     if not is_here or facts.has_crash(push.left, first.end):
         return
     since: Moment = push.left
-    due = due_seconds(message)
+    due = due_seconds(message, push.left)  # by a key it may have come before, and been dropped
     if due is not None:
         if facts.scenario.jumps or facts.was_stalled(push.left[0], first.end[0]):
             return

@@ -19,11 +19,11 @@ SLACK_SECONDS = 0.1
 """A message may be delivered so long after its end."""
 
 
-def due_seconds(message: Message) -> float | None:
-    """Return when a message may be delivered at the earliest; None for at once."""
+def due_seconds(message: Message, pushed: Moment) -> float | None:
+    """Return when a message that was pushed at a moment may be delivered; None for at once."""
     options = message.push.options
     if "delay" in options:
-        return options["delay"] + message.came[0]
+        return options["delay"] + pushed[0]
     if "not_before" in options:
         return options["not_before"] - WALL_SECONDS
     return None
@@ -55,7 +55,7 @@ def judge_times(facts: Facts) -> None:
     for message in facts.messages.values():
         if not message.deliveries or not message.alive:
             continue
-        due, ttl = due_seconds(message), ttl_seconds(facts, message)
+        due, ttl = due_seconds(message, message.came), ttl_seconds(facts, message)
         if due is None and ttl is None:
             continue
         for delivery in message.deliveries:
