@@ -58,8 +58,6 @@ class Request(NamedTuple):
     queue: str | None
     queues: tuple[str, ...] = ()
     """All queues, where it is about several."""
-    nameless_leases: int = 0
-    """How many leases it names whose queue is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +76,14 @@ class Entry:
         logged: the frame.
         answers: the request that it answers, if it is a reply and its request is known.
         by_lease: of a request: the queues of the leases that it names, as far as they are known.
-        nameless: of a request: how many leases it names whose queue is not known.
+        nameless_leases: of a request: how many leases it names whose queue is not known.
     """
 
     record: Record
     logged: LoggedFrame
     answers: Request | None = None
     by_lease: tuple[str, ...] = ()
-    nameless: int = 0
+    nameless_leases: int = 0
 
     @property
     def is_request(self) -> bool:
@@ -128,13 +126,6 @@ class Entry:
                 return ()
             return answers.queues or (answers.queue,)
         return tuple(dict.fromkeys((*self.by_lease, *_named(self.logged.frame or ()))))
-
-    @property
-    def nameless_leases(self) -> int:
-        """How many leases a request names whose queue is not known; as `verb`."""
-        if self.is_request:
-            return self.nameless
-        return 0 if self.answers is None else self.answers.nameless_leases
 
     @property
     def elapsed_ns(self) -> int | None:
@@ -217,7 +208,7 @@ class LeaseBook:
             return entry
         queues = [self._look_up(lease) for lease in leases]
         known = tuple(queue for queue in queues if queue is not None)
-        return replace(entry, by_lease=known, nameless=len(leases) - len(known))
+        return replace(entry, by_lease=known, nameless_leases=len(leases) - len(known))
 
     def _learn(self, lease: tuple[int, int], queue: str) -> None:
         self._queues[lease] = queue
@@ -273,7 +264,6 @@ class EntryReader:
             entry.verb,
             queues[0] if queues else None,
             queues if len(queues) > 1 else (),
-            entry.nameless,
         )
         if len(open_requests) > self._max_open:
             del open_requests[next(iter(open_requests))]
