@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mqd.store.checking import Checked
+    from mqd.store.contents import Contents
     from mqd.store.remains import Loss
     from mqd.store.restore import Backup, Restored
     from mqd.store.salvage import Salvaged
@@ -93,8 +94,7 @@ def _state_lines(checked: Checked) -> Iterator[str]:
     if recovered.snapshot_number:
         source = f"snapshot {recovered.snapshot_number} and the journal after it"
     yield (
-        f"state: {counted(checked.queues, 'queue')}, {counted(checked.messages, 'message')}, "
-        f"{counted(checked.size_bytes, 'byte')}; {counted(recovered.records, 'record')} from "
+        f"state: {_contents_words(checked.contents)}; {counted(recovered.records, 'record')} from "
         f"{source}, up to lsn {recovered.next_lsn - 1}"
     )
     if recovered.cut_bytes and checked.holder is None:
@@ -209,9 +209,7 @@ def check_json(checked: Checked) -> dict[str, Any]:
         "snapshot": None if recovered is None else recovered.snapshot_number or None,
         "last_lsn": None if recovered is None else recovered.next_lsn - 1,
         "records": 0 if recovered is None else recovered.records,
-        "queues": checked.queues,
-        "messages": checked.messages,
-        "bytes": checked.size_bytes,
+        **_contents_json(checked.contents),
         "torn_bytes": 0 if recovered is None else recovered.cut_bytes,
         "files": [_file_json(entry) for entry in checked.inventory.entries],
         "lost": [loss._asdict() for loss in lost(checked)],
@@ -246,10 +244,7 @@ def salvage_lines(source: str, salvaged: Salvaged) -> Iterator[str]:
     plan = salvaged.plan
     base = "the beginning of the journal" if plan.base is None else plan.base.name
     yield f"salvaged: {source} -> {salvaged.directory}"
-    yield (
-        f"kept: {counted(salvaged.queues, 'queue')}, {counted(salvaged.messages, 'message')}, "
-        f"{counted(salvaged.size_bytes, 'byte')}"
-    )
+    yield f"kept: {_contents_words(salvaged.contents)}"
     yield f"from: {base} and {counted(len(plan.parts), 'segment')}, up to lsn {plan.last_lsn}"
     if plan.torn_bytes:
         yield f"torn tail: {counted(plan.torn_bytes, 'byte')}, never promised; left out"
@@ -274,11 +269,22 @@ def salvage_lines(source: str, salvaged: Salvaged) -> Iterator[str]:
             f"quarantined: {counted(salvaged.quarantined, 'record')} that fit nowhere, in "
             f"{salvaged.directory}/quarantine.jsonl"
         )
+    yield from _distrust_lines(salvaged)
     if plan.losses:
         yield (
             "doubtful: what is lost may have held pushes to any queue, pulls (their messages are "
             "delivered again), and queues that were created or deleted; bodies of pushes may be in "
             "the frame log (`mqctl log --verb PUSH --json`)"
+        )
+
+
+def _distrust_lines(salvaged: Salvaged) -> Iterator[str]:
+    """Say who does not come in any more, since what is lost may have ended them."""
+    tokens, users = salvaged.ended_tokens, salvaged.newly_disabled_users
+    if tokens or users:
+        yield (
+            "doubtful: what is lost may have ended users and tokens; for that reason ended: "
+            f"{counted(tokens, 'token')}; disabled: {counted(users, 'user')} (`mqctl user enable`)"
         )
 
 
@@ -307,9 +313,9 @@ def salvage_json(source: str, salvaged: Salvaged) -> dict[str, Any]:
         "source": source,
         "directory": salvaged.directory,
         "is_whole": is_whole(salvaged),
-        "queues": salvaged.queues,
-        "messages": salvaged.messages,
-        "bytes": salvaged.size_bytes,
+        **_contents_json(salvaged.contents),
+        "ended_tokens": salvaged.ended_tokens,
+        "newly_disabled_users": salvaged.newly_disabled_users,
         "records": salvaged.records,
         "known_records": salvaged.known,
         "quarantined": salvaged.quarantined,
@@ -333,8 +339,8 @@ def restore_lines(directory: str, backup: Backup, restored: Restored) -> Iterato
         names = ", ".join(restored.removed)
         yield f"removed what an interrupted restore had left: {names}"
     yield (
-        f"restored: {backup.path} -> {directory}: {counted(len(backup.broker), 'queue')}, "
-        f"{counted(backup.messages, 'message')}, up to lsn {restored.snapshot.covered_lsn}"
+        f"restored: {backup.path} -> {directory}: {_contents_words(backup.contents)}, up to lsn "
+        f"{restored.snapshot.covered_lsn}"
     )
     yield f"next: mqd --data-dir {directory}"
 
@@ -345,14 +351,39 @@ def restore_json(directory: str, backup: Backup, restored: Restored) -> dict[str
     return {
         "backup": backup.path,
         "directory": directory,
-        "queues": len(backup.broker),
-        "messages": backup.messages,
+        **_contents_json(backup.contents),
         "records": info.records,
         "last_lsn": info.covered_lsn,
         "bytes": info.size_bytes,
         "store_id": info.identity.store_id.hex(),
         "epoch": info.identity.epoch,
         "removed": restored.removed,
+    }
+
+
+def _contents_words(contents: Contents) -> str:
+    """Return what a state holds, in words; users and tokens only where there are any."""
+    found = [
+        counted(contents.queues, "queue"),
+        counted(contents.messages, "message"),
+        counted(contents.size_bytes, "byte"),
+    ]
+    if contents.users:
+        disabled = contents.disabled_users
+        found.append(counted(contents.users, "user") + (f" ({disabled} disabled)" * bool(disabled)))
+    if contents.tokens:
+        found.append(counted(contents.tokens, "token"))
+    return ", ".join(found)
+
+
+def _contents_json(contents: Contents) -> dict[str, int]:
+    return {
+        "queues": contents.queues,
+        "messages": contents.messages,
+        "bytes": contents.size_bytes,
+        "users": contents.users,
+        "disabled_users": contents.disabled_users,
+        "tokens": contents.tokens,
     }
 
 

@@ -136,6 +136,10 @@ class Accounts:
         """Return the token with this id."""
         return self._tokens.get(token_id)
 
+    def count_tokens(self, now_ms: int) -> int:
+        """Tell how many tokens of all users there are that are not over."""
+        return sum(token.expires_ms > now_ms for token in self._tokens.values())
+
     def tokens_of(self, name: str) -> list[Token]:
         """Return the tokens of a user, the oldest first."""
         return [self._tokens[token_id] for token_id in self._by_user.get(name, ())]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mqd.core.broker import Broker
 from mqd.core.salvage import NO_BOUNDS
+from mqd.store.contents import NOTHING, Contents, contents_of
 from mqd.store.decisions import Action
 from mqd.store.dirlock import FOLD_LOCK_NAME, LOCK_NAME
 from mqd.store.errors import DirectoryLocked, DirectoryUnusable, StorageError
@@ -130,10 +131,8 @@ class Checked:
     """What a start would have done; None if it would have refused."""
     problem: StorageError | None
     """Why it would have."""
-    queues: int = 0
-    messages: int = 0
-    size_bytes: int = 0
-    """Bodies and headers of all messages."""
+    contents: Contents = NOTHING
+    """What a start would have found; nothing if it would have refused."""
 
     @property
     def is_empty(self) -> bool:
@@ -225,10 +224,7 @@ def _look(files: Files, directory: str, holder: Holder | None) -> Checked:
     except OSError as error:
         raise unusable(directory, error) from error
     checked = Checked(directory, holder, inventory, plan(inventory), recovered, problem)
-    checked.queues = len(broker)
-    for queue in broker.queues():
-        checked.messages += queue.fifo.count
-        checked.size_bytes += queue.fifo.size_bytes
+    checked.contents = contents_of(broker)
     return checked
 
 

@@ -21,11 +21,13 @@ from __future__ import annotations
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from mqd.core.broker import Broker
 from mqd.core.salvage import NO_BOUNDS
 from mqd.store import snapshot as snapshots
+from mqd.store.contents import Contents, contents_of
 from mqd.store.errors import (
     DirectoryOccupied,
     DirectoryUnusable,
@@ -62,10 +64,10 @@ class Backup:
     info: SnapshotInfo
     broker: Broker = field(repr=False)
 
-    @property
-    def messages(self) -> int:
-        """How many messages it holds."""
-        return sum(queue.fifo.count for queue in self.broker.queues())
+    @cached_property
+    def contents(self) -> Contents:
+        """How much it holds."""
+        return contents_of(self.broker)
 
 
 class Restored(NamedTuple):

@@ -20,6 +20,7 @@ from mqd.core import records as kinds
 from mqd.core.broker import Broker
 from mqd.core.salvage import Salvager
 from mqd.store.checking import unusable
+from mqd.store.contents import NOTHING, Contents, contents_of
 from mqd.store.errors import DirectoryUnusable, JournalDamaged
 from mqd.store.inventory import FileState, take
 from mqd.store.pieces import Pieces
@@ -102,10 +103,12 @@ class Salvaged:
     """Records, and batches that hold no records, that are in the quarantine file."""
     unreadable_bytes: int = 0
     """Bytes that the disk itself could not read."""
-    queues: int = 0
-    messages: int = 0
-    size_bytes: int = 0
-    """Bodies and headers of all messages."""
+    contents: Contents = NOTHING
+    """What is kept."""
+    ended_tokens: int = 0
+    """Tokens that have ended since what is lost may have ended them."""
+    newly_disabled_users: int = 0
+    """Users that are disabled for the same reason."""
     touched: list[QueueOutcome] = field(default_factory=list)
     """The queues that are known to have lost something."""
     snapshot: SnapshotInfo | None = None
@@ -202,13 +205,14 @@ def _gather(files: Files, inventory: Inventory, salvaged: Salvaged, bounds: Boun
                 quarantine.add(reason, name, lsn, _shown(record))
     finally:
         quarantine.close()
+    found = contents_of(broker)
     salvaged.touched = salvager.finish()
     salvaged.known, salvaged.quarantined = salvager.known, quarantine.count
     salvaged.unreadable_bytes = patient.unreadable_bytes
-    salvaged.queues = len(broker)
-    for queue in broker.queues():
-        salvaged.messages += queue.fifo.count + queue.outside
-        salvaged.size_bytes += queue.max_bytes - queue.room()[1]
+    salvaged.contents = contents_of(broker)
+    kept = salvaged.contents
+    salvaged.ended_tokens = found.tokens - kept.tokens
+    salvaged.newly_disabled_users = kept.disabled_users - found.disabled_users
     return salvager
 
 

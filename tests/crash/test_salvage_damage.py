@@ -84,7 +84,7 @@ def judge(history: History, content: Content) -> None:
     counts = Counter(kept)
     assert max(counts.values(), default=1) == 1, "a message is there twice"
     assert set(kept) <= history.pushed, "a message was made up"
-    assert len(kept) == done.messages
+    assert len(kept) == done.contents.messages
     readable = sound_bytes(content)
     for body in bodies_of(history.broker):
         if body in readable and body not in counts:

@@ -18,7 +18,9 @@ from click.testing import CliRunner
 from crash.crash_files import MemoryFiles
 from crash.history import Driver, Model
 from mqd import __main__, storage_commands, storage_progress
-from mqd.core import records
+from mqd.core import job_records, records
+from mqd.core.access import Role
+from mqd.core.standings import Change, Issue, Standing
 from mqd.store.dirlock import LOCK_NAME, DirectoryLock
 from mqd.store.files import OsFiles
 from mqd.store.recordlog import SEGMENT_MAGIC, Header, encode_header
@@ -388,6 +390,51 @@ def test_a_salvage_that_loses_nothing(data, tmp_path):
     assert "lost: nothing that was promised" in result.stdout
 
 
+@pytest.fixture
+def accounts(tmp_path):
+    """Give a directory with two users, one of them disabled, and a token of the other."""
+    files = MemoryFiles()
+    driver = Driver(files, Model(), marker_seconds=3600.0)
+    driver.do(driver.broker.plan_create("jobs", {}, 1))
+    driver.do(driver.push("jobs", "one", "two"))
+    users = driver.broker.accounts
+    for name in ("ada", "bob"):
+        driver.do(users.plan_admit(Role.ADMIN, name, Role.AGENT, "hash", 5))
+    standing = Standing("ada", Role.AGENT, users.user("ada").basis)
+    driver.do(users.plan_issue(standing, Issue(Role.AGENT, bytes(32), "", 10**9), 6))
+    driver.do(users.plan_alter(Role.ADMIN, "bob", Change(is_disabled=True), 7))
+    driver.do((job_records.LEASE, 1, 1, 1, 1, 10**9, "ada", 8, (1, 1)))
+    driver.journal.close()
+    directory = tmp_path / "accounts"
+    directory.mkdir(mode=0o700)
+    for name, content in files.content().items():
+        (directory / name).write_bytes(content)
+    return directory
+
+
+def test_users_and_tokens_are_counted(accounts, tmp_path):
+    kept = "1 queue, 2 messages, 8 bytes, 2 users (1 disabled), 1 token"
+    assert f"state: {kept}; " in checked(accounts).stdout
+    found = json.loads(checked(accounts, "--json").stdout)
+    assert (found["users"], found["disabled_users"], found["tokens"]) == (2, 1, 1)
+    result = checked(accounts, "--salvage", tmp_path / "new")
+    assert result.exit_code == 0
+    assert f"kept: {kept}\n" in result.stdout
+    assert "doubtful" not in result.stdout
+
+
+def test_users_and_tokens_that_what_is_lost_may_have_ended(accounts, tmp_path):
+    flip(accounts / "segment-0000000001.mqj", 100)
+    result = checked(accounts, "--salvage", tmp_path / "new")
+    assert result.exit_code == 4
+    assert "2 users (2 disabled)\n" in result.stdout
+    assert "for that reason ended: 1 token; disabled: 1 user (`mqctl user enable`)" in result.stdout
+    text = checked(accounts, "--salvage", tmp_path / "two", "--json").stdout
+    found = json.loads(text)
+    assert (found["ended_tokens"], found["newly_disabled_users"]) == (1, 1)
+    assert (found["users"], found["disabled_users"], found["tokens"]) == (2, 2, 0)
+
+
 def test_words_of_a_salvage_with_more_to_say(data, tmp_path):
     path = data / snapshot_name(1)
     path.write_bytes(bytes(100) + path.read_bytes()[100:])
@@ -454,7 +501,7 @@ def test_a_restore(backup, tmp_path):
     new = tmp_path / "made" / "new"
     result = run("restore", backup, "--data-dir", new)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert f"restored: {backup} -> {new}: 1 queue, 2 messages, up to lsn " in result.stdout
+    assert f"restored: {backup} -> {new}: 1 queue, 2 messages, 8 bytes, up to lsn " in result.stdout
     assert f"next: mqd --data-dir {new}" in result.stdout
     assert checked(new).exit_code == 0
     found = json.loads(run("--data-dir", tmp_path / "two", "restore", backup, "--json").stdout)

@@ -61,7 +61,7 @@ def test_a_sound_directory() -> None:
     assert found.is_sound
     assert not found.is_empty
     assert found.recovered is not None
-    assert (found.queues, found.messages, found.size_bytes) == (1, 3, 14)
+    assert found.contents[:3] == (1, 3, 14)
     assert (found.recovered.records, found.recovered.snapshot_number) == (4, 1)
     assert found.damaged == []
 
@@ -79,7 +79,7 @@ def test_damage() -> None:
     assert (found.is_sound, found.recovered) == (False, None)
     assert [entry.name for entry in found.damaged] == [last]
     assert found.plan.losses
-    assert (found.queues, found.messages) == (0, 0)
+    assert found.contents == checking.NOTHING
     found = checked(flip(content, snapshot_name(1), 90))
     assert isinstance(found.problem, SnapshotDamaged)
     found = checked({**content, "x.mqj": b"text"})
@@ -143,7 +143,7 @@ def test_a_directory_that_is_written_meanwhile_is_sound() -> None:
         found = check(Growing(driver), DIRECTORY, lambda _: SERVED)
         assert found.is_sound
         assert found.holder == SERVED
-        assert before < found.messages <= driver.broker.queue("a").fifo.count
+        assert before < found.contents.messages <= driver.broker.queue("a").fifo.count
     driver.journal.close()
 
 
