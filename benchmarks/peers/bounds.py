@@ -52,6 +52,10 @@ BOUNDS = (
     Bound("synced, 50 clients", "push_per_second", "mqd synced", "redis always", 1.5, 4.0),
     Bound("synced,", "push_per_second", "mqd synced", "beanstalkd always", 5.0, 10.0),
     Bound("synced,", "push_per_second", "mqd synced", "rabbitmq durable", 5.0, 10.0),
+    Bound(
+        *("memory, a million messages, in batches", "memory_bytes", "mqd written", "redis memory"),
+        *(1.0, 4.0),
+    ),
 )
 
 

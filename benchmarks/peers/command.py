@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from benchmarks.peers import machine, report, run, sides
+from benchmarks.peers import machine, plot, report, run, sides
 from benchmarks.peers.works.table import WORKS
 
 
@@ -33,14 +33,19 @@ def _side_names() -> list[str]:
 @click.option(
     "--markdown", "markdown_path", type=click.Path(path_type=Path), help="Write tables here."
 )
+@click.option(
+    "--plot",
+    "plot_path",
+    type=click.Path(path_type=Path),
+    help="Draw into FILE.svg (or .png), FILE-rates.svg and FILE-growth.svg.",
+)
 def peers(
     work: tuple[str, ...],
     against: tuple[str, ...],
     body: tuple[int, ...],
     rounds: int,
     scale: float,
-    json_path: Path | None,
-    markdown_path: Path | None,
+    **outputs: Path | None,
 ) -> None:
     """The same work on mqd and its peers, in turn; ratios with what they have to be."""
     wishes = run.Wishes(rounds, scale, body or (run.USUAL_BODY_BYTES,), against)
@@ -56,10 +61,22 @@ def peers(
     except run.Interrupted as interrupt:
         raise click.ClickException(f"ended by {interrupt}; all servers are stopped") from None
     finally:
-        if json_path is not None:
-            json_path.write_text(json.dumps(results, indent=2))
-        if markdown_path is not None:
-            markdown_path.write_text("\n".join(report.markdown(results["rows"])) + "\n")
+        _write(results, **outputs)
+
+
+def _write(
+    results: dict[str, Any],
+    json_path: Path | None,
+    markdown_path: Path | None,
+    plot_path: Path | None,
+) -> None:
+    """Write what there is, also of a run that was ended early."""
+    if json_path is not None:
+        json_path.write_text(json.dumps(results, indent=2))
+    if markdown_path is not None:
+        markdown_path.write_text("\n".join(report.markdown(results["rows"])) + "\n")
+    if plot_path is not None:
+        plot.draw(results["rows"], plot_path)
 
 
 def _begin(wishes: run.Wishes) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """What is made of the figures of several rounds: medians, spreads, ratios, verdicts. Pure.
 
 A figure's name ends in its unit. Of those in `_per_second` more is better, of all others
-(`_us`, `_seconds`, `_bytes`) less is. A ratio is always told so that more is better for the
-side that is asked about: 2.0 is twice as fast, or half as much memory.
+(`_us`, `_seconds`, `_bytes`) less is; what has no unit is not compared. A ratio is always
+told so that more is better for the side that is asked about: 2.0 is twice as fast, or half as
+much memory.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RATE_UNIT = "_per_second"
+COST_UNITS = ("_us", "_seconds", "_bytes")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Verdict:
     dream: float
     is_met: bool
     is_dreamt: bool
+
+
+def is_compared(figure: str) -> bool:
+    """Tell whether sides are compared by a figure."""
+    return figure.endswith((RATE_UNIT, *COST_UNITS))
 
 
 def is_more_better(figure: str) -> bool:

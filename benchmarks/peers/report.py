@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from benchmarks.peers.run import Measured
 
+MEGABYTE = 1_000_000
 UNITS = {
     "_per_second": "/s",
     "_us": " us",
@@ -92,8 +93,10 @@ def _name(figure: str) -> str:
 
 
 def _shown(figure: str, values: list[float]) -> str:
-    found = spread(values)
     unit = next((shown for ending, shown in UNITS.items() if figure.endswith(ending)), "")
+    if unit == " B" and max(values) >= MEGABYTE:
+        values, unit = [value / MEGABYTE for value in values], " MB"
+    found = spread(values)
     digits = 0 if found.median >= 100 else 2
     return f"{found.median:,.{digits}f}{unit} ±{found.half_range:,.{digits}f}"
 

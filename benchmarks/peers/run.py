@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers import sides
 from benchmarks.peers.bounds import bound_for
-from benchmarks.peers.figures import ratios, spread, verdict
+from benchmarks.peers.figures import is_compared, ratios, spread, verdict
 from benchmarks.peers.works.base import Stage
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Measured:
     def ratios(self) -> Iterator[dict[str, Any]]:
         """Yield how ours stand to theirs, with the bounds that there are."""
         for ours, theirs in self.held:
-            for figure in self.figures():
+            for figure in filter(is_compared, self.figures()):
                 rounds = ratios(figure, self.values(ours, figure), self.values(theirs, figure))
                 if not rounds:
                     continue
@@ -118,8 +118,18 @@ class Arena:
         server.release()
         try:
             yield server
-        finally:
+        except Exception:
+            # Nobody knows what it has kept: the next row gets another one.
+            server.stop()
+            del self._servers[side.name]
+            raise
+        else:
             server.hold()
+
+    @contextmanager
+    def none(self, side: sides.Side) -> Iterator[PeerServer]:
+        """Let none of them run; the server is one that was not started."""
+        yield side.server(Path())
 
 
 def turns(names: Sequence[str], number: int) -> list[str]:
@@ -152,13 +162,13 @@ def _measure_row(
     names = [name for name in row.sides if wishes.has(name)]
     stages: dict[str, Stage] = {}
     try:
-        for number in range(wishes.rounds):
+        for number in range(min(wishes.rounds, row.most_rounds)):
             for name in turns(names, number):
                 if name in measured.failures:
                     continue
                 side = sides.side(name)
                 try:
-                    with arena.only(side) as server:
+                    with (arena.none if row.is_alone else arena.only)(side) as server:
                         stage = stages.get(name) or Stage(side, server, body_bytes, wishes.scale)
                         stages[name] = stage
                         measured.rounds.setdefault(name, []).append(row.measure(stage))

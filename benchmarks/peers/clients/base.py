@@ -45,6 +45,22 @@ class Client(ABC):
         """
         raise NotImplementedError
 
+    def push_pipelined(self, bodies: list[bytes]) -> None:
+        """Push each with a call of its own, in one pipeline of the library.
+
+        Raises:
+            NotImplementedError: it has none.
+        """
+        raise NotImplementedError
+
+    def pull_pipelined(self, count: int) -> int:
+        """Pull each with a call of its own, in one pipeline; return how many came.
+
+        Raises:
+            NotImplementedError: it has none.
+        """
+        raise NotImplementedError
+
     def round_trips(self, body: bytes, seconds: float) -> list[float]:
         """Push and pull for so long; return how long each pair took, in seconds."""
         times = []

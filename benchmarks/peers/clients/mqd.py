@@ -38,6 +38,19 @@ class MqdClient(Client):
         """PULL of so many."""
         return len(self._client.pull_many(self._queue, count))
 
+    def push_pipelined(self, bodies: list[bytes]) -> None:
+        """A pipeline of PUSHes."""
+        with self._client.pipeline() as pipeline:
+            for body in bodies:
+                pipeline.push(self._queue, body)
+
+    def pull_pipelined(self, count: int) -> int:
+        """A pipeline of PULLs."""
+        with self._client.pipeline() as pipeline:
+            for _ in range(count):
+                pipeline.pull(self._queue)
+        return sum(message is not None for message in pipeline.results)
+
     def work_off(self, count: int, batch: int) -> None:
         """PULL with a lease, and ACK of it."""
         while count:

@@ -40,6 +40,20 @@ class RedisClient(Client):
         """RPOP with a count."""
         return len(self._client.rpop(self._queue, count) or ())
 
+    def push_pipelined(self, bodies: list[bytes]) -> None:
+        """A pipeline of LPUSHes."""
+        with self._client.pipeline(transaction=False) as pipeline:
+            for body in bodies:
+                pipeline.lpush(self._queue, body)
+            pipeline.execute()
+
+    def pull_pipelined(self, count: int) -> int:
+        """A pipeline of RPOPs."""
+        with self._client.pipeline(transaction=False) as pipeline:
+            for _ in range(count):
+                pipeline.rpop(self._queue)
+            return sum(body is not None for body in pipeline.execute())
+
     def work_off(self, count: int, batch: int) -> None:
         """Do nothing: a list has no leases, a stream does."""
         raise NotImplementedError

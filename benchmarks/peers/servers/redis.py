@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from typing import TYPE_CHECKING, ClassVar
 
 from benchmarks.peers.servers.base import HOST, Mode, PeerServer, printed_by
@@ -41,6 +42,16 @@ class RedisServer(PeerServer):
         """Return the version of what is installed."""
         found = re.search(r"v=(\S+)", printed_by(cls.program, "--version"))
         return f"Redis {found[1]}" if found else "Redis"
+
+    def is_ready(self) -> bool:
+        """Tell whether it serves: it accepts connections while it still loads."""
+        try:
+            with socket.create_connection((HOST, self.port), 1) as connection:
+                connection.settimeout(1)
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64).startswith(b"+PONG")
+        except OSError:
+            return False
 
     def command(self) -> list[str]:
         """Return what is run, for the port that was chosen."""

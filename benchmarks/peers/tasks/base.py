@@ -42,11 +42,12 @@ class Task(ABC):
     def go(self) -> dict[str, float]:
         """Do it once, and return the figures."""
 
-    def wire(self) -> Wire:
-        """Return a new bare connection."""
+    def wire(self, *, is_of_queue: bool = True) -> Wire:
+        """Return a new bare connection, which uses the queue unless it is told not to."""
         wire = sides.wire(self.place)
         self._stack.callback(wire.close)
-        wire.make_queue(self.queue)
+        if is_of_queue:
+            wire.make_queue(self.queue)
         return wire
 
     def client(self) -> Client:

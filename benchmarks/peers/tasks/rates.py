@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers import bursts
@@ -94,4 +95,32 @@ class Batches(Task):
             "messages": messages,
             "push_per_second": messages / pushing,
             "pull_per_second": messages / pulling,
+        }
+
+
+class Pipelines(Task):
+    """The library's own pipelines; options `count`, `batch` (calls of one pipeline)."""
+
+    def __init__(self, place: Place, options: dict[str, Any], stack: ExitStack) -> None:
+        super().__init__(place, options, stack)
+        batch: int = options["batch"]
+        self._bodies = [self.body] * batch
+        self._count = max(1, options["count"] // batch)
+        self._client = self.client()
+
+    def go(self) -> dict[str, float]:
+        """Return messages a second, pushed and pulled."""
+        messages = self._count * len(self._bodies)
+        started = time.perf_counter()
+        for _ in range(self._count):
+            self._client.push_pipelined(self._bodies)
+        middle = time.perf_counter()
+        pulled = sum(self._client.pull_pipelined(len(self._bodies)) for _ in range(self._count))
+        ended = time.perf_counter()
+        if pulled != messages:
+            raise RuntimeError(f"{pulled} messages came back")
+        return {
+            "messages": messages,
+            "push_per_second": messages / (middle - started),
+            "pull_per_second": messages / (ended - middle),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.peers.tasks import leases, rates, waiting
+from benchmarks.peers.tasks import growth, leases, rates, tails, waiting
 
 if TYPE_CHECKING:
     from benchmarks.peers.tasks.base import Task
@@ -14,8 +14,13 @@ TASKS: dict[str, type[Task]] = {
     "pushes": rates.Pushes,
     "bursts": rates.Bursts,
     "batches": rates.Batches,
+    "pipelines": rates.Pipelines,
     "lease bursts": leases.LeaseBursts,
     "consumer": leases.Consumer,
     "closed loops": waiting.ClosedLoops,
     "wake-ups": waiting.WakeUps,
+    "tail": tails.Tail,
+    "snapshots": tails.Snapshots,
+    "held connections": tails.Held,
+    "growth": growth.Growth,
 }

@@ -115,6 +115,14 @@ class Wire(ABC):
     def blocked(self, queue: str) -> int:
         """Return how many requests wait for messages of a queue."""
 
+    def snapshot(self) -> None:
+        """Have a snapshot made, and wait until it is there.
+
+        Raises:
+            NotImplementedError: the server makes none.
+        """
+        raise NotImplementedError
+
     def settle(self) -> None:  # noqa: B027  most protocols have nothing to do
         """Do what has to be done after a burst was answered."""
 

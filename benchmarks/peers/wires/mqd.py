@@ -72,6 +72,15 @@ class MqdWire(Wire):
         waiting: int = self._wire.call("INFO", queue)[2]["waiting"]
         return waiting
 
+    def work_off(self, queue: str, batch: int) -> None:
+        """Take messages under a lease, and settle them, waiting for each answer."""
+        lease = self._wire.call("PULL", queue, batch, {"lease": LEASE_SECONDS})[5]
+        self._wire.call("ACK", lease)
+
+    def snapshot(self) -> None:
+        """SNAPSHOT."""
+        self._wire.call("SNAPSHOT")
+
     def clear(self, queue: str) -> None:
         """Purge a queue."""
         self._wire.call("PURGE", queue)

@@ -63,13 +63,25 @@ class RedisWire(Wire):
 
     def blocked(self, queue: str) -> int:  # noqa: ARG002  there is one
         """Return how many clients wait."""
-        self.socket.sendall(command(b"INFO", b"clients"))
+        return self._figure(b"clients", b"blocked_clients")
+
+    def _figure(self, section: bytes, name: bytes) -> int:
+        self.socket.sendall(command(b"INFO", section))
         answer = b""
         while not answer.endswith(LINE_END * 2):
             answer += self.socket.recv(65536)
-        found = re.search(rb"blocked_clients:(\d+)", answer)
+        found = re.search(rb"%b:(\d+)" % name, answer)
         assert found is not None
         return int(found[1])
+
+    def snapshot(self) -> None:
+        """BGSAVE."""
+        self.socket.sendall(command(b"BGSAVE"))
+        answer = self.socket.recv(65536)
+        if not answer.startswith(b"+"):
+            raise RuntimeError(repr(answer))
+        while self._figure(b"persistence", b"rdb_bgsave_in_progress"):
+            time.sleep(0.005)
 
     def clear(self, queue: str) -> None:
         """Remove the list."""

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers import bursts, loads, sides
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from benchmarks.peers.loads import Load
     from benchmarks.peers.servers.base import PeerServer
     from benchmarks.peers.sides import Side
+    from benchmarks.peers.wires.base import Wire
 
 Figures = dict[str, float]
 
 FILL_SECONDS = 120.0
+PREPARE_SECONDS = 600.0
 BUDGET_BYTES = 64 << 20
 """Most that the bodies of one counted go have together, whatever their size."""
 
@@ -38,7 +43,7 @@ class Stage:
     body_bytes: int
     scale: float
     variant: str = ""
-    _loads: list[Load] = field(default_factory=list)
+    _loads: dict[str, list[Load]] = field(default_factory=dict)
 
     def count(self, usual: int) -> int:
         """Return how many messages a counted go has, of so many at scale 1."""
@@ -51,17 +56,19 @@ class Stage:
 
     def prepare(self, task: str, options: dict[str, Any], processes: int = 1) -> None:
         """Let load processes prepare a task, unless they have done so in an earlier round."""
-        if self._loads:
+        if task in self._loads:
             return
         place = self.side.place(self.server, self.variant)
         whole = {"body_bytes": self.body_bytes, "queue": self.queue, **options}
+        started = self._loads[task] = []
         for _ in range(processes):
-            self._loads.append(loads.Load(task, place, whole))
-        for load in self._loads:
-            load.answer()
+            # One by one: those that run are ended if the next one cannot be started.
+            started += [loads.Load(task, place, whole)]
+        for load in started:
+            load.answer(PREPARE_SECONDS)
 
-    def done(self) -> list[Figures]:
-        """Let them do it, all at once.
+    def done(self, *tasks: str) -> list[Figures]:
+        """Let the load processes of these tasks do them, all at once.
 
         Returns:
             The figures of each, and in those of the first the processor time that a message
@@ -69,29 +76,45 @@ class Stage:
             say more than the clock does.
         """
         before = self.server.processor_seconds()
-        answers = loads.go(self._loads)
+        answers = loads.go([load for task in tasks for load in self._loads[task]])
         spent = self.server.processor_seconds() - before
         figures: list[Figures] = [answer["figures"] for answer in answers]
         messages = sum(each.pop("messages") for each in figures)
         clients = sum(answer["processor_seconds"] for answer in answers)
-        figures[0]["server_cpu_us"] = spent / messages * 1e6
-        figures[0]["client_cpu_us"] = clients / messages * 1e6
+        if messages:
+            figures[0]["server_cpu_us"] = spent / messages * 1e6
+            figures[0]["client_cpu_us"] = clients / messages * 1e6
         return figures
 
     def go(self, task: str, options: dict[str, Any], processes: int = 1) -> list[Figures]:
         """Prepare a task and do it, as `prepare` and `done`."""
         self.prepare(task, options, processes)
-        return self.done()
+        return self.done(task)
+
+    def wire(self) -> Wire:
+        """Return a bare connection of the suite itself, for what nobody measures."""
+        return sides.wire(self.side.place(self.server, self.variant))
 
     def fill(self, messages: int) -> None:
-        """Push messages that others are to take, which nobody measures."""
-        wire = sides.wire(self.side.place(self.server, self.variant))
-        try:
+        """Push messages that others are to take."""
+        with contextlib.closing(self.wire()) as wire:
             wire.make_queue(self.queue)
             burst = wire.push(self.queue, b"x" * self.body_bytes, messages)
             bursts.seconds_for([(wire, burst)], FILL_SECONDS)
-        finally:
-            wire.close()
+
+    @contextlib.contextmanager
+    def fresh(self) -> Iterator[Stage]:
+        """Give a stage with a server of its own, which has nothing and ends with the block."""
+        with contextlib.ExitStack() as stack:
+            directory = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="mqd-peers-", ignore_cleanup_errors=True)
+            )
+            server = self.side.server(Path(directory))
+            stack.callback(server.stop)
+            server.start()
+            stage = Stage(self.side, server, self.body_bytes, self.scale, self.variant)
+            stack.callback(stage.end)
+            yield stage
 
     @property
     def queue(self) -> str:
@@ -100,8 +123,10 @@ class Stage:
 
     def end(self) -> None:
         """End what was started for the row."""
-        while self._loads:
-            self._loads.pop().end()
+        for started in self._loads.values():
+            while started:
+                started.pop().end()
+        self._loads.clear()
 
 
 @dataclass(frozen=True)
@@ -114,6 +139,8 @@ class Row:
         held: who is held against whom, ours first.
         measure: does it once, and returns the figures.
         max_body_bytes: it is left out with larger bodies.
+        most_rounds: it is measured no more often, however many rounds a run has.
+        is_alone: it starts its servers itself, see `Stage.fresh`.
     """
 
     name: str
@@ -121,6 +148,8 @@ class Row:
     held: tuple[tuple[str, str], ...]
     measure: Callable[[Stage], Figures]
     max_body_bytes: int = 1 << 20
+    most_rounds: int = 1000
+    is_alone: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ SECONDS = 1.0
 MESSAGES = 150_000
 BATCHED = 600_000
 LIBRARY_BATCHED = 200_000
+LIBRARY_PIPELINED = 20_000
 
 MEMORY = against(
     "mqd memory", "redis memory", "beanstalkd memory", "rabbitmq transient", "nats memory"
@@ -45,6 +46,11 @@ def _batches(batch: int) -> Any:
     return measure
 
 
+def _pipelines(stage: Stage) -> Figures:
+    options = {"count": stage.count(LIBRARY_PIPELINED), "batch": 1000}
+    return stage.go("pipelines", options)[0]
+
+
 def _row(name: str, held: tuple[tuple[str, str], ...], measure: Any) -> Row:
     return Row(name, sides_of(held), held, measure)
 
@@ -58,9 +64,12 @@ BLOCKING = Work(
 PIPELINED = Work(
     "pipelined",
     "one message a request, sent without waiting for answers, as prepared bytes",
-    tuple(
-        _row(f"pipelined, {name}", MEMORY + WRITTEN, _bursts(MESSAGES, connections, 1))
-        for name, connections in (("one connection", 1), ("eight connections", 8))
+    (
+        *(
+            _row(f"pipelined, {name}", MEMORY + WRITTEN, _bursts(MESSAGES, connections, 1))
+            for name, connections in (("one connection", 1), ("eight connections", 8))
+        ),
+        _row("pipelines of the libraries, 1,000 calls each", BATCHES, _pipelines),
     ),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.peers.works import leases, rates, waiting
+from benchmarks.peers.works import growth, kept, leases, rates, waiting
 
 WORKS = {
     work.name: work
@@ -13,5 +13,9 @@ WORKS = {
         leases.LEASES,
         waiting.SYNCED_WORK,
         waiting.WAKE_UP,
+        kept.MEMORY_WORK,
+        kept.SNAPSHOT_WORK,
+        kept.IDLE_WORK,
+        growth.GROWTH,
     )
 }
