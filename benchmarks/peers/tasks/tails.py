@@ -57,12 +57,12 @@ class Snapshots(Task):
 
 
 class Held(Task):
-    """Connections that are made, and say nothing; option `connections`."""
+    """Connections that have asked something once, and are silent; option `connections`."""
 
     def __init__(self, place: Place, options: dict[str, Any], stack: ExitStack) -> None:
         super().__init__(place, options, stack)
         for _ in range(options["connections"]):
-            self.wire(is_of_queue=False)
+            self.wire().waiting(self.queue)
 
     def go(self) -> dict[str, float]:
         """Do nothing."""

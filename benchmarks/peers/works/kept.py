@@ -129,6 +129,6 @@ SNAPSHOT_WORK = Work(
 
 IDLE_WORK = Work(
     "idle",
-    "10,000 connections that say nothing, and a client beside them",
+    "10,000 connections that have asked something once, and a client beside them",
     (_row("10,000 idle connections", IDLE_ONES, _idle),),
 )
