@@ -18,6 +18,8 @@ import pytest
 from benchmarks.peers import bursts, load, sides
 from benchmarks.peers.servers import processes
 from benchmarks.peers.wires.redis import command
+from benchmarks.peers.works import kept
+from benchmarks.peers.works.base import Stage
 
 SIDES = [
     f"{peer} {mode}"
@@ -38,13 +40,23 @@ TASKS = {
     "consumer of batches": {"count": 70, "batch": 64},
     "closed loops": {"connections": 5, "seconds": 0.01},
     "wake-ups": {"pullers": 7, "count": 3},
+    "pipelines": {"count": 60, "batch": 20},
+    "tail": {"seconds": 0.01},
+    "snapshots": {"seconds": 0.01},
+    "growth": {"kind": "blocking", "queues": 3, "waiting": 3000, "seconds": 0.01},
+    "growth of batches": {"kind": "batches", "queues": 3, "waiting": 3000, "seconds": 0.01},
+    "growth of leases": {"kind": "leases", "queues": 3, "waiting": 3000, "seconds": 0.01},
 }
 """Options by the task's name, or by it and what is special."""
 
+NO_BATCHES = (
+    *("bursts of batches", "batches", "pipelines", "snapshots"),
+    *("growth", "growth of batches", "growth of leases"),
+)
 CANNOT = {
-    "beanstalkd": ("bursts of batches", "batches", "lease bursts", "lease bursts of kept entries"),
-    "nats": ("bursts of batches", "batches"),
-    "rabbitmq": ("bursts of batches", "batches", "lease bursts", "lease bursts of kept entries"),
+    "redis": ("growth of leases",),
+    "beanstalkd": (*NO_BATCHES, "lease bursts", "lease bursts of kept entries"),
+    "nats": NO_BATCHES,
 }
 """Tasks that a peer's protocol, or its library, has no way to do."""
 
@@ -78,6 +90,8 @@ def test_every_task_is_done_as_often_as_it_is_told(served, task):
     side, server = served
     if task in CANNOT.get(side.peer, ()):
         pytest.skip(f"{side.peer} cannot do that")
+    if task == "snapshots" and side.name == "mqd memory":
+        pytest.skip("there is nothing to make a snapshot of")
     name, options = task.partition(" of ")[0], TASKS[task]
     is_stream = side.peer == "redis" and name in ("lease bursts", "consumer")
     variant = ("keep" if "kept" in task else "delete") if is_stream else ""
@@ -90,8 +104,8 @@ def test_every_task_is_done_as_often_as_it_is_told(served, task):
     assert answers[0] == {"ready": True}
     for answer in answers[1:]:
         figures = answer["figures"]
-        assert figures["messages"] >= 1
-        assert all(value > 0 for value in figures.values())
+        assert figures["messages"] >= (name != "snapshots")
+        assert all(value > 0 for key, value in figures.items() if key != "messages")
 
 
 def fill(place, queue, count):
@@ -109,6 +123,16 @@ def test_a_load_says_what_went_wrong(served):
     code, answers = answers_to(side.place(server), task.partition(" of ")[0], TASKS[task])
     assert code == 1
     assert "NotImplementedError" in answers[-1]["error"]
+
+
+def test_a_server_of_ones_own_is_killed_and_has_everything_again(served):
+    side, _ = served
+    if side.mode not in ("written", "everysec", "binlog", "file"):
+        pytest.skip("one that keeps what it has said is enough")
+    row = kept.MEMORY_WORK.rows[0]
+    figures = row.measure(Stage(side, side.server(Path()), 100, scale=0.001))
+    assert figures.keys() == {"memory_bytes", "each_bytes", "restart_seconds"}
+    assert figures["restart_seconds"] > 0
 
 
 def test_settings_are_what_is_claimed(served):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers import bursts
 from benchmarks.peers.tasks.base import LIMIT_SECONDS, Task
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from benchmarks.peers.sides import Place
-    from benchmarks.peers.wires.mqd import MqdWire
 
 FILL_BATCH = 1000
 BATCH = 64
@@ -77,5 +76,5 @@ class Growth(Task):
     def _leases(self, turn: int) -> int:
         queue = self._queues[turn % len(self._queues)]
         bursts.Flow(self._wire, self._wire.push(queue, self.body, 1, BATCH)).finish()
-        cast("MqdWire", self._wire).work_off(queue, BATCH)
+        self._wire.work_off(queue, BATCH)
         return BATCH

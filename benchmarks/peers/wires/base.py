@@ -107,6 +107,14 @@ class Wire(ABC):
         """
         raise NotImplementedError
 
+    def work_off(self, queue: str, batch: int) -> None:
+        """Take messages under a lease, and settle them, waiting for each answer.
+
+        Raises:
+            NotImplementedError: growth is not measured with leases of this peer.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def wait(self, queue: str) -> Burst:
         """Return a request that waits for one message, for a minute at most, and removes it."""

@@ -20,7 +20,9 @@ def row(name, figures, body_bytes=100):
 def test_there_is_a_picture_for_each_kind_of_figure_and_it_is_the_same_each_time(tmp_path):
     rows = [
         row("batches of 64", {"push_per_second": 3.0, "server_cpu_us": 2.0}),
-        row("growth with queues, blocking", {"at_1_cpu_us": 2.0, "at_10_cpu_us": 3.0, "grown": 1.5}),
+        row(
+            "growth with queues, blocking", {"at_1_cpu_us": 2.0, "at_10_cpu_us": 3.0, "grown": 1.5}
+        ),
     ]
     written = plot.draw(rows, tmp_path / "p.svg")
     assert [path.name for path in written] == ["p.svg", "p-rates.svg", "p-growth.svg"]
