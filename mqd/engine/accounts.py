@@ -132,10 +132,11 @@ class LocalAccounts:
         issue = Issue(asked.role or standing.role, asked.digest, asked.comment, expires_ms)
         room = self._accounts.plan_room(standing, issue, self.now_ms)
         if room is not None:
-            self._commits.check_room("", 2 * _ACCOUNT_BYTES)  # for both, or neither is made
+            # For both, or neither is made.
+            self._commits.check_room("", 2 * _ACCOUNT_BYTES, is_entry=True)
             self._commit(room, is_freeing=True)
         record = self._accounts.plan_issue(standing, issue, self.now_ms)
-        self._commit(record)
+        self._commit(record, is_entry=True)  # who makes room has to come in first
         token = self._accounts.token(record[1])
         assert token is not None, "it was just made"
         return _told(token), self._commits.highest
@@ -157,9 +158,9 @@ class LocalAccounts:
         if self._accounts.forget(self.now_ms, _SLICE):
             self.has_changed = True
 
-    def _commit(self, record: Record, *, is_freeing: bool = False) -> None:
+    def _commit(self, record: Record, *, is_freeing: bool = False, is_entry: bool = False) -> None:
         size_bytes = RECORD_BYTES if is_freeing else _ACCOUNT_BYTES
-        self._commits.check_room("", size_bytes, is_freeing=is_freeing)
+        self._commits.check_room("", size_bytes, is_freeing=is_freeing, is_entry=is_entry)
         self._commits.commit(record)
         self.has_changed = True
 

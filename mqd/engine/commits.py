@@ -63,7 +63,12 @@ class Commits:
         if asked > self._storage.highest_level:
             raise no_journal(f"the level {asked.word}")
 
-    def check_room(self, name: str, size_bytes: int, *, is_freeing: bool = False) -> None:
+    def check_room(
+        self, name: str, size_bytes: int, *, is_freeing: bool = False, is_entry: bool = False
+    ) -> None:
         """Return if a record of about this size may be made, or raise STORAGE_FULL."""
-        if self._storage.is_full and not self._storage.has_room(size_bytes, is_freeing=is_freeing):
+        storage = self._storage
+        if storage.is_full and not storage.has_room(
+            size_bytes, is_freeing=is_freeing, is_entry=is_entry
+        ):
             raise storage_full(name)

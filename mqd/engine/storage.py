@@ -66,8 +66,14 @@ class Storage(Protocol):
         `is_alone` tells that one client alone waits, so that blocking harms nobody else.
         """
 
-    def has_room(self, size_bytes: int, *, is_freeing: bool = False) -> bool:
-        """Tell whether a record of about this size may be appended."""
+    def has_room(
+        self, size_bytes: int, *, is_freeing: bool = False, is_entry: bool = False
+    ) -> bool:
+        """Tell whether a record of about this size may be appended.
+
+        `is_freeing` tells that it makes the state smaller, `is_entry` that it lets somebody in
+        who may do that: for both there is room where the disk is full.
+        """
 
     async def snapshot(self) -> Snapshot:
         """Make a snapshot. CodedError: NO_JOURNAL or SNAPSHOT_FAILED."""
@@ -100,7 +106,13 @@ class MemoryOnly:
         """End the turn."""
         return 0
 
-    def has_room(self, _size_bytes: int, *, is_freeing: bool = False) -> bool:  # noqa: ARG002
+    def has_room(
+        self,
+        _size_bytes: int,
+        *,
+        is_freeing: bool = False,  # noqa: ARG002
+        is_entry: bool = False,  # noqa: ARG002
+    ) -> bool:
         """Tell that there is room."""
         return True
 

@@ -206,13 +206,17 @@ class Journal:
         if lsn > self._writer.synced_lsn and not (is_alone and self._sync_inline(lsn)):
             self._wake()
 
-    def has_room(self, size_bytes: int, *, is_freeing: bool = False) -> bool:
+    def has_room(
+        self, size_bytes: int, *, is_freeing: bool = False, is_entry: bool = False
+    ) -> bool:
         """Tell whether a record may be committed, as far as space on the disk goes.
 
         Args:
             size_bytes: about how large it is.
             is_freeing: whether it makes the state smaller (PULL, PURGE, DELETE): such
                 records may use what is kept for them.
+            is_entry: whether it lets somebody in, who may do such things: it may use half of
+                what is kept for them.
         """
         writer = self._writer
         if not writer.is_full:
@@ -220,7 +224,7 @@ class Journal:
         with self._lock:
             waiting_bytes = self._waiting_bytes() + self._encoder.size_bytes + 4 * BATCH_BYTES
             if not is_freeing:
-                waiting_bytes += writer.reserve_bytes
+                waiting_bytes += writer.reserve_bytes // 2 if is_entry else writer.reserve_bytes
             return waiting_bytes + size_bytes <= writer.room_bytes
 
     def seal(self, *, within: bool = False) -> int:

@@ -61,6 +61,33 @@ def test_pulling_makes_space_again(tmp_path, is_killed):
         assert "has space again" in server.stderr
 
 
+def test_who_is_to_make_space_comes_in(tmp_path):
+    """For each of these there is a token, on a disk that takes nothing else, and not for ever."""
+    overrides = {
+        "storage": {"segment_bytes": 2**20, "path": str(tmp_path / "disk" / "data")},
+        "frame_log": {"level": "off"},
+        "limits": {"max_frame_bytes": 2**18, "max_body_bytes": 2**17},
+    }
+    with (
+        small_disk(tmp_path / "disk"),
+        running_server(directory=tmp_path, overrides=overrides) as server,
+        Raw(server) as raw,
+    ):
+        raw.ok("CREATE", "jobs")
+        _fill(raw)
+        asked = {"comment": "login"}
+        token = raw.ok("ISSUE", asked)[0]["token"]
+        issued = 1
+        while (reply := raw.call("ISSUE", asked))[1] == "OK":
+            issued += 1
+            assert issued < 10_000
+            token = reply[2]["token"]  # the older ones make room
+        assert reply[2] == "STORAGE_FULL"
+        with Raw(server, user=None) as other:
+            other.ok("AUTH", {"token": token})
+            assert other.ok("PURGE", "jobs")[0] > 50
+
+
 def _fill(raw):
     pushed = 0
     while (reply := raw.call("PUSH", "jobs", 1, BODY))[1] == "OK":

@@ -33,6 +33,8 @@ class Disk:
         self.written_lsn = self.synced_lsn = 0
         self.room_bytes = None
         """How much of a record that frees nothing fits; None where the disk is not full."""
+        self.entry_bytes = 0
+        """And how much of one that lets somebody in."""
         self.is_stuffed = False
         """Whether nothing fits any more, whatever it frees."""
 
@@ -47,10 +49,11 @@ class Disk:
         self.commits.append(level)
         return len(self.records) if self.failure is None else NEVER_LSN
 
-    def has_room(self, size_bytes, *, is_freeing=False):
+    def has_room(self, size_bytes, *, is_freeing=False, is_entry=False):
         if self.is_stuffed:
             return False
-        return self.room_bytes is None or is_freeing or size_bytes <= self.room_bytes
+        room_bytes = self.entry_bytes if is_entry else self.room_bytes
+        return self.room_bytes is None or is_freeing or size_bytes <= room_bytes
 
     def stats(self):
         return {"journal": {"segments": 1}, "snapshot": None, "recovery": None}

@@ -71,9 +71,12 @@ def test_a_full_disk_refuses_new_ones_and_lets_all_be_ended(office):
     accounts, ada = office.accounts, office.standing("ada")
     described, _ = accounts.issue(ada, Asked(None, 1000, "", DIGEST))
     office.disk.room_bytes = 0
+    office.disk.entry_bytes = 4096
+    accounts.issue(ada, Asked(None, 1000, "", b"e" * 32))  # who makes room has to come in
+    office.disk.entry_bytes = 4095
     for attempt in (
         lambda: accounts.admit(Role.ADMIN, "bob", Role.USER, "hash"),
-        lambda: accounts.issue(ada, Asked(None, 1000, "", b"e" * 32)),
+        lambda: accounts.issue(ada, Asked(None, 1000, "", b"f" * 32)),
     ):
         with pytest.raises(CodedError) as caught:
             attempt()
