@@ -11,6 +11,7 @@ through: a lease may be settled by a request that names it, now or after a resta
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from contextlib import suppress
 from time import monotonic
@@ -25,7 +26,7 @@ from mqclient.url import (
     URL_VARIABLE,
     find_target,
 )
-from mqweb.gates import Gate
+from mqweb.gates import Gate, SharedGate, place_of
 from mqweb.probing import probe
 from mqweb.problems import Problem
 from mqwire.codes import Code, GatewayCode
@@ -33,6 +34,7 @@ from mqwire.limits import MAX_REQUEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from mqclient.calls import Call
     from mqclient.inflight import Request as InFlightRequest
@@ -45,8 +47,10 @@ ENDINGS: Final = (Code.AUTH_FAILED, Code.AUTH_ENDING, Code.AUTH_ENDED)
 """What mqd answers over a connection that is of no use to who brings its token any more."""
 _MOST_LOGINS: Final = 16
 _MOST_WAITING_LOGINS: Final = 1024
+_SHARE_OF_LOGINS: Final = 4
 _MOST_PASSWORDS: Final = 4
 _MOST_WAITING_PASSWORDS: Final = 64
+_MOST_KNOWN: Final = 10_000
 
 
 class GatewayClient(AsyncClient):
@@ -179,6 +183,10 @@ class Connections:
         self._left: list[Link] = []  # not given to anybody any more, and still in use
         self._own: GatewayClient | None = None
         self._logins = Gate(_MOST_LOGINS, _MOST_WAITING_LOGINS)
+        # Anybody may try tokens: what mqd has taken once does not wait behind them, and others
+        # not behind those that come from one place.
+        self._tries = SharedGate(_MOST_LOGINS, _MOST_WAITING_LOGINS, _SHARE_OF_LOGINS)
+        self._known: dict[bytes, None] = {}  # digests of tokens, the oldest first
         # Anybody may try passwords: who brings a token does not wait behind them.
         self._passwords = Gate(_MOST_PASSWORDS, _MOST_WAITING_PASSWORDS)
         self._closing: set[asyncio.Task[None]] = set()
@@ -186,8 +194,12 @@ class Connections:
     def __len__(self) -> int:
         return len(self._links)
 
-    async def take(self, token: str) -> Link:
+    async def take(self, token: str, host: str = "") -> Link:
         """Return a connection that acts as somebody; it is to be given back.
+
+        Args:
+            token: what they bring.
+            host: from where.
 
         Raises:
             Problem: there are as many as there may be, and all are in use.
@@ -200,8 +212,9 @@ class Connections:
         link.client.uses += 1
         if not link.is_known:
             try:
-                async with self._logins.passed(self._config.connect_seconds) as seconds:
+                async with self._gate(token, host) as seconds:
                     await link.client.connect(timeout=seconds)
+                self.note(token)
                 self._keep(link)
             except BaseException:
                 link.client.uses -= 1
@@ -241,6 +254,12 @@ class Connections:
         """
         client = client_of(self._config, self._place.url, token)
         return await self._connected(client, self._logins)
+
+    def note(self, token: str) -> None:
+        """Remember that a token is one of mqd's, whether it ends or not."""
+        if len(self._known) >= _MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[_digest(token)] = None
 
     def forget_token(self, token: str) -> None:
         """Keep no connection with a token: who brings it next is asked for it again."""
@@ -297,6 +316,12 @@ class Connections:
         if self._closing:
             await asyncio.wait(self._closing)
 
+    def _gate(self, token: str, host: str) -> AbstractAsyncContextManager[float]:
+        """Return what who brings a token has to pass."""
+        if _digest(token) in self._known:
+            return self._logins.passed(self._config.connect_seconds)
+        return self._tries.passed(place_of(host), self._config.connect_seconds)
+
     async def _connected(self, client: GatewayClient, gate: Gate) -> GatewayClient:
         try:
             async with gate.passed(self._config.connect_seconds) as seconds:
@@ -338,6 +363,10 @@ class Connections:
         task = asyncio.get_running_loop().create_task(_closed(client))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
 
 
 def client_of(config: Config, url: str | None, token: str | None = None) -> GatewayClient:

@@ -34,6 +34,7 @@ from mqweb.requests import Disconnected
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mqclient.lease_calls import Leased
     from mqclient.models import LeaseId
     from mqweb.answers import Answer
     from mqweb.connections import GatewayClient
@@ -71,7 +72,7 @@ def hold_seconds(send_seconds: float) -> float:
     return 2 * send_seconds + _SPARE_SECONDS
 
 
-async def hand_on(request: Request, answer: Answer, lease: LeaseId, durability: str | None) -> None:
+async def hand_on(request: Request, answer: Answer, leased: Leased, durability: str | None) -> None:
     """Send an answer, and settle the lease of what is in it by what became of it.
 
     Raises:
@@ -80,8 +81,11 @@ async def hand_on(request: Request, answer: Answer, lease: LeaseId, durability: 
 
     Cancellation: the messages are handed back.
     """
+    lease = leased.lease
     await _deliver(request, answer, lease, Hold(request, lease, monotonic()))
-    request.gateway.settler.ack(request.client, lease, durability)
+    settler = request.gateway.settler
+    settler.ack(request.client, lease, durability)
+    settler.handed_on += len(leased.messages)
     await _end(request, answer)
 
 
@@ -214,6 +218,8 @@ class Settler:
     def __init__(self) -> None:
         self._due: dict[tuple[GatewayClient, str | None], list[LeaseId]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.handed_on = 0
+        """Messages of plain pulls; mqd counts them as acknowledged."""
         self.failed = 0
         """Leases of which nobody knows whether they were acknowledged: what was under them may
         be delivered once more."""

@@ -113,6 +113,11 @@ class Figures:
         yield _gauge("mqweb_event_streams", "Event streams.", len(gateway.streams))
         yield _counter("mqweb_event_streams_cut", "Streams that were cut.", gateway.streams.cut)
         yield _counter(
+            "mqweb_pulled_messages",
+            "Messages of plain pulls that were handed on; mqd counts them as acked.",
+            gateway.settler.handed_on,
+        )
+        yield _counter(
             "mqweb_unconfirmed_pulls",
             "Plain pulls whose messages may be delivered once more.",
             gateway.settler.failed,

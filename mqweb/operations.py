@@ -142,7 +142,7 @@ class Endpoint:
     async def _as_user(self, request: Request) -> Answer | None:
         connections = self._gateway.connections
         token = token_of(request.field(b"authorization"), request.field(b"x-api-key"))
-        link = await connections.take(token)
+        link = await connections.take(token, request.host)
         request.client = link.client
         request.token = token
         try:

@@ -104,6 +104,12 @@ class Request:
         parameters: dict[str, str] = self.scope["path_params"]
         return parameters
 
+    @property
+    def host(self) -> str:
+        """The address that it comes from, as far as that is known."""
+        client = self.scope.get("client")
+        return client[0] if client else ""
+
     def field(self, name: bytes) -> bytes | None:
         """Return a header field, or None; of several that are equal the last."""
         return self._fields.get(name)

@@ -168,6 +168,8 @@ MEANINGS: Final[dict[str, str]] = {
     "token_type": "How it is sent: always `Bearer`.",
     "token_id": "Id of the token that was sent; null for another way to come in.",
     "comment": "What the token is for, in words of who had it made.",
+    "Login.comment": "What the token is for, in your words; `login` where it is left out. Where "
+    "the user has as many tokens as it may, the oldest with the same comment ends.",
     "lifetime": "Seconds until the token is over; the server's usual time where it is left out.",
     "expires_at": "When the token is over; null where none was sent.",
     # The server

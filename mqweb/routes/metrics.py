@@ -27,7 +27,7 @@ async def metrics(request: Request) -> Answer:
         return await _answered(gateway, await _own(gateway))
     token = token_of(authorization, key)
     try:
-        link = await gateway.connections.take(token)
+        link = await gateway.connections.take(token, request.host)
     except ServerError:
         raise
     except MqError:

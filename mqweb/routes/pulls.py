@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mqwire.frames import Frame
 
 _MOST_RUNS_BYTES = 4096  # of a header field: there are clients that take 8 KiB of them all
+_MOST_FIELD_BYTES = 4096
+_MOST_TYPE_CHARS = 256
 _NO_DECODERS: dict[str, Any] = {}
 
 
@@ -50,7 +52,7 @@ async def pull(request: Request) -> Answer | None:
         await asyncio.shield(hand_back(request.client, lease))
         raise
     if query.lease is None:
-        await hand_on(request, answer, lease, query.durability)
+        await hand_on(request, answer, found.leased, query.durability)
     else:
         await hand_over(request, answer, lease)
     return None
@@ -180,17 +182,40 @@ def _as_bytes(message: Message) -> Answer:
     """Return a message as it is; what there is to tell of it stands in the header fields."""
     raw, headers = message.raw, dict(message.headers)
     body = raw if isinstance(raw, bytes) else str(raw).encode("utf-8")
-    said = headers.pop(TYPE_HEADER, None)
     kind = BYTES if isinstance(raw, bytes) else b"application/json"
-    if isinstance(said, str) and said.isascii() and said.isprintable():
+    said = headers.get(TYPE_HEADER)
+    if isinstance(said, str) and _is_type(said):
         kind = said.encode("ascii")
+        del headers[TYPE_HEADER]
     fields = [
         (b"mq-id", b"%d" % message.id),
         (b"mq-deliveries", b"%d" % message.deliveries),
     ]
     if headers:
-        fields.append((b"mq-headers", _as_field(bodies.shown_headers(headers))))
+        fields.append((b"mq-headers", _headers_field(message, headers)))
     return Answer(200, body, kind, fields)
+
+
+def _is_type(said: str) -> bool:
+    """Tell whether a header of a message can stand as the type of its body."""
+    return 0 < len(said) <= _MOST_TYPE_CHARS and said.isascii() and said.isprintable()
+
+
+def _headers_field(message: Message, headers: dict[str, Any]) -> bytes:
+    """Return headers as a field of the answer.
+
+    Raises:
+        Problem: they are longer than clients take a field; the message is handed back.
+    """
+    field = _as_field(bodies.shown_headers(headers))
+    if len(field) > _MOST_FIELD_BYTES:
+        raise Problem(
+            GatewayCode.NOT_ACCEPTABLE,
+            f"message {message.id} has headers of {len(field)} bytes, more than there may be in "
+            "Mq-Headers: it is where it was; pull it as JSON, without Accept",
+            {"id": message.id, "limit": _MOST_FIELD_BYTES, "asked": len(field)},
+        )
+    return field
 
 
 def _as_field(value: Any) -> bytes:
@@ -208,7 +233,8 @@ OPERATIONS = (
         "Messages",
         "Without `lease` the messages are gone once the client's connection has taken the whole "
         "answer; if it breaks before, they are handed back. With `lease` they stay until they are "
-        "acknowledged. With `Accept: application/octet-stream` one message comes as it is, with "
+        "acknowledged. With `Accept: application/octet-stream` one message comes as it is, its "
+        "headers in `Mq-Headers` (one with more than 4 KiB of them is refused so, and stays); with "
         "`application/x-ndjson` many come as lines, with the runs of their ids in `Mq-Ids`, of "
         "which no more come than 4 KiB hold. There is no body where there is no message.",
         ("PULL", "ACK", "NACK"),

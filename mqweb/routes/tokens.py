@@ -17,16 +17,21 @@ if TYPE_CHECKING:
     from mqweb.requests import Request
 
 
+_LOGIN = "login"
+"""The comment of tokens for which none is said: so they make room for each other."""
+
+
 async def new_token(request: Request) -> Answer:
     """Have mqd make a token for a user and password."""
     form = await request.json(forms.Login)
-    client = await request.gateway.connections.log_in(form.user, form.password)
+    connections = request.gateway.connections
+    client = await connections.log_in(form.user, form.password)
+    comment = _LOGIN if form.comment is None else form.comment
     try:
-        token = await client.issue_token(
-            role=form.role, lifetime=form.lifetime, comment=form.comment
-        )
+        token = await client.issue_token(role=form.role, lifetime=form.lifetime, comment=comment)
     finally:
         await client.close()
+    connections.note(token.token)
     return json_answer({**msgspec.to_builtins(token), "token_type": "Bearer"})
 
 
@@ -54,7 +59,9 @@ OPERATIONS = (
         "A token for a user and password",
         "Access",
         "It is sent with every other request, as `Authorization: Bearer TOKEN` or "
-        "`X-API-Key: TOKEN`. It is mqd's own: a client of the wire protocol may use it too.",
+        "`X-API-Key: TOKEN`. It is mqd's own: a client of the wire protocol may use it too. Where "
+        "the user has as many tokens as it may, the oldest with the same `comment` ends; so who "
+        "signs in again and again is never shut out.",
         ("AUTH", "ISSUE"),
         body=forms.Login,
         most_bytes=FEW_BYTES,

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mqclient.lease_calls import Leased
 from mqclient.models import LeaseId
 from mqweb.answers import ANSWER, Answer
 from mqweb.gateway import Buffers
@@ -14,6 +15,7 @@ from mqweb.problems import Problem
 from mqweb.requests import Disconnected
 
 LEASE = LeaseId(1, 2)
+LEASED = Leased(LEASE, [object(), object()])
 ONE = Answer(200, b"1")
 
 
@@ -54,7 +56,9 @@ class FakeRequest:
         self.connection = FakeConnection(is_whole=is_whole, is_free=takes is None)
         self.scope = {CONNECTION_KEY: self.connection}
         self.acked = []
-        settler = SimpleNamespace(ack=lambda _client, lease, _durability: self.acked.append(lease))
+        settler = SimpleNamespace(
+            ack=lambda _client, lease, _durability: self.acked.append(lease), handed_on=0
+        )
         self.outgoing = Buffers(10, "answers")
         self.gateway = SimpleNamespace(settler=settler, answers=Counter(), outgoing=self.outgoing)
         self.sent = []
@@ -68,7 +72,7 @@ class FakeRequest:
 
 
 async def handed_on(request):
-    await hand_on(request, ONE, LEASE, None)
+    await hand_on(request, ONE, LEASED, None)
 
 
 async def handed_over(request):
@@ -83,6 +87,7 @@ async def test_what_has_arrived_is_acknowledged_unless_the_lease_is_the_clients(
     assert request.sent[0] == {"type": ANSWER, "answer": ONE, "more_body": True}
     assert request.sent[1:] == [{"type": "http.response.body", "body": b""}]
     assert request.gateway.answers == {2: 1}
+    assert request.gateway.settler.handed_on == 2 * len(acked)
     assert request.outgoing.taken == 0
 
 
