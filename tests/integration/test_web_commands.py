@@ -42,40 +42,76 @@ def test_the_settings_are_there_with_their_defaults():
     ]
 
 
-def test_the_commands_do_what_they_say(tmp_path):
+@pytest.fixture(scope="module")
+def gateway():
+    with running_both() as running:
+        yield running
+
+
+def test_the_commands_do_what_they_say(gateway, tmp_path):
     if shutil.which("curl") is None:
         pytest.skip("there is no curl here")
-    with running_both() as gateway:
-        values = {
-            "W": gateway.url,
-            "K": f"X-API-Key: {gateway.server.address.token}",
-            "L": "",
-            "I": "",
-            "B": "",
-        }
-        for what, _, path, command in COMMANDS:
-            if path.endswith("/fail"):  # another task than the one that is done
-                values |= taken(gateway)
-            if path == "/v1/me/password":
-                values |= {"B": f"X-API-Key: {token_of_bob(gateway)}"}
-            result = subprocess.run(
-                ["bash", "-c", command],
-                env={**os.environ, **values},
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=30,
-            )
-            assert result.returncode == 0, (what, result.stderr)
-            assert '"urn:mqd:problem' not in result.stdout, (what, result.stdout)
-            if "lease" in command and path.endswith(("/pull", "/next")):
-                reply = json.loads(result.stdout)
-                lease = reply["lease"]
-                values |= {"L": lease if isinstance(lease, str) else lease["id"]}
-                values |= {"I": str(reply.get("id", ""))}
-        with gateway.client() as client:
-            assert client.get("/v1/queues/jobs").status_code == 404
+    values = {
+        "W": gateway.url,
+        "K": f"X-API-Key: {gateway.server.address.token}",
+        "L": "",
+        "I": "",
+        "B": "",
+    }
+    for what, _, path, command in COMMANDS:
+        if path.endswith("/fail"):  # another task than the one that is done
+            values |= taken(gateway)
+        if path == "/v1/me/password":
+            values |= {"B": f"X-API-Key: {token_of_bob(gateway)}"}
+        result = subprocess.run(
+            ["bash", "-c", command],
+            env={**os.environ, **values},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        assert result.returncode == 0, (what, result.stderr)
+        assert '"urn:mqd:problem' not in result.stdout, (what, result.stdout)
+        if "lease" in command and path.endswith(("/pull", "/next")):
+            reply = json.loads(result.stdout)
+            lease = reply["lease"]
+            values |= {"L": lease if isinstance(lease, str) else lease["id"]}
+            values |= {"I": str(reply.get("id", ""))}
+    with gateway.client() as client:
+        assert client.get("/v1/queues/jobs").status_code == 404
+
+
+def test_the_first_session_goes_as_it_is_told(gateway, tmp_path):
+    for tool in ("curl", "jq"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"there is no {tool} here")
+    told = SECTION[SECTION.index("### A first session") : SECTION.index("### Every operation")]
+    script = "\n".join(re.findall(r"```bash\n(.*?)```", told, re.DOTALL))
+    assert script.count("http://127.0.0.1:7580") == 1
+    address = tmp_path / ".mqd" / "default.json"
+    address.parent.mkdir()
+    address.write_text(json.dumps({"token": gateway.server.address.token}))
+    result = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script.replace("http://127.0.0.1:7580", gateway.url)],
+        env={**os.environ, "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "urn:mqd:problem" not in result.stdout, result.stdout
+    for said in (
+        '"role":"admin"',
+        '"state":"ready"',
+        '"loss": 0.5',
+        '"attempts":1',
+        "event: pushed",
+    ):
+        assert said in result.stdout, (said, result.stdout)
 
 
 def token_of_bob(gateway):
