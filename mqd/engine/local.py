@@ -158,8 +158,11 @@ class LocalEngine:
 
     def has_reached(self, needs: Needs) -> bool:
         """Tell whether results that need this may leave."""
+        written, synced = needs
         storage = self._storage
-        return storage.synced_lsn >= needs[1] and storage.written_lsn >= needs[0]
+        return (not written or storage.written_lsn >= written) and (
+            not synced or storage.synced_lsn >= synced
+        )
 
     # Commands
 

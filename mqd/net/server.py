@@ -296,7 +296,7 @@ class Server:
         self.engine.end_turn(level, is_alone=len(unflushed) == 1 and not self.waiting)
         while unflushed:
             unflushed.pop().flush()
-        self._ticker.arm()
+        self._ticker.arm_soon()
         if self.finishing or self.engine.accounts.has_changed:
             self._look_at_standings_soon()
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
     from mqd.engine.base import Engine
+
+LOOK_SECONDS: Final = 0.001
+"""How soon after a turn it is looked what is due next: a server under load has dozens of turns
+in that time, each of which would look at every timetable there is."""
 
 
 class Ticker:
@@ -34,7 +38,13 @@ class Ticker:
         self._after = after
         self._armed_ms: int | None = None
         self._handle: asyncio.TimerHandle | None = None
+        self._look: asyncio.TimerHandle | None = None
         self._is_stopped = False
+
+    def arm_soon(self) -> None:
+        """As `arm`, within `LOOK_SECONDS`: the turns that end until then share one look."""
+        if self._look is None and not self._is_stopped:
+            self._look = self._loop.call_later(LOOK_SECONDS, self._take_look)
 
     def arm(self) -> None:
         """Take note that the earliest deadline may have become earlier.
@@ -55,6 +65,13 @@ class Ticker:
         """Disarm the timer for good."""
         self._is_stopped = True
         self._disarm()
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+
+    def _take_look(self) -> None:
+        self._look = None
+        self.arm()
 
     def _disarm(self) -> None:
         if self._handle is not None:

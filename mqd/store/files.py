@@ -102,7 +102,7 @@ class OsFiles:
     def write(self, handle: int, offset: int, parts: Sequence[bytes]) -> None:
         """See `Files`. The kernel may take only a part of what it is given at a time."""
         for start in range(0, len(parts), _IOV_MAX):
-            chunk = parts[start : start + _IOV_MAX]
+            chunk = parts if len(parts) <= _IOV_MAX else parts[start : start + _IOV_MAX]
             size_bytes = sum(map(len, chunk))
             written = os.pwritev(handle, chunk, offset)
             if written < size_bytes:

@@ -278,13 +278,8 @@ class Journal:
             return
         load = self._new_load(parts, size_bytes)
         self.committed_lsn = load.lsn
-        if (
-            not self._is_busy
-            and not queue
-            and not self.is_sealing
-            and load.size_bytes <= INLINE_BYTES
-            and self._writer.fits(load.size_bytes)
-        ):
+        may_write = not (self._is_busy or queue or self.is_sealing)
+        if may_write and load.size_bytes <= INLINE_BYTES and self._writer.fits(load.size_bytes):
             self._write_inline(load)
         else:
             queue.append(load)
@@ -297,8 +292,14 @@ class Journal:
         return load
 
     def _write_inline(self, load: Load) -> None:
-        self._writer.write((load,))
-        self._note_written((load,))
+        writer, figures = self._writer, self.figures
+        writer.write_one(load)
+        figures.batches += 1
+        figures.written_bytes += load.size_bytes
+        self._data_lsn = load.lsn
+        self._marked_lsn = writer.synced_lsn
+        if self._unsynced_since == _NEVER:
+            self._unsynced_since = time.monotonic()
         if self._unsynced_since + self._sync_interval_seconds < self._wakes_at:
             self._wake()
 

@@ -160,8 +160,7 @@ def read_header(magic: bytes, data: bytes) -> Header | HeaderFault:
 
 def encode_batch(lsn: int, synced_upto: int, file_id: bytes, parts: Sequence[bytes]) -> list[bytes]:
     """Return the pieces of a batch, its payload being `parts` one after the other."""
-    length = sum(map(len, parts))
-    covered = _COVERED.pack(length, file_id, lsn, synced_upto)
+    covered = _COVERED.pack(sum(map(len, parts)), file_id, lsn, synced_upto)
     crc = crc32(covered)
     for part in parts:
         crc = crc32(part, crc)

@@ -190,6 +190,15 @@ class SegmentWriter:
             self._put(parts, size_bytes, loads[-1].lsn)
         return len(loads)
 
+    def write_one(self, load: Load) -> None:
+        """Write a load that `fits`; what `write` does for one, in a fraction of its steps.
+
+        Durability: in the kernel.
+        """
+        assert load.lsn == self.written_lsn + 1, "a gap in the journal is damage to who reads it"
+        batch = encode_batch(load.lsn, self.synced_lsn, self._file_id, load.parts)
+        self._put(batch, load.size_bytes, load.lsn)
+
     def _put(self, parts: list[bytes], size_bytes: int, last_lsn: int) -> None:
         assert self._handle is not None
         self._files.write(self._handle, self._offset, parts)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mqd.net.ticker import Ticker
+from mqd.net.ticker import LOOK_SECONDS, Ticker
 
 
 class Handle:
@@ -83,6 +83,26 @@ def test_a_deadline_that_is_past_is_due_at_once(world, ticker):
     world.deadlines = [10]
     ticker.arm()
     assert world.armed[0].delay == 0
+
+
+def test_turns_that_follow_each_other_share_one_look(world, ticker):
+    ticker.arm_soon()
+    world.deadlines = [3000]
+    ticker.arm_soon()
+    [look] = world.armed
+    assert look.delay == LOOK_SECONDS
+    look.callback()
+    assert world.handles[-1].delay == 2.0, "what came before the look is in it"
+    ticker.arm_soon()
+    assert world.handles[-1].delay == LOOK_SECONDS
+
+
+def test_stopping_ends_a_look_that_is_to_come(world, ticker):
+    ticker.arm_soon()
+    ticker.stop()
+    assert world.armed == []
+    ticker.arm_soon()
+    assert world.armed == []
 
 
 def test_stopping_disarms(world, ticker):
