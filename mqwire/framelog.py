@@ -81,8 +81,6 @@ _HEADER_TYPES: Final = (str, int, int, str)
 _ARRAY_OF_7: Final = 0x97
 _UINT_64: Final = 0xCF
 _BIN_32: Final = 0xC6
-_pack_start: Final = struct.Struct(">BIBBQ").pack
-_pack_size: Final = struct.Struct(">BI").pack
 _is_file_name: Final = re.compile(r"frames-([0-9]{6,18})\.(mqlog|jsonl)(\.gz)?").fullmatch
 _SUFFIXES: Final = {BINARY: "mqlog", JSONL: "jsonl"}
 _FORMATS: Final = {suffix: form for form, suffix in _SUFFIXES.items()}
@@ -186,7 +184,7 @@ class RecordEncoder:
         user: who the connection acts as; empty before AUTH.
     """
 
-    __slots__ = ("_extra_bytes", "_shared")
+    __slots__ = ("_extra_bytes", "_pack", "_shared")
 
     def __init__(
         self, connection_id: int, direction: str, source: str, destination: str, user: str = ""
@@ -197,6 +195,7 @@ class RecordEncoder:
             packer.pack(value)
         self._shared: bytes = packer.bytes()
         self._extra_bytes = 1 + 9 + len(self._shared) + 5
+        self._pack = struct.Struct(f">BIBBQ{len(self._shared)}sBI").pack
 
     def head(self, wall_time_ns: int, frames_bytes: int) -> bytes:
         """Return the bytes of a record up to its frames, which the caller writes right after.
@@ -207,8 +206,16 @@ class RecordEncoder:
         """
         assert frames_bytes <= MAX_FRAMES_BYTES
         length = self._extra_bytes + frames_bytes
-        start = _pack_start(PREFIX_BYTE, length, _ARRAY_OF_7, _UINT_64, wall_time_ns)
-        return start + self._shared + _pack_size(_BIN_32, frames_bytes)
+        return self._pack(
+            PREFIX_BYTE,
+            length,
+            _ARRAY_OF_7,
+            _UINT_64,
+            wall_time_ns,
+            self._shared,
+            _BIN_32,
+            frames_bytes,
+        )
 
 
 def encode_gap(wall_time_ns: int, gap: Gap) -> bytes:

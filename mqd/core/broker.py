@@ -85,7 +85,7 @@ class Broker:
         self._order = OrderState(self._by_uid, self._state)
         self.accounts = Accounts(bounds.accounts)
         self.view = self.jobs.view = ViewState(self._by_uid, self._state)
-        self._appliers: dict[int, Callable[..., int]] = {
+        self.appliers: dict[int, Callable[..., int]] = {
             records.CREATE: self._apply_create,
             records.DELETE: self._apply_delete,
             records.PUSH: self._apply_push,
@@ -100,6 +100,7 @@ class Broker:
             **self.view.appliers,
             **self.accounts.appliers,
         }
+        """What carries a record out, by its kind: see `apply`."""
 
     @property
     def clock_ms(self) -> int:
@@ -323,7 +324,7 @@ class Broker:
             PUSH: the first id; DELETE, PURGE and PULL: how many messages went;
             CREATE: the queue's uid.
         """
-        return self._appliers[record[0]](*record[1:])
+        return self.appliers[record[0]](*record[1:])
 
     def take(self, queue: Queue, most: int, room_bytes: int) -> list[Batch]:
         """Remove the first ready messages of a queue that has some `available`, in one pass.

@@ -35,7 +35,7 @@ class Commits:
         """The highest level that can be promised."""
         self.level = min(level, self.highest)
         self.append = storage.append
-        self._apply = broker.apply
+        self._appliers = broker.appliers
         self._storage = storage
         self.observer: News | None = None
         """Is told of what is about to change; None while nobody wants to know."""
@@ -49,7 +49,7 @@ class Commits:
         if self.observer is not None:
             self.observer.before(record)
         self.append(record)
-        return self._apply(record)
+        return self._appliers[record[0]](*record[1:])  # Broker.apply, without the call
 
     def level_for(self, queue: Queue, asked: Level | None) -> Level:
         """Tell the level of a command on a queue. NO_JOURNAL if it cannot be had."""

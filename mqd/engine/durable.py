@@ -83,6 +83,8 @@ class Durable:
         self, directory: str, broker: Broker, settings: Settings, files: Files | None = None
     ) -> None:
         self.on_progress: Callable[[], None] = nothing
+        self.is_behind = False
+        """Whether so much waits to be written that clients have to wait."""
         self._directory = directory
         self._broker = broker
         self._settings = settings
@@ -127,10 +129,13 @@ class Durable:
 
     def commit(self, level: Level, *, is_alone: bool = False) -> int:
         """End the turn; return the lsn of all records so far, `NEVER_LSN` after a failure."""
+        journal = self._journal
         try:
-            return self._journal.commit(level, is_alone=is_alone)
+            lsn = journal.commit(level, is_alone=is_alone)
         except JournalFailed:
             return NEVER_LSN  # `failure` says why
+        self.is_behind = journal.backlog_bytes > self._max_backlog_bytes
+        return lsn
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Make a last snapshot, and write and sync everything.
@@ -155,22 +160,17 @@ class Durable:
     @property
     def is_full(self) -> bool:
         """Whether `has_room` has to be asked."""
-        return self._journal.is_full
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether so much waits to be written that clients have to wait."""
-        return self._journal.backlog_bytes > self._max_backlog_bytes
+        return self.recovered.writer.is_full
 
     @property
     def written_lsn(self) -> int:
         """All records up to this lsn survive the end of the process."""
-        return self._journal.written_lsn
+        return self.recovered.writer.written_lsn
 
     @property
     def synced_lsn(self) -> int:
         """All records up to this lsn survive loss of power."""
-        return self._journal.synced_lsn
+        return self.recovered.writer.synced_lsn
 
     async def snapshot(self) -> Snapshot:
         """Make a snapshot. CodedError: SNAPSHOT_FAILED."""
@@ -214,6 +214,7 @@ class Durable:
         }
 
     def _progressed(self) -> None:
+        self.is_behind = self._journal.backlog_bytes > self._max_backlog_bytes
         self._snapshotter.progressed()
         self.on_progress()
 

@@ -1,8 +1,10 @@
 """What a session has to send: the replies of this turn, and those that wait for the journal.
 
     add ... add          replies of the turn, and the level that each is to reach
-    close_turn()         the turn's records have their mark: its replies wait for that
+    take_turn()          the turn's records have their mark: its replies wait for that
     take_ready()         what may leave now, in the order in which it came
+
+Both return bytes and what these are to be in the frame log, which is the same as a rule.
 
 Nothing passes what came before it: the replies of a connection leave in one order, and a
 reply that needs nothing waits behind one that does.
@@ -65,17 +67,26 @@ class Outbox:
         self.parts += (prefix(len(body)), body)
         self.size_bytes += len(body) + PREFIX_BYTES
 
-    def close_turn(self) -> None:
-        """Let the replies of this turn wait for what they rest on; the engine's turn is over."""
+    def take_turn(self) -> tuple[bytes, bytes]:
+        """Let the replies of this turn wait for what they rest on; as `take_ready`.
+
+        The engine's turn is over.
+        """
         if not self.parts:
-            return
-        needs = self._engine.needs(self.level, shows_messages=self.shows_messages)
+            return self.take_ready() if self._waiting else (b"", b"")
+        engine = self._engine
         data = b"".join(self.parts)
-        self._waiting.append((needs, data, data if self.logged_as is None else self.logged_as))
+        logged = data if self.logged_as is None else self.logged_as
+        needs = engine.needs(self.level, shows_messages=self.shows_messages)
         self.parts.clear()
         self.logged_as = None
         self.level = Level.ACCEPTED
         self.shows_messages = False
+        if self._waiting or not engine.has_reached(needs):
+            self._waiting.append((needs, data, logged))
+            return self.take_ready()
+        self.size_bytes -= len(data)
+        return data, logged
 
     def take_ready(self) -> tuple[bytes, bytes]:
         """Remove what may leave now; return it, and as what it is to be logged."""

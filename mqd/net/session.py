@@ -204,13 +204,16 @@ class Session(asyncio.Protocol):
 
     def flush(self) -> None:
         """Send what may leave of this turn's replies; the engine's turn has just ended."""
-        self.outbox.close_turn()
-        self._send()
+        self._send(*self.outbox.take_turn())
 
-    def _send(self) -> None:
-        """Send what may leave, and hold if too much may not."""
+    def _send(self, data: bytes, logged: bytes) -> None:
+        """Send what may leave, and hold if too much may not.
+
+        Args:
+            data: what may leave now.
+            logged: as what it is logged.
+        """
         outbox = self.outbox
-        data, logged = outbox.take_ready()
         if data and not self._transport.is_closing():
             if self._tap is not None:
                 self._tap.sent(logged)
@@ -218,7 +221,7 @@ class Session(asyncio.Protocol):
             self._transport.write(data)
             if outbox.leases and outbox.is_empty:
                 outbox.leases.clear()
-        if not outbox.is_empty:
+        if outbox.size_bytes:
             self._server.waiting.add(self)
         elif self.is_closing:
             self._transport.close()
@@ -236,7 +239,7 @@ class Session(asyncio.Protocol):
 
         A turn may be under way: what was added in it is not touched.
         """
-        self._send()
+        self._send(*self.outbox.take_ready())
         if self._is_journal_behind and not self._must_wait_for_disk():
             self._is_journal_behind = False
             self.engine.begin_turn()

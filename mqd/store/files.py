@@ -101,13 +101,15 @@ class OsFiles:
 
     def write(self, handle: int, offset: int, parts: Sequence[bytes]) -> None:
         """See `Files`. The kernel may take only a part of what it is given at a time."""
-        for start in range(0, len(parts), _IOV_MAX):
-            chunk = parts if len(parts) <= _IOV_MAX else parts[start : start + _IOV_MAX]
-            size_bytes = sum(map(len, chunk))
-            written = os.pwritev(handle, chunk, offset)
-            if written < size_bytes:
-                self._write_rest(handle, offset + written, b"".join(chunk)[written:])
-            offset += size_bytes
+        if len(parts) > _IOV_MAX:
+            for start in range(0, len(parts), _IOV_MAX):
+                chunk = parts[start : start + _IOV_MAX]
+                self.write(handle, offset, chunk)
+                offset += sum(map(len, chunk))
+            return
+        written = os.pwritev(handle, parts, offset)
+        if written < sum(map(len, parts)):
+            self._write_rest(handle, offset + written, b"".join(parts)[written:])
 
     @staticmethod
     def _write_rest(handle: int, offset: int, data: bytes) -> None:

@@ -292,6 +292,7 @@ class Journal:
         return load
 
     def _write_inline(self, load: Load) -> None:
+        """Write a load here and now; the writer sleeps, so its books are kept here too."""
         writer, figures = self._writer, self.figures
         writer.write_one(load)
         figures.batches += 1

@@ -160,11 +160,11 @@ def read_header(magic: bytes, data: bytes) -> Header | HeaderFault:
 
 def encode_batch(lsn: int, synced_upto: int, file_id: bytes, parts: Sequence[bytes]) -> list[bytes]:
     """Return the pieces of a batch, its payload being `parts` one after the other."""
-    covered = _COVERED.pack(sum(map(len, parts)), file_id, lsn, synced_upto)
-    crc = crc32(covered)
+    length = sum(map(len, parts))
+    crc = crc32(_COVERED.pack(length, file_id, lsn, synced_upto))
     for part in parts:
         crc = crc32(part, crc)
-    return [_BATCH_MAGIC + _CRC.pack(crc) + covered, *parts]
+    return [_BATCH.pack(_BATCH_MAGIC, crc, length, file_id, lsn, synced_upto), *parts]
 
 
 def scan_batches(data: bytes, offset: int, file_id: bytes, first_lsn: int) -> Scan:
@@ -310,9 +310,14 @@ class RecordEncoder:
         """
         if self._broken is not None:
             raise self._broken
-        self._cut()
-        parts, size_bytes = self._parts, self._part_bytes
-        self._parts, self._part_bytes, self.is_empty = [], 0, True
+        packer, parts, size_bytes = self._packer, self._parts, self._part_bytes
+        packed: bytes = packer.bytes()
+        packer.reset()
+        self.is_empty = True
+        if packed:
+            parts.append(packed)
+            size_bytes += len(packed)
+        self._parts, self._part_bytes = [], 0
         return parts, size_bytes
 
 

@@ -196,8 +196,11 @@ class SegmentWriter:
         Durability: in the kernel.
         """
         assert load.lsn == self.written_lsn + 1, "a gap in the journal is damage to who reads it"
+        assert self._handle is not None
         batch = encode_batch(load.lsn, self.synced_lsn, self._file_id, load.parts)
-        self._put(batch, load.size_bytes, load.lsn)
+        self._files.write(self._handle, self._offset, batch)
+        self._offset += load.size_bytes
+        self.written_lsn = load.lsn
 
     def _put(self, parts: list[bytes], size_bytes: int, last_lsn: int) -> None:
         assert self._handle is not None

@@ -68,7 +68,7 @@ class OtherKinds(Broker):
     def __init__(self) -> None:
         super().__init__(Bounds(100, 1000, 10))
         self.others: list[int] = []
-        self._appliers[OTHER] = self._apply_other
+        self.appliers[OTHER] = self._apply_other
 
     def _apply_other(self, uid: int) -> int:
         self.others.append(uid)

@@ -37,7 +37,7 @@ def add_turn(outbox, engine, body, level=Level.SYNCED):
     outbox.add(body)
     outbox.level = level
     engine.lsn += 1
-    outbox.close_turn()
+    outbox.take_turn()
 
 
 def test_replies_leave_as_frames_when_their_mark_is_reached(outbox, engine):
@@ -50,6 +50,26 @@ def test_replies_leave_as_frames_when_their_mark_is_reached(outbox, engine):
     assert FrameReader(100).feed(data) == [(1,)]
     assert outbox.is_empty
     assert outbox.size_bytes == 0
+
+
+def test_a_turn_whose_mark_is_reached_leaves_at_once(outbox, engine):
+    engine.reached = (1, 1)
+    outbox.add(b"\x91\x01")
+    data, logged = outbox.take_turn()
+    assert data == logged
+    assert FrameReader(100).feed(data) == [(1,)]
+    assert outbox.is_empty
+    assert outbox.size_bytes == 0
+    assert outbox.take_turn() == (b"", b"")
+
+
+def test_a_turn_that_could_leave_waits_for_those_before_it(outbox, engine):
+    add_turn(outbox, engine, b"\x91\x01")
+    engine.reached = (2, 0)
+    outbox.add(b"\x91\x02")
+    assert outbox.take_turn() == (b"", b"")
+    engine.reached = (2, 1)
+    assert FrameReader(100).feed(outbox.take_turn()[0]) == [(1,), (2,)]
 
 
 def test_nothing_passes_what_came_before_it(outbox, engine):
@@ -73,7 +93,7 @@ def test_a_turn_begins_with_nothing_asked(outbox, engine):
     outbox.shows_messages = True
     add_turn(outbox, engine, b"\x91\x01")
     add_turn(outbox, engine, b"\x91\x02", outbox.level)
-    outbox.close_turn()  # of a session without replies
+    outbox.take_turn()  # of a session without replies
     assert engine.asked == [(Level.SYNCED, True), (Level.ACCEPTED, False)]
 
 
