@@ -265,7 +265,7 @@ class Broker:
         headers: tuple[HeaderRun, ...],
         now_ms: int,
         key: str,
-        **options: Any,
+        extras: PushExtras | None = None,
     ) -> tuple[Record | None, int]:
         """Plan to append messages, unless that was done with the same key before.
 
@@ -278,7 +278,7 @@ class Broker:
             headers: see `plan_push`.
             now_ms: when.
             key: text of 1 to `MAX_KEY_CHARS`.
-            options: named arguments of `plan_push`.
+            extras: see `plan_push`.
 
         Returns:
             The record, and the id that the first message gets; or None, and the id that it
@@ -289,11 +289,11 @@ class Broker:
                 `plan_push`.
         """
         queue = self.queue(name)
-        digest = digest_of_push(pack, headers)
-        known = self.keys.first_id(queue, key, digest, now_ms)
+        known = self.keys.first_id(queue, key, pack, headers, now_ms)
         if known is not None:
             return None, known
-        record = self.plan_push(name, count, pack, headers, now_ms, **options)
+        record = self.plan_push(name, count, pack, headers, now_ms, extras=extras)
+        digest = digest_of_push(pack, headers)
         return self.keys.keyed(queue, key, digest, now_ms, record), record[2]
 
     def plan_step(

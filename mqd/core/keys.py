@@ -23,6 +23,7 @@ from collections import OrderedDict
 from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from zlib import crc32
 
 from mqd.core import step_records as records
 from mqd.core.deadlines import Timetable
@@ -59,6 +60,7 @@ _EXPORTED_TOGETHER: Final = 64
 _HEAD: Final = struct.Struct(f">Q{DIGEST_BYTES}s")
 _RESULT: Final = struct.Struct(">q")
 _WITH_ONE: Final = struct.Struct(f">Q{DIGEST_BYTES}sq")
+_CONTENT: Final = struct.Struct(">QII")
 _MADE_MS: Final = struct.Struct(">Q")
 
 Results: TypeAlias = "tuple[int, ...]"
@@ -82,7 +84,15 @@ class KeyRing:
         max_results: how many results they may have together.
     """
 
-    __slots__ = ("_dedupe_ms", "_max_keys", "_max_results", "_packed", "_results", "due_ms")
+    __slots__ = (
+        "_dedupe_ms",
+        "_first_ends_ms",
+        "_max_keys",
+        "_max_results",
+        "_packed",
+        "_results",
+        "due_ms",
+    )
 
     def __init__(self, dedupe_ms: int, max_keys: int, max_results: int) -> None:
         self._dedupe_ms = dedupe_ms
@@ -90,6 +100,7 @@ class KeyRing:
         self._max_results = max_results
         self._packed: OrderedDict[str, bytes] = OrderedDict()
         self._results = 0
+        self._first_ends_ms = _NEVER_MS  # no key is past its time before that
         self.due_ms = 0
         """When `Keys` has it in its timetable, which alone sets it."""
 
@@ -104,16 +115,18 @@ class KeyRing:
         known = _unpacked(packed)
         return known if known.made_ms > now_ms - self._dedupe_ms else None
 
-    def add(self, key: str, known: Known) -> None:
+    def add(self, key: str, digest: bytes, made_ms: int, results: Results) -> None:
         """Remember a key that comes now; some of those that are past their time go for it."""
         packed = self._packed
         if key in packed:
-            self._forget(key)
-        digest, made_ms, results = known
-        self.forget(made_ms, _FORGET_AT_ONCE)
+            self._count_off(packed.pop(key))
+        if self._first_ends_ms <= made_ms:
+            self.forget(made_ms, _FORGET_AT_ONCE)
         most = self._max_results - len(results)
         while packed and (len(packed) >= self._max_keys or self._results > most):
             self.forget_oldest()
+        if not packed:
+            self._first_ends_ms = made_ms + self._dedupe_ms
         if len(results) == 1:
             packed[key] = _WITH_ONE.pack(made_ms, digest, results[0])
         else:
@@ -131,16 +144,16 @@ class KeyRing:
 
     def forget(self, now_ms: int, most: int) -> int:
         """Let go of keys that are past their time, `most` at most; returns how many."""
-        for count in range(most):
-            next_ms = self.next_ms()
-            if next_ms is None or next_ms > now_ms:
-                return count
+        count = 0
+        while (next_ms := self.next_ms()) is not None and next_ms <= now_ms and count < most:
             self.forget_oldest()
-        return most
+            count += 1
+        self._first_ends_ms = _NEVER_MS if next_ms is None else next_ms
+        return count
 
     def forget_oldest(self) -> None:
         """Let go of the key that has been there for longest."""
-        self._forget(next(iter(self._packed)))
+        self._count_off(self._packed.popitem(last=False)[1])
 
     def living(self, now_ms: int) -> Iterator[tuple[str, bytes, int, Results]]:
         """Yield the keys that are not past their time, the oldest first."""
@@ -150,8 +163,7 @@ class KeyRing:
             if known.made_ms > since_ms:
                 yield (key, *known)
 
-    def _forget(self, key: str) -> None:
-        packed = self._packed.pop(key)
+    def _count_off(self, packed: bytes) -> None:
         self._results -= (len(packed) - _HEAD.size) // _RESULT.size
 
 
@@ -181,13 +193,16 @@ class Keys:
             records.KEYS: self._apply_keys,
         }
 
-    def first_id(self, queue: Queue, key: str, digest: bytes, now_ms: int) -> int | None:
+    def first_id(
+        self, queue: Queue, key: str, pack: bytes, headers: tuple[HeaderRun, ...], now_ms: int
+    ) -> int | None:
         """Return the first id of the push that a key came with; None if the key is free.
 
         Args:
             queue: the queue that is pushed to.
             key: of the push.
-            digest: of its content, see `digest_of_push`.
+            pack: its messages.
+            headers: theirs.
             now_ms: when.
 
         Raises:
@@ -197,7 +212,8 @@ class Keys:
         known = None if ring is None else ring.get(key, now_ms)
         if known is None:
             return None
-        if known.digest != digest:
+        # Journals may hold keys with a hash of all that was pushed, as they were made once.
+        if known.digest not in (digest_of_push(pack, headers), digest_of_content(pack, headers)):
             raise key_reused(key, queue.name)
         return known.results[0]
 
@@ -229,16 +245,20 @@ class Keys:
         """Take in a key, of a push to a queue or, with `STEPS`, of a step."""
         ring = self._rings.get(uid)
         if ring is None:
-            is_step = uid == records.STEPS
-            dedupe_ms = _STEP_DEDUPE_MS if is_step else _dedupe_ms_of(self._by_uid[uid])
-            ring = self._rings[uid] = KeyRing(dedupe_ms, MAX_KEYS, MAX_RESULTS)
-            ring.due_ms = now_ms + dedupe_ms
-            self._times.add(ring.due_ms, uid)
-        self._all -= len(ring)
-        ring.add(key, Known(digest, now_ms, results))
-        self._all += len(ring)
+            ring = self._new_ring(uid, now_ms)
+        before = len(ring)
+        ring.add(key, digest, now_ms, results)
+        self._all += len(ring) - before
         while self._all > MAX_ALL_KEYS:
             self._forget_one()
+
+    def _new_ring(self, uid: int, now_ms: int) -> KeyRing:
+        is_step = uid == records.STEPS
+        dedupe_ms = _STEP_DEDUPE_MS if is_step else _dedupe_ms_of(self._by_uid[uid])
+        ring = self._rings[uid] = KeyRing(dedupe_ms, MAX_KEYS, MAX_RESULTS)
+        ring.due_ms = now_ms + dedupe_ms
+        self._times.add(ring.due_ms, uid)
+        return ring
 
     def _forget_one(self) -> None:
         """Let go of the key whose time ends first."""
@@ -317,15 +337,23 @@ def _dedupe_ms_of(queue: Queue) -> int:
 
 
 def digest_of_push(pack: bytes, headers: tuple[HeaderRun, ...]) -> bytes:
-    """Tell the content of a push in a few bytes. A pack says itself how many bodies it holds.
+    """Tell the content of a push in a few bytes: a pack's size and checksum, and its headers.
 
-    The same headers, said once for all messages or for each, are not the same content.
+    Who gives one key to two pushes by mistake is found out but once in four thousand million
+    times. The same headers, said once for all messages or for each, are not the same content.
     """
+    digest = _CONTENT.pack(0, len(pack), crc32(pack))
+    return digest_of(digest, _in_full(headers)) if headers else digest
+
+
+def digest_of_content(pack: bytes, headers: tuple[HeaderRun, ...]) -> bytes:
+    """Tell the content of a push by a hash of all of it: for that of a step, and older keys."""
     digest = blake2b(pack, digest_size=DIGEST_BYTES).digest()
-    if not headers:
-        return digest
-    runs = [(offset, count, sorted(values.items())) for offset, count, values, _ in headers]
-    return digest_of(digest, runs)
+    return digest_of(digest, _in_full(headers)) if headers else digest
+
+
+def _in_full(headers: tuple[HeaderRun, ...]) -> list[Any]:
+    return [(offset, count, sorted(values.items())) for offset, count, values, _ in headers]
 
 
 def digest_of(*values: Any) -> bytes:

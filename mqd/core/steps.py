@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from mqd.core import job_records, order_records
 from mqd.core import step_records as records
 from mqd.core.errors import BrokerError, key_reused, lease_lost, too_many_settled
-from mqd.core.keys import digest_of, digest_of_push
+from mqd.core.keys import digest_of, digest_of_content, digest_of_push
 from mqd.core.rooms import Rooms
 from mqwire.limits import MAX_STEP_MESSAGES
 
@@ -242,7 +242,7 @@ class _Course:
         key = part.key
         if key is not None:
             digest = digest_of_push(part.pack, part.headers)
-            known = self._known(queue, key, digest)
+            known = self._known(queue, part, digest)
             if known is not None:
                 return -known
         record = self._broker.plan_push(
@@ -263,11 +263,13 @@ class _Course:
         self._touch(queue.uid)
         return first_id
 
-    def _known(self, queue: Queue, key: str, digest: bytes) -> int | None:
-        """Return the first id of a push with this key, in this step or before."""
+    def _known(self, queue: Queue, part: Push, digest: bytes) -> int | None:
+        """Return the first id of a push with the key of this one, in this step or before."""
+        key = part.key
+        assert key is not None
         earlier = self._pushed.get((queue.uid, key))
         if earlier is None:
-            return self._keys.first_id(queue, key, digest, self._now_ms)
+            return self._keys.first_id(queue, key, part.pack, part.headers, self._now_ms)
         if earlier[0] != digest:
             raise key_reused(key, queue.name)
         return earlier[1]
@@ -304,7 +306,7 @@ def _digest_of_step(parts: Sequence[Part]) -> bytes:
     told: list[Any] = []
     for part in parts:
         if isinstance(part, Push):
-            content = digest_of_push(part.pack, part.headers)
+            content = digest_of_content(part.pack, part.headers)
             told.append(("Push", part.queue, content, part.key))
         else:
             how: tuple[Any, ...] = (part.result if isinstance(part, Ack) else part.reason,)

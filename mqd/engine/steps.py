@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from mqd.core.records import Record
 
 
+_NOTHING_MORE = NO_OPTIONS[1:]
+"""The options of a push that says nothing, or a key alone."""
+
+
 def plan_push(broker: Broker, part: Append, now_ms: int) -> tuple[Record | None, int]:
     """Plan a push with options.
 
@@ -26,7 +30,7 @@ def plan_push(broker: Broker, part: Append, now_ms: int) -> tuple[Record | None,
     key, extras = part.options.key, _extras(part.options, now_ms)
     fields = (part.queue, part.count, part.pack, part.headers, now_ms)
     if key is not None:
-        return broker.plan_keyed_push(*fields, key, extras=extras)
+        return broker.plan_keyed_push(*fields, key, extras)
     record = broker.plan_push(*fields, extras=extras)
     return record, record[2]
 
@@ -65,7 +69,7 @@ def size_bytes(part: Settle | Append) -> int:
 
 def _extras(options: PushOptions, now_ms: int) -> PushExtras | None:
     """Return what a push says beyond a plain one; None for nothing."""
-    if options[1:] == NO_OPTIONS[1:]:
+    if options[1:] == _NOTHING_MORE:
         return None
     return PushExtras(
         options.priority,

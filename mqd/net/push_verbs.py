@@ -12,7 +12,7 @@ from mqd.net.replies import WORDS
 from mqwire.codes import Code
 from mqwire.errors import CodedError, RequestError
 from mqwire.levels import LEVELS
-from mqwire.limits import DEFAULT_PRIORITY, MAX_MESSAGES_PER_FRAME
+from mqwire.limits import DEFAULT_PRIORITY, MAX_KEY_CHARS, MAX_MESSAGES_PER_FRAME
 from mqwire.packs import Cutter, iter_sizes
 from mqwire.requests import check_options, check_request, check_step_part
 from mqwire.verbs import VERBS
@@ -47,9 +47,14 @@ def push(session: Session, request_id: int, frame: Frame) -> Reply:
             check_request(frame)
         if length == 6:
             options = frame[5]
+            key = options.get("key")
+            if len(options) == 1 and type(key) is str and 0 < len(key) <= MAX_KEY_CHARS:
+                part = Append(name, count, pack, (), PushOptions(key))  # what our client sends
+                return _push_with(session, request_id, part)
             check_options(_PUSH, options)
             if not options.keys() <= _PLAIN_OPTIONS:
-                return _push_with(session, request_id, (name, count, pack), options)
+                part = _append(name, count, pack, options)
+                return _push_with(session, request_id, part, options)
             headers = options.get("headers")
             level = LEVELS.get(options.get("durability", ""))
     else:
@@ -65,19 +70,17 @@ def push(session: Session, request_id: int, frame: Frame) -> Reply:
 
 
 def _push_with(
-    session: Session,
-    request_id: int,
-    messages: tuple[str, int, bytes],
-    options: Mapping[str, Any],
+    session: Session, request_id: int, part: Append, options: Mapping[str, Any] | None = None
 ) -> Reply:
-    name, count, pack = messages
-    _check_pack(session, pack, count)
-    asked = LEVELS.get(options.get("durability", ""))
-    part = _append(name, count, pack, options)
+    _check_pack(session, part.pack, part.count)
+    asked = LEVELS.get(options.get("durability", "")) if options else None
     first_id, is_repeat, level = session.engine.push_with(part, asked)
-    session.rest_on(level)
-    reply = (request_id, "OK", first_id, WORDS[level])
-    return (*reply, True) if is_repeat else reply
+    outbox = session.outbox
+    if level > outbox.level:  # noqa: PLR1730  half the time of max()
+        outbox.level = level
+    if is_repeat:
+        return (request_id, "OK", first_id, WORDS[level], True)
+    return (request_id, "OK", first_id, WORDS[level])
 
 
 def _append(name: str, count: int, pack: bytes, options: Mapping[str, Any]) -> Append:

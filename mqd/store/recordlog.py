@@ -41,6 +41,7 @@ import msgpack
 
 from mqd.core.order_records import PARCEL, PUSH_WITH
 from mqd.core.records import PUSH
+from mqd.core.step_records import KEYED_PUSH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -277,7 +278,8 @@ class RecordEncoder:
         """
         self.is_empty = False
         try:
-            if record[0] in _WITH_PACK and len(record[4]) >= _LARGE_BYTES:
+            push = record[5] if record[0] == KEYED_PUSH else record
+            if push[0] in _WITH_PACK and len(push[4]) >= _LARGE_BYTES:
                 self._add_large(record)
             else:
                 self._pack(record)
@@ -292,6 +294,8 @@ class RecordEncoder:
                 self._cut()
                 self._parts += (b"\xc6" + _CRC.pack(len(value)), value)
                 self._part_bytes += 5 + len(value)
+            elif type(value) is tuple and record[0] == KEYED_PUSH:
+                self._add_large(value)
             else:
                 self._pack(value)
 

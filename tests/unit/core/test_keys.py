@@ -4,7 +4,7 @@ import pytest
 
 from mqd.core import deadlines, records, step_records
 from mqd.core import keys as module
-from mqd.core.keys import DIGEST_BYTES, KeyRing, Known, digest_of_push
+from mqd.core.keys import DIGEST_BYTES, KeyRing, digest_of_content, digest_of_push
 from mqwire.codes import Code
 from mqwire.packs import join_bodies
 from support.jobs import Desk, refusal
@@ -48,6 +48,15 @@ def test_the_key_is_in_the_record_of_its_push(desk):
     assert first_id == 1
     assert desk.counts() == {}
     assert desk.kept() == 0, "a plan has changed something"
+
+
+def test_a_key_of_a_journal_that_holds_a_hash_of_all_is_known_too(desk):
+    headers = ((0, 1, {"n": 1}, 4),)
+    for key, runs in (("plain", ()), ("with headers", headers)):
+        digest = digest_of_content(join_bodies("a"), runs)
+        desk.broker.keys.remember(1, key, digest, 0, (7,))
+        assert desk.keyed(key, "a", headers=runs) == (7, False)
+        assert refusal(desk.plan, key, "b", headers=runs).code is Code.KEY_REUSED
 
 
 def test_a_repeat_is_answered_with_the_first_id_and_changes_nothing(desk):
@@ -205,7 +214,7 @@ def test_results_of_steps_are_bounded_together(desk, few):
 def test_a_ring_counts_the_results_that_it_holds():
     ring = KeyRing(5, 9, 4)
     for key, results in (("a", (1, 2)), ("a", (3,)), ("b", (4, 5)), ("c", ()), ("d", (-7,))):
-        ring.add(key, Known(b"x" * DIGEST_BYTES, 5, results))
+        ring.add(key, b"x" * DIGEST_BYTES, 5, results)
     assert [(key, results) for key, _, _, results in ring.living(9)] == [
         ("a", (3,)), ("b", (4, 5)), ("c", ()), ("d", (-7,)),
     ]  # fmt: skip

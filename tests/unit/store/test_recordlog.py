@@ -5,7 +5,7 @@ import random
 import msgpack
 import pytest
 
-from mqd.core import records
+from mqd.core import records, step_records
 from mqd.store.recordlog import (
     BATCH_BYTES,
     HEADER_BYTES,
@@ -66,6 +66,18 @@ def test_a_large_pack_is_not_copied_and_encodes_alike() -> None:
     assert any(part is RECORDS[3][4] for part in parts)
     assert encoder.is_empty
     assert encoder.take() == ([], 0)
+
+
+def test_a_large_pack_with_a_key_is_not_copied_either() -> None:
+    pack = b"\xc6" + (20_000).to_bytes(4, "big") + bytes(20_000)
+    push = (records.PUSH, 1, 5, 1, pack, (), 7)
+    record = (step_records.KEYED_PUSH, 1, "k", b"d" * 16, 7, push)
+    encoder = RecordEncoder()
+    encoder.add(record)
+    parts, size_bytes = encoder.take()
+    assert any(part is pack for part in parts)
+    assert size_bytes == sum(map(len, parts))
+    assert decode(parts) == [record]
 
 
 @pytest.mark.parametrize(
