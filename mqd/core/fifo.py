@@ -106,6 +106,11 @@ class Fifo:
         """Whether the ids do not all follow each other."""
         return bool(self._gaps or self._holes)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing beside the messages: no headers, no gaps between ids."""
+        return not (self._header_runs or self._gaps or self._holes)
+
     def append(self, pack: bytes, count: int, headers: tuple[HeaderRun, ...], now_ms: int) -> int:
         """Put `count` messages at the end.
 

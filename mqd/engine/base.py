@@ -405,6 +405,16 @@ class Engine(Protocol):
         NO_JOURNAL, STORAGE_FULL.
         """
 
+    def pull_each(
+        self, name: str, most: int, room_bytes: int
+    ) -> tuple[int, list[bytes], Level] | None:
+        """Remove the oldest messages for as many pulls of one message each, at the queue's level.
+
+        Returns:
+            The id of the first, their bodies' encodings, and the level; there is one at least.
+            None where a `pull` would have more to tell of them, or of there being none.
+        """
+
     def wait(
         self,
         name: str,

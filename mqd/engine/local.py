@@ -28,6 +28,7 @@ from mqd.engine.views import LocalViews
 from mqd.engine.waits import LocalWait, Waits
 from mqwire.levels import LEVELS, Level
 from mqwire.limits import FRAME_OVERHEAD_BYTES
+from mqwire.packs import split_pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -296,6 +297,18 @@ class LocalEngine:
         if self._storage.is_full:
             self._commits.check_room(name, RECORD_BYTES, is_freeing=True)
         return self._deliveries.take(queue, most, self._room_bytes), level
+
+    def pull_each(
+        self, name: str, most: int, room_bytes: int
+    ) -> tuple[int, list[bytes], Level] | None:
+        """Remove the oldest messages for as many pulls, where nothing is to be said of them."""
+        queue = self.broker.queue(name)
+        is_plain = queue.held is None and queue.max_leased is None and queue.fifo.is_plain
+        if not is_plain or not queue.available or self._storage.is_full:
+            return None
+        queue.used_ms = self._now_ms
+        (first_id, _), packs = self._deliveries.take(queue, most, room_bytes)
+        return first_id, split_pack(b"".join(packs)), self._commits.level_for(queue, None)
 
     def wait(
         self,

@@ -20,6 +20,8 @@ from mqwire.levels import Level
 from mqwire.limits import PREFIX_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mqd.engine.base import Engine, Needs
 
 
@@ -64,8 +66,19 @@ class Outbox:
 
     def add(self, body: bytes) -> None:
         """Put a reply to those of this turn; `level` and `shows_messages` are the caller's."""
-        self.parts += (prefix(len(body)), body)
+        parts = self.parts
+        parts.append(prefix(len(body)))
+        parts.append(body)
         self.size_bytes += len(body) + PREFIX_BYTES
+
+    def add_all(self, bodies: Iterable[bytes]) -> None:
+        """As `add`, for many."""
+        parts, size_bytes = self.parts, 0
+        for body in bodies:
+            parts.append(prefix(len(body)))
+            parts.append(body)
+            size_bytes += len(body) + PREFIX_BYTES
+        self.size_bytes += size_bytes
 
     def take_turn(self) -> tuple[bytes, bytes]:
         """Let the replies of this turn wait for what they rest on; as `take_ready`.

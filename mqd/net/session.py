@@ -24,18 +24,18 @@ from mqd.net.identity import Identity
 from mqd.net.outbox import Outbox
 from mqd.net.pending import Pending
 from mqd.net.replies import error_reply
+from mqd.net.runs import LEAST_RUN, RUN_PAUSE, carry_out
 from mqd.net.tap import loggable
 from mqd.net.verbs import refuse
 from mqd.net.watches import Watches
 from mqwire.codes import Code
 from mqwire.errors import CodedError, StreamError
 from mqwire.framelog_bodies import without_bodies
-from mqwire.frames import Frame, FrameReader, FrameWriter, prefix
+from mqwire.frames import Frame, FrameReader, FrameWriter
 from mqwire.limits import (
     MAX_CONTAINER_BYTES,
     MAX_FRAME_BYTES_BEFORE_AUTH,
     MAX_REQUEST_ID,
-    PREFIX_BYTES,
 )
 from mqwire.requests import check_envelope, check_request
 
@@ -80,6 +80,7 @@ class Session(asyncio.Protocol):
         self.token_seconds = server.token_seconds
         self.check_password, self.hash_password = server.check_password, server.hash_password
         self._server = server
+        self._pack = server.pack
         self._transport: asyncio.Transport
         self._reader = FrameReader(MAX_FRAME_BYTES_BEFORE_AUTH, MAX_CONTAINER_BYTES)
         self._tap: Tap | None = None
@@ -281,9 +282,10 @@ class Session(asyncio.Protocol):
 
     def reply(self, reply: Reply) -> None:
         """Put a reply with those that leave at the end of the turn."""
-        if not self.outbox.parts:
+        outbox = self.outbox
+        if not outbox.parts:
             self._server.unflushed.append(self)
-        self.outbox.add(self._server.pack(reply))
+        outbox.add(self._pack(reply))
 
     def reply_alone(self, reply: Reply) -> None:
         """Put a reply that may hold what is not to be logged into a turn that has no others."""
@@ -348,43 +350,51 @@ class Session(asyncio.Protocol):
             self.break_off(self._reader.error)
 
     def _answer(self, frames: list[Frame]) -> int:
-        """Answer frames in order until one has to wait; return how many were answered.
-
-        The only loop over frames. What `reply` does stands in it once more, since the
-        call would be a tenth of what a frame costs.
-        """
-        handlers, limits = self.identity.handlers, self._server.limits
-        max_unsent, most = limits.max_unsent_bytes, limits.max_frames_per_turn
-        pack, outbox = self._server.pack, self.outbox
-        out = outbox.parts
+        """Answer frames in order until one has to wait; return how many were answered."""
+        limits, outbox = self._server.limits, self.outbox
+        end = min(len(frames), limits.max_frames_per_turn)
+        max_unsent = limits.max_unsent_bytes
         self._is_share_used = False
         ends_at = monotonic() + TURN_SECONDS
-        for number, frame in enumerate(frames, 1):
-            try:
-                verb, request_id = frame[0], frame[1]
-                if type(request_id) is not int or not 0 < request_id <= MAX_REQUEST_ID:
-                    check_envelope(frame)
-                reply = handlers.get(verb, refuse)(self, request_id, frame)
-            except CodedError as error:
-                self._refuse(frame, error)
-            except Exception as error:  # noqa: BLE001  a bug costs one request, not the server
-                self.fail(frame, error)
-            else:
-                if reply is not None:
-                    body = pack(reply)
-                    if not out:
-                        self._server.unflushed.append(self)
-                    out.append(prefix(len(body)))
-                    out.append(body)
-                    outbox.size_bytes += len(body) + PREFIX_BYTES
-            is_over = (
-                number == most
-                or outbox.size_bytes > max_unsent
-                or (not number & 15 and monotonic() > ends_at)
+        answered = run_from = 0
+        while answered < end:
+            done = 0
+            if run_from <= answered <= end - LEAST_RUN:
+                done = self._answer_run(frames, answered, end)
+                run_from = answered + (done or RUN_PAUSE)
+            if not done:
+                self._answer_one(frames[answered])
+            answered += done or 1
+            is_over = outbox.size_bytes > max_unsent or (
+                (done or not answered & 15) and monotonic() > ends_at
             )
             if is_over or self.is_held or self._is_share_used or self.is_closing:
-                return number
-        return len(frames)
+                break
+        return answered
+
+    def _answer_one(self, frame: Frame) -> None:
+        """Answer a frame, unless its reply comes later."""
+        try:
+            verb, request_id = frame[0], frame[1]
+            if type(request_id) is not int or not 0 < request_id <= MAX_REQUEST_ID:
+                check_envelope(frame)
+            reply = self.identity.handlers.get(verb, refuse)(self, request_id, frame)
+        except CodedError as error:
+            self._refuse(frame, error)
+        except Exception as error:  # noqa: BLE001  a bug costs one request, not the server
+            self.fail(frame, error)
+        else:
+            if reply is not None:
+                self.reply(reply)
+
+    def _answer_run(self, frames: list[Frame], start: int, end: int) -> int:
+        """Answer the run that begins with a frame, if one does; return how many were answered."""
+        replies = carry_out(self, frames, start, end)
+        if replies:
+            if not self.outbox.parts:
+                self._server.unflushed.append(self)
+            self.outbox.add_all(map(self._pack, replies))
+        return len(replies)
 
     def _refuse(self, frame: Frame, error: CodedError) -> None:
         """Answer a request that cannot be carried out."""

@@ -1,0 +1,219 @@
+"""Requests of one kind that come in a row are answered as they would be one by one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mqd.config import Config, LimitsConfig, ServerConfig
+from mqd.net.server import Server, Services
+from mqd.net.session import Session
+from mqwire.codes import Code
+from mqwire.frames import FrameReader, FrameWriter
+from mqwire.levels import Level
+from mqwire.packs import join_bodies
+from support.engines import Clock, Disk, new_engine
+from support.gated_server import EveryRole
+
+ENCODE = FrameWriter().encode
+
+
+class Transport:
+    """Takes what is written; its client reads everything."""
+
+    def __init__(self):
+        self.written = []
+
+    def set_write_buffer_limits(self, **_):
+        pass
+
+    def get_extra_info(self, _name):
+        return ("127.0.0.1", 1)
+
+    def is_closing(self):
+        return False
+
+    def pause_reading(self):
+        pass
+
+    def resume_reading(self):
+        pass
+
+    def get_write_buffer_size(self):
+        return 0
+
+    def close(self):
+        pass
+
+    def write(self, data):
+        self.written.append(data)
+
+
+class Bench:
+    """A server without sockets, one session, and its client."""
+
+    async def start(self, user="admin", **limits):
+        self.disk, clock = Disk(), Clock()
+        self.engine = new_engine(clock, self.disk, Level.ACCEPTED)
+        services = Services(self.engine, clock, EveryRole(self.engine.accounts), None)
+        config = Config(server=ServerConfig(port=0), limits=LimitsConfig(**limits))
+        self.server = Server(config, services)
+        self.session, self.transport = Session(self.server, 1), Transport()
+        self.session.connection_made(self.transport)
+        await self.ask(("AUTH", 1, {"user": user, "password": ""}))
+        return self
+
+    async def ask(self, *frames):
+        """Send frames in one piece; returns the replies."""
+        self.transport.written.clear()
+        self.session.data_received(b"".join(map(ENCODE, frames)))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return FrameReader(2**31).feed(b"".join(self.transport.written))
+
+    def kinds(self):
+        return [record[0] for record in self.disk.records]
+
+    def close(self):
+        self.session.connection_lost(None)
+
+
+def pushes(*texts, name="jobs", first=1):
+    return [("PUSH", first + at, name, 1, join_bodies([text])) for at, text in enumerate(texts)]
+
+
+def pulls(count, name="jobs", first=1):
+    return [("PULL", first + at, name, 1) for at in range(count)]
+
+
+async def test_a_row_of_pushes_is_one_record():
+    bench = await Bench().start()
+    before = len(bench.kinds())
+    replies = await bench.ask(*pushes(*"abcdef"))
+    assert replies == [(at, "OK", at, "accepted") for at in range(1, 7)]
+    [record] = bench.disk.records[before:]
+    assert record[3:5] == (6, join_bodies("abcdef"))
+    bench.close()
+
+
+async def test_a_row_of_pulls_gets_a_message_each():
+    bench = await Bench().start()
+    await bench.ask(*pushes(*"abcdef"))
+    before = len(bench.kinds())
+    replies = await bench.ask(*pulls(8))
+    found = [(at, "OK", (at, 1), (join_bodies([text]),)) for at, text in enumerate("abcdef", 1)]
+    assert replies == [*found, (7, "OK", (), ()), (8, "OK", (), ())]
+    assert len(bench.kinds()) == before + 1
+    bench.close()
+
+
+async def test_where_a_row_does_not_fit_each_is_told_what_it_would_be():
+    bench = await Bench().start()
+    await bench.ask(("CREATE", 1, "small", {"max_messages": 5}))
+    replies = await bench.ask(*pushes(*"abcdefgh", name="small"))
+    assert [reply[1] for reply in replies] == 5 * ["OK"] + 3 * ["ERR"]
+    assert {reply[2] for reply in replies[5:]} == {Code.QUEUE_FULL.name}
+    assert [reply[2] for reply in replies[:5]] == [1, 2, 3, 4, 5]
+    bench.close()
+
+
+async def test_a_body_that_is_too_large_is_refused_in_a_row_too():
+    bench = await Bench().start(max_body_bytes=1024)
+    replies = await bench.ask(*pushes("a", "b", "c", "d", 1025 * "x", *"efgh"))
+    assert [reply[1] for reply in replies] == 4 * ["OK"] + ["ERR"] + 4 * ["OK"]
+    assert replies[4][2] == Code.BODY_TOO_LARGE.name
+    bench.close()
+
+
+async def test_who_may_not_push_has_no_row():
+    bench = await Bench().start("user")
+    replies = await bench.ask(*pushes(*"abcdef"))
+    assert {reply[2] for reply in replies} == {Code.ACCESS_DENIED.name}
+    bench.close()
+
+
+async def test_a_row_ends_where_others_have_their_turn():
+    bench = await Bench().start(max_frames_per_turn=5)
+    replies = await bench.ask(*pushes(*"abcdefgh"))
+    assert [reply[:3] for reply in replies] == [(at, "OK", at) for at in range(1, 9)]
+    assert [record[3] for record in bench.disk.records[-4:]] == [5, 1, 1, 1]
+    bench.close()
+
+
+texts = st.text("ab", max_size=3)
+plain_pushes = st.builds(
+    lambda texts, name: [("PUSH", name, 1, join_bodies([text])) for text in texts],
+    st.lists(texts, min_size=1, max_size=9),
+    st.sampled_from(["jobs", "jobs", "jobs", "small", "other", "nowhere"]),
+)
+plain_pulls = st.builds(
+    lambda count, name: [("PULL", name, 1)] * count,
+    st.integers(1, 9),
+    st.sampled_from(["jobs", "jobs", "jobs", "small", "other", "nowhere"]),
+)
+ODD = (
+    ("PUSH", "jobs", 2, join_bodies("ab")),
+    ("PUSH", "jobs", 1, join_bodies("ab")),
+    ("PUSH", "jobs", 1, b""),
+    ("PUSH", "jobs", 1, b"\xc4\x05a"),
+    ("PUSH", "jobs", 1, join_bodies(["x" * 5000])),
+    ("PUSH", "jobs", 1, "text"),
+    ("PUSH", "jobs", True, join_bodies("a")),
+    ("PUSH", "jobs", 1, join_bodies("a"), {"headers": {"n": 1}}),
+    ("PUSH", "jobs", 1, join_bodies("a"), {"priority": 200}),
+    ("PUSH", "jobs", 1),
+    ("PUSH", 7, 1, join_bodies("a")),
+    ("PULL", "jobs", 2),
+    ("PULL", "jobs", True),
+    ("PULL", "jobs", 1, {"lease": 60}),
+    ("PULL", "jobs"),
+    ("PULL", 7, 1),
+    ("PAUSE", "jobs"),
+    ("RESUME", "jobs"),
+    ("PURGE", "jobs"),
+    ("PING",),
+)
+odd = st.sampled_from(ODD).map(lambda request: [request])
+requests = st.lists(plain_pushes | plain_pushes | plain_pulls | odd, max_size=8).map(
+    lambda rows: [request for row in rows for request in row]
+)
+
+
+async def _answers(asked, *, at_once):
+    """Return all replies to requests, and what is there in the end."""
+    bench = await Bench().start()
+    await bench.ask(("CREATE", 1, "small", {"max_messages": 4}), ("CREATE", 2, "other"))
+    frames = [(verb, number, *rest) for number, (verb, *rest) in enumerate(asked, 1)]
+    pieces = [frames] if at_once else [[frame] for frame in frames]
+    replies = [reply for piece in pieces for reply in await bench.ask(*piece)]
+    names = ("jobs", "small", "other")
+    infos = await bench.ask(*[("INFO", at, name) for at, name in enumerate(names, 1)])
+    left = await bench.ask(*[("PEEK", at, name, 999) for at, name in enumerate(names, 1)])
+    bench.close()
+    return list(map(_joined, replies)), infos, list(map(_joined, left))
+
+
+def _joined(reply):
+    """Return a reply with its packs as one: how messages lie in packs is nobody's business."""
+    if len(reply) < 4 or type(reply[3]) is not tuple:
+        return reply
+    return (*reply[:3], b"".join(reply[3]), *reply[4:])
+
+
+@settings(max_examples=40, deadline=None)
+@given(requests)
+def test_requests_in_one_piece_are_answered_as_one_by_one(asked):
+    together = asyncio.run(_answers(asked, at_once=True))
+    assert together == asyncio.run(_answers(asked, at_once=False))
+
+
+@pytest.mark.parametrize("request_", ODD, ids=repr)
+def test_what_is_not_plain_is_answered_for_itself_in_the_middle_of_a_row(request_):
+    for plain in (("PUSH", "jobs", 1, join_bodies("x")), ("PULL", "jobs", 1)):
+        asked = [("PUSH", "jobs", 1, join_bodies("y"))] * 9 + [plain] * 4
+        asked = [*asked, request_, *[plain] * 4]
+        together = asyncio.run(_answers(asked, at_once=True))
+        assert together == asyncio.run(_answers(asked, at_once=False))
