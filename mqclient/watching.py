@@ -14,6 +14,7 @@ carry these out in their own way.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections import deque
 from time import monotonic
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from mqwire.frames import Frame
 
     Order: TypeAlias = "_Open | _Listen | Pause"
+
+_logger = logging.getLogger("mqclient.watching")
 
 DEFAULT_CREDIT: Final = 1000
 """Events that the server may be ahead: as many as it takes where nothing is said."""
@@ -77,6 +80,7 @@ class BaseWatch:
         self._taken = 0  # out of the credit, and not given back yet
         self._error: MqError | None = None
         self._is_begun = False
+        self._is_loss_told = False
         self._is_closed = False
 
     @property
@@ -120,9 +124,17 @@ class BaseWatch:
         if self._is_begun and not is_told:
             self._events.append(Event.missed(None))
 
+    def _tell_loss(self) -> None:
+        """Say once for each connection that it is lost."""
+        if self._is_begun and not self._is_loss_told and not self._has_ended():
+            self._is_loss_told = True
+            _logger.warning(
+                "a watch has lost its connection and makes one anew; what happens now is missed"
+            )
+
     def _begun(self, request_id: int) -> None:
         """Note that the server tells events from now on."""
-        self._is_begun = True
+        self._is_begun, self._is_loss_told = True, False
         self._request_id = request_id
         self._taken = 0
 
@@ -146,6 +158,7 @@ class BaseWatch:
                     return None
                 yield _Listen(ends_at)
                 continue
+            self._tell_loss()
             try:
                 yield _Open()
             except MqError as error:

@@ -76,6 +76,8 @@ def serve(config: Config) -> None:
         backlog=_BACKLOG,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # That mqd is away is said once (mqweb.reach), and not by each of a thousand event streams.
+    logging.getLogger("mqclient.watching").setLevel(logging.ERROR)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _ignored)  # uvicorn has its own, and raises the signal at its end
     _spare_collector()

@@ -7,6 +7,8 @@ cannot be written.
 
 from __future__ import annotations
 
+import math
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,8 +21,10 @@ from mqclient.ctl.session import (
     Session,
     durability_option,
     global_options,
+    library_warnings,
     pass_session,
     queue_argument,
+    server_wait_option,
 )
 from mqclient.ctl.values import number, seconds
 from mqwire.json_text import to_json
@@ -143,9 +147,10 @@ def as_json(message: Message, more: Mapping[str, Any] | None = None) -> str:
     "[default: the queue's]"
 )
 @_output_style
+@server_wait_option
 @global_options
 @pass_session
-def pull(
+def pull(  # noqa: PLR0913  an option each
     session: Session,
     /,
     *,
@@ -155,6 +160,7 @@ def pull(
     wait: float,
     follow: bool,
     durability: str | None,
+    server_wait: float,
     **style: bool,
 ) -> None:
     """Remove the oldest messages of QUEUE and write their bodies, a line each.
@@ -164,15 +170,19 @@ def pull(
     headers and body. The exit code is 5 if no message came.
 
     What has been written is gone from the server. With --follow -n COUNT it ends after
-    so many messages.
+    so many messages. With --wait or --follow a server that restarts, or is not there yet,
+    is waited for, too.
     """
     if everything and count is not None:
         raise click.UsageError("--all and --count exclude each other")
     printer = Printer(session, **style)
     limit = count if count or everything or follow else 1
-    with session.client() as client:
+    if wait or follow:
+        session.server_wait = server_wait if follow else min(server_wait, wait)
+    ends_at = math.inf if follow else time.monotonic() + wait
+    with library_warnings(), session.client() as client:
         pull_some = partial(client.pull_many, queue, durability=durability)
-        for messages in _pulled(pull_some, limit, wait, follow=follow):
+        for messages in _pulled(_riding(pull_some, ends_at), limit, follow=follow):
             _hand_out(printer, messages)
         if printer.count:
             return
@@ -195,19 +205,56 @@ def _others(info: QueueInfo, state: str) -> str:
     return f" ({', '.join(there)})" if there else ""
 
 
+def _riding(
+    pull_some: Callable[..., list[Message]], ends_at: float
+) -> Callable[[int, bool], list[Message]]:
+    """Return what pulls so many messages, and whether it waits for the first.
+
+    Where it waits, a connection that is lost is no end: it is said once, and waited for on a
+    new one, until `ends_at` on the monotonic clock.
+
+    Raises:
+        MqError: it is not to wait, or not any more; or it is not about the connection.
+    """
+
+    def pull(most: int, waits: bool) -> list[Message]:  # noqa: FBT001  no one else's
+        from mqclient.errors import MqError  # noqa: PLC0415  --help does without
+        from mqclient.steps import Patience, is_passing  # noqa: PLC0415  as above
+
+        patience, is_told = Patience(), False
+        while True:
+            left = max(ends_at - time.monotonic(), 0.0) if waits else 0.0
+            try:
+                return pull_some(most, wait=MAX_WAIT_SECONDS if left == math.inf else left)
+            except MqError as error:
+                left = ends_at - time.monotonic()
+                if not (waits and left > 0 and is_passing(error)):
+                    raise
+                if not is_told:
+                    is_told = True
+                    output.warn(f"{error}; waiting for the server")
+                _pause(patience.pause(left).seconds)
+
+    return pull
+
+
+def _pause(seconds: float) -> None:
+    time.sleep(seconds)
+
+
 def _pulled(
-    pull_some: Callable[..., Sequence[Message]], limit: int | None, wait: float, *, follow: bool
+    pull_some: Callable[[int, bool], Sequence[Message]], limit: int | None, *, follow: bool
 ) -> Iterator[Sequence[Message]]:
     """Pull up to `limit` messages (all if None) in batches; waits for the first, if at all."""
     left = limit if limit is not None else MAX_QUEUE_MESSAGES
-    size = FIRST_BATCH
+    size, waits = FIRST_BATCH, True
     while left:
-        messages = pull_some(min(left, size), wait=MAX_WAIT_SECONDS if follow else wait)
+        messages = pull_some(min(left, size), waits)
         if messages:
             yield messages
             left -= len(messages)
             size = next_size(messages)
-            wait = 0.0
+            waits = follow
         elif not follow:
             return
 

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mqclient.ctl import output
-from mqclient.ctl.session import Session, global_options, pass_session
+from mqclient.ctl.session import (
+    Session,
+    global_options,
+    library_warnings,
+    pass_session,
+    server_wait_option,
+)
 from mqclient.ctl.values import number, seconds
 from mqwire.verbs import EVENTS
 
@@ -43,6 +49,7 @@ _MOST_RUNS: Final = 8
     type=seconds,
     help="End when nothing has happened for so long. [default: never]",
 )
+@server_wait_option
 @global_options
 @pass_session
 def watch(
@@ -51,6 +58,7 @@ def watch(
     events: tuple[str, ...],
     count: int | None,
     wait: float | None,
+    server_wait: float,
 ) -> None:
     """Show what happens from now on, to all queues or to those whose names fit PATTERN.
 
@@ -58,11 +66,12 @@ def watch(
     pushed, pulled, leased, acked, nacked, rejected, handed_back, lost, ready, expired, dead,
     redriven, cancelling, cancelled), the queue, the ids of the messages, and what else is
     known. In a pipe the time is in seconds since 1970. With --json an object a line. `missed`
-    says that events were not told, since this program was too slow or was cut off. Ctrl-C ends
-    it, with exit code 0.
+    says that events were not told, since this program was too slow or was cut off. A server
+    that restarts, or is not there yet, is waited for. Ctrl-C ends it, with exit code 0.
     """
     left = count
-    with session.client() as client:
+    session.server_wait = server_wait if wait is None else min(server_wait, wait)
+    with library_warnings(), session.client() as client:
         try:
             with client.watch(pattern, events=list(events) or None, wait=wait) as watching:
                 output.note("watching; Ctrl-C ends it")

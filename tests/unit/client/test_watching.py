@@ -193,7 +193,7 @@ def test_a_lost_connection_is_made_again_and_said(server: FakeServer, make_clien
     assert len(server.frames("WATCH")) == 2
 
 
-def test_a_restart_is_waited_for(server: FakeServer, make_client):
+def test_a_restart_is_waited_for(server: FakeServer, make_client, caplog):
     Telling(server, [([event(1)], 0)], [([event(5)], 0)])
     with Watching(make_client(server.url, connect_timeout=0.2)) as watch:
         assert watch.ids(1) == [[1]]
@@ -203,6 +203,7 @@ def test_a_restart_is_waited_for(server: FakeServer, make_client):
         assert watch.next().kind == "missed"
         starter.join()
         assert watch.ids(1) == [[5]]
+    assert caplog.text.count("a watch has lost its connection") == 1
 
 
 def test_a_refusal_is_raised(server: FakeServer, make_client):

@@ -116,10 +116,77 @@ def test_a_person_is_told_that_it_is_empty(ctl, terminal):
 
 def test_only_the_first_message_is_waited_for(jobs):
     jobs("pull", "jobs", "-n", "9", "--wait", "2.5")
-    assert [call[2:] for call in jobs.client.calls if call[0] == "pull_many"] == [
-        (9, 2.5),
-        (4, 0.0),
-    ]
+    first, second = (call[2:] for call in jobs.client.calls if call[0] == "pull_many")
+    assert first[0] == 9
+    assert 2.0 < first[1] <= 2.5  # what was spent on connecting counts
+    assert second == (4, 0.0)
+
+
+@pytest.fixture
+def away(jobs, monkeypatch):
+    """Let connections be lost: as many pulls as it has errors meet them."""
+    told, pauses = [], []
+
+    def meet(*_call):
+        if told:
+            raise told.pop(0)
+
+    jobs.client.before["pull_many"] = meet
+    monkeypatch.setattr(pull, "_pause", pauses.append)
+    jobs.client.errors, jobs.client.pauses = told, pauses
+    return jobs
+
+
+def lost():
+    return errors.ConnectionLost("the connection was lost during PULL")
+
+
+@pytest.mark.parametrize("options", [["--wait", "60"], ["--follow", "-n", "1"]])
+def test_a_server_that_restarts_is_waited_for_and_that_is_said_once(away, options):
+    away.client.errors += [lost(), errors.ConnectFailed("cannot connect", may_pass=True), lost()]
+    result = away("pull", "jobs", *options)
+    assert (result.exit_code, result.stdout) == (0, '{"x": 1}\n')
+    words = "the connection was lost during PULL; waiting for the server"
+    assert result.stderr.splitlines() == [f"mqctl: {words}"]
+    assert len(away.client.pauses) == 3
+
+
+def test_who_does_not_wait_is_told_at_once(away):
+    for options in ([], ["--all"]):
+        away.client.errors[:] = [lost()]
+        result = away("pull", "jobs", *options)
+        assert (result.exit_code, result.stdout) == (exits.CANNOT_CONNECT, "")
+        assert "waiting for the server" not in result.stderr
+    away.client.errors[:] = []
+    away.client.before["pull_many"] = lambda _queue, _most, wait: wait > 0 or _raise(lost())
+    result = away("pull", "jobs", "--all", "--wait", "60")  # the second is not waited for
+    assert (result.exit_code, len(result.stdout.splitlines())) == (exits.CANNOT_CONNECT, 5)
+
+
+def _raise(error):
+    raise error
+
+
+def test_what_no_new_connection_would_mend_is_not_waited_for(away):
+    away.client.errors += [errors.AccessDenied("ACCESS_DENIED", "no")]
+    assert away("pull", "jobs", "--follow").exit_code == exits.REFUSED
+    assert away.client.pauses == []
+
+
+def test_a_server_that_stays_away_is_waited_for_no_longer_than_a_message(away, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(pull.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(pull, "_pause", lambda _seconds: now.__setitem__(0, now[0] + 20))
+    away.client.errors += [lost() for _ in range(9)]
+    assert away("pull", "jobs", "--wait", "60").exit_code == exits.CANNOT_CONNECT
+    assert len(away.client.errors) == 9 - 4
+
+
+def test_a_server_that_is_not_there_yet_is_waited_for_by_who_waits(jobs):
+    for options in ([], ["--wait", "7"], ["--follow", "-n", "1"]):
+        jobs("pull", "jobs", *options)
+    jobs("pull", "jobs", "--follow", "-n", "1", "--server-wait", "3")
+    assert [session.server_wait for session in jobs.sessions] == [None, 7.0, 300.0, 3.0]
 
 
 def test_batches_are_neither_small_nor_large(ctl):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 
 import pytest
@@ -88,6 +89,15 @@ def test_what_is_watched(watching):
         (None, {"events": None, "wait": None}),
     ]
     assert watching("watch", "--event", "exploded").exit_code == exits.USAGE
+
+
+def test_a_server_is_waited_for(watching):
+    for options in ([], ["--wait", "5"], ["--server-wait", "7"]):
+        watching("watch", *options)
+    assert [session.server_wait for session in watching.sessions] == [300.0, 5.0, 7.0]
+    log = logging.getLogger("mqclient.watching")
+    watching.client.before["watch"] = lambda *_: log.warning("a watch has lost its connection")
+    assert watching("watch").stderr == "mqctl: a watch has lost its connection\n"
 
 
 def test_it_ends_after_so_many(watching):
