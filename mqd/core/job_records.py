@@ -5,8 +5,9 @@
                                     they are, as they were taken, is there for whoever cannot
                                     tell (`mqd.core.salvage`)
     (ACK,    uid, epoch, seq, ids)  messages are done; no ids: the whole lease
-    (EXTEND, uid, epoch, seq, deadline_ms, ids)
-                                    no ids: the whole lease; older ones have no place for them
+    (EXTEND, uid, epoch, seq, deadline_ms, ids, now_ms)
+                                    no ids: the whole lease; older ones have no place for the
+                                    time, and those before them none for ids
     (RETURN, uid, epoch, seq, cause, reason, now_ms, parts)
                                     messages leave a lease for one of `mqwire.causes`; a part is
                                     (fate, ids, due_ms or the uid of the queue they go to)

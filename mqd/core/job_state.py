@@ -124,7 +124,7 @@ class JobState:
             for messages in more:
                 yield (records.MORE, uid, lease.seq, messages)
             for deadline_ms, ids in lease.own_deadlines():
-                yield (records.EXTEND, uid, lease.epoch, lease.seq, deadline_ms, ids)
+                yield (records.EXTEND, uid, lease.epoch, lease.seq, deadline_ms, ids, 0)
         if self.book.last_seq:
             yield (records.SEQUENCE, self.book.last_seq)
 
@@ -183,9 +183,10 @@ class JobState:
         return self.finish(self.book.by_seq[seq], ids)
 
     def _apply_extend(
-        self, _uid: int, _epoch: int, seq: int, deadline_ms: int, ids: Runs = ()
+        self, _uid: int, _epoch: int, seq: int, deadline_ms: int, ids: Runs = (), now_ms: int = 0
     ) -> int:
         lease = self.book.by_seq[seq]
+        self.clock_ms = max(self.clock_ms, now_ms)  # a start with a clock behind it goes on here
         if ids:
             return self.book.extend_some(lease, deadline_ms, ids)
         self.book.extend(lease, deadline_ms)

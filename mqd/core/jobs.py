@@ -152,8 +152,13 @@ class Jobs:
         self.state.finish(lease, ids)
         return (records.ACK, lease.queue.uid, lease.epoch, lease.seq, ids)
 
-    def plan_extend(self, claim: Claim, deadline_ms: int) -> Record:
+    def plan_extend(self, claim: Claim, deadline_ms: int, now_ms: int) -> Record:
         """Plan another deadline, for a whole lease or for single messages of it.
+
+        Args:
+            claim: the lease, and which of its messages; none for all.
+            deadline_ms: when they are handed back, if nothing comes.
+            now_ms: the time.
 
         Raises:
             BrokerError: LEASE_LOST or NOT_LEASED.
@@ -162,7 +167,8 @@ class Jobs:
         if ids:
             named = lease.named(ids)
             ids = () if len(named) == lease.count else runs_of(named)
-        return (records.EXTEND, lease.queue.uid, lease.epoch, lease.seq, deadline_ms, ids)
+        uid = lease.queue.uid
+        return (records.EXTEND, uid, lease.epoch, lease.seq, deadline_ms, ids, now_ms)
 
     def plan_nack(
         self,

@@ -70,7 +70,7 @@ SHAPES: Final[dict[int, tuple[Any, ...]]] = {
     records.COUNTERS: (int, int, int),
     job_records.LEASE: (int, int, int, int, int, int, _OWNER, int, tuple),
     job_records.ACK: (int, int, int, int, tuple),
-    job_records.EXTEND: (int, int, int, int, int, tuple),
+    job_records.EXTEND: (int, int, int, int, int, tuple, int),
     job_records.RETURN: (int, int, int, int, str, str, int, tuple),
     job_records.READY: (int, int, tuple),
     job_records.REDRIVE: (int, int, tuple, int, int),
@@ -104,7 +104,8 @@ SHAPES: Final[dict[int, tuple[Any, ...]]] = {
 }
 """What the elements of each kind of record are that has a rule of its own here."""
 
-_MAY_LACK_THE_LAST: Final = frozenset({job_records.EXTEND, job_records.LEASED, job_records.TALLY})
+_MAY_LACK: Final = {job_records.EXTEND: 2, job_records.LEASED: 1, job_records.TALLY: 1}
+"""How many elements at the end those have not that older versions have written."""
 
 NO_BOUNDS: Final = Bounds(0, 0, 0)
 """For brokers that only rebuild a state: bounds judge commands, never records."""
@@ -507,7 +508,7 @@ class Salvager:
 def _fits(record: Record, shape: tuple[Any, ...]) -> bool:
     """Tell whether the elements of a record are those of its kind."""
     lacking = len(shape) - len(record)
-    if lacking and (lacking != 1 or record[0] not in _MAY_LACK_THE_LAST):
+    if not 0 <= lacking <= _MAY_LACK.get(record[0], 0):
         return False
     return all(
         type(each) in kind if type(kind) is tuple else type(each) is kind

@@ -266,6 +266,8 @@ class JobRules:
 
     def _extend(self, _queue: Queue, record: Record) -> str | None:
         _, _, epoch, seq, deadline_ms, *more = record
+        if len(more) > 1:
+            self._note_time(more[1])
         lease = self._find(epoch, seq)
         if lease is None:
             return NO_LEASE

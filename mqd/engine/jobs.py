@@ -167,7 +167,7 @@ class LocalJobs:
         queue.used_ms = self.now_ms
         size_bytes = RECORD_BYTES + 10 * len(claim[2])
         self._commits.check_room(queue.name, size_bytes, is_freeing=True)
-        self._commits.commit(self._jobs.plan_extend(claim, self.now_ms + lease_ms))
+        self._commits.commit(self._jobs.plan_extend(claim, self.now_ms + lease_ms, self.now_ms))
         return level_of_lease(self._commits.level_for(queue, None), None)
 
     def cancelled(self, claim: Claim) -> Runs:

@@ -229,7 +229,7 @@ def test_single_messages_are_done_and_the_rest_is_still_leased(desk):
         lambda jobs, claim: jobs.plan_nack(claim, 0),
         lambda jobs, claim: jobs.plan_reject(claim, 0),
         lambda jobs, claim: jobs.plan_hand_back(claim, 0),
-        lambda jobs, claim: jobs.plan_extend(claim, 500),
+        lambda jobs, claim: jobs.plan_extend(claim, 500, 10),
     ],
 )
 def test_only_a_live_lease_of_ones_own_can_be_settled(desk, settle):
@@ -265,7 +265,7 @@ def test_an_id_that_is_not_under_the_lease_is_named(desk):
 def test_an_extension_moves_the_deadline_and_nothing_else(desk):
     desk.push("a")
     seq, _ = desk.lease(deadline_ms=100)
-    assert desk.do(desk.jobs.plan_extend((7, seq, (), "w1"), 900)) == 1
+    assert desk.do(desk.jobs.plan_extend((7, seq, (), "w1"), 900, 10)) == 1
     assert desk.expire(899) == 0
     assert desk.expire(900) == 1
 
@@ -325,7 +325,7 @@ def test_a_large_lease_ends_a_slice(desk):
 
 
 def extend(desk, seq, deadline_ms, *ids):
-    return desk.do(desk.jobs.plan_extend((7, seq, ids, None), deadline_ms))
+    return desk.do(desk.jobs.plan_extend((7, seq, ids, None), deadline_ms, 10))
 
 
 def deadlines(jobs):
@@ -385,7 +385,7 @@ def test_the_whole_lease_is_extended_with_what_had_its_own_deadline(desk):
     assert set(deadlines(desk.jobs).values()) == {200}
     extend(desk, seq, 50, 1, 1)
     assert extend(desk, seq, 400, 1, 3) == 3, "all of them by their ids is the whole lease"
-    assert desk.history[-1][-1] == ()
+    assert desk.history[-1][-2] == ()
     assert desk.expire(399) == 0
     assert desk.expire(400) == 3
 
@@ -414,7 +414,7 @@ def test_no_messages_but_those_of_the_lease_are_extended(desk):
     desk.push(*"ab")
     seq, _ = desk.lease(1)
     before = list(desk.broker.export())
-    error = refusal(desk.jobs.plan_extend, (7, seq, (1, 2), None), 300)
+    error = refusal(desk.jobs.plan_extend, (7, seq, (1, 2), None), 300, 10)
     assert (error.code, error.details["id"]) == (Code.NOT_LEASED, 2)
     assert list(desk.broker.export()) == before
 
@@ -438,6 +438,14 @@ def test_an_extension_of_an_older_version_is_for_the_whole_lease(desk):
     seq, _ = desk.lease(2)
     assert desk.do((job_records.EXTEND, 1, 7, seq, 500)) == 2
     assert set(deadlines(desk.jobs).values()) == {500}
+
+
+@pytest.mark.parametrize("is_exported", [False, True])
+def test_the_clock_of_a_restart_does_not_lie_behind_an_extension(desk, is_exported):
+    desk.push("a")
+    seq, _ = desk.lease()
+    desk.do(desk.jobs.plan_extend((7, seq, (), None), 9000, 8000))
+    assert desk.rebuilt(is_exported=is_exported).clock_ms == 8000
 
 
 def test_a_slice_of_what_has_run_out_ends_behind_the_lease_that_fills_it(desk):
@@ -500,7 +508,7 @@ def test_leases_and_all_that_came_of_them_are_rebuilt(is_exported):
     desk.reject(3, reason="never")
     ack(desk.jobs, (7, 4, (4, 1), None))
     desk.history.append((job_records.ACK, 2, 7, 4, (4, 1)))
-    desk.do(desk.jobs.plan_extend((7, 5, (), None), 999))
+    desk.do(desk.jobs.plan_extend((7, 5, (), None), 999, 10))
     other = desk.rebuilt(is_exported=is_exported)
     for name in ("jobs", "dead"):
         queue, twin = desk.broker.queue(name), other.queue(name)
