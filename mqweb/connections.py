@@ -237,13 +237,18 @@ class Connections:
         elif link not in self._left:
             self._left.append(link)
 
-    async def log_in(self, user: str, password: str) -> GatewayClient:
+    async def log_in(self, user: str, password: str, host: str = "") -> GatewayClient:
         """Return a connection with a user and password, which who asked for it closes.
+
+        Args:
+            user: who they say to be.
+            password: theirs.
+            host: from where, which mqd tells its log where it refuses them.
 
         Raises:
             MqError: mqd refuses them, or is not reached.
         """
-        client = client_of(self._config, self._place.url_for(user, password))
+        client = client_of(self._config, self._place.url_for(user, password), host=host)
         return await self._connected(client, self._passwords)
 
     async def apart(self, token: str) -> GatewayClient:
@@ -369,13 +374,15 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def client_of(config: Config, url: str | None, token: str | None = None) -> GatewayClient:
-    """Return a client that connects when it is first used."""
+def client_of(
+    config: Config, url: str | None, token: str | None = None, *, host: str = ""
+) -> GatewayClient:
+    """Return a client that connects when it is first used, for somebody who comes from `host`."""
     return GatewayClient(
         url,
         timeout=config.answer_seconds,
         connect_timeout=config.connect_seconds,
-        name="mqweb",
+        name=f"mqweb for {host}" if host else "mqweb",
         detached=HOLDER,
         token=token,
     )

@@ -166,7 +166,8 @@ class Identity:
                 welcome["token"] = issued(session, standing, asked)
         except CodedError as error:
             if error.code is Code.AUTH_FAILED:
-                server.refusals.note(session.number, session.peer)
+                client = self._options.get("client", "")
+                server.refusals.note(session.number, session.peer, client)
             session.reply(error_reply(request_id, error))
         except Exception as error:  # noqa: BLE001  a bug costs one request, not the server
             session.fail(("AUTH", request_id), error)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("mqd.session")
 
 _PAUSE_SECONDS: Final = 1.0
+_MOST_CHARS: Final = 100
 
 
 class Refusals:
@@ -30,14 +31,22 @@ class Refusals:
         self._count = 0
         self._last = (0, "")
 
-    def note(self, number: int, peer: str) -> None:
-        """Count one, of the connection with this number, from this address."""
+    def note(self, number: int, peer: str, client: str = "") -> None:
+        """Count one.
+
+        Args:
+            number: of its connection.
+            peer: the address of that.
+            client: what it says to be, which is nothing that is known of it: a gateway tells
+                there for whom it asks.
+        """
+        whence = f"{peer}, as it says {client[:_MOST_CHARS]!r}" if client else peer
         if self._timer is None:
-            _logger.warning("AUTH refused in connection %d from %s", number, peer)
+            _logger.warning("AUTH refused in connection %d from %s", number, whence)
             self._timer = self._loop.call_later(_PAUSE_SECONDS, self._pause_over)
             return
         self._count += 1
-        self._last = (number, peer)
+        self._last = (number, whence)
 
     def stop(self) -> None:
         """Tell what has not been told."""

@@ -25,7 +25,7 @@ async def new_token(request: Request) -> Answer:
     """Have mqd make a token for a user and password."""
     form = await request.json(forms.Login)
     connections = request.gateway.connections
-    client = await connections.log_in(form.user, form.password)
+    client = await connections.log_in(form.user, form.password, request.host)
     comment = _LOGIN if form.comment is None else form.comment
     try:
         token = await client.issue_token(role=form.role, lifetime=form.lifetime, comment=comment)

@@ -51,6 +51,17 @@ def test_the_first_is_told_at_once_and_the_others_together(loop, refusals, caplo
     assert len(caplog.messages) == 3
 
 
+def test_what_it_says_to_be_is_told_as_that_alone(loop, refusals, caplog):
+    refusals.note(1, "1.2.3.4:5", "mqweb for 10.0.0.7")
+    refusals.note(2, "1.2.3.4:5", "x\nAUTH accepted" + "y" * 1000)
+    loop.pass_a_second()
+    assert caplog.messages[0] == (
+        "AUTH refused in connection 1 from 1.2.3.4:5, as it says 'mqweb for 10.0.0.7'"
+    )
+    assert "says 'x\\nAUTH accepted" in caplog.messages[1]
+    assert len(caplog.messages[1]) < 250
+
+
 def test_what_has_not_been_told_is_told_at_the_end(loop, refusals, caplog):
     refusals.stop()
     assert caplog.messages == []

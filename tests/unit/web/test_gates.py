@@ -55,8 +55,8 @@ def held(monkeypatch):
         if client.token.startswith("bad"):
             await going_on.wait()
 
-    def noted(config, url, token=None):
-        client = client_of(config, url, token)
+    def noted(config, url, token=None, **more):
+        client = client_of(config, url, token, **more)
         client.token = token
         return client
 
@@ -152,8 +152,8 @@ async def test_passwords_that_are_tried_do_not_hold_tokens_up(monkeypatch):
     connections = make_gateway(Config(mqd="mq://127.0.0.1:1")).connections
     tokens = set()
 
-    def noted(config, url, token=None):
-        client = client_of(config, url, token)
+    def noted(config, url, token=None, **more):
+        client = client_of(config, url, token, **more)
         if token is not None:
             tokens.add(client)
         return client

@@ -32,7 +32,8 @@ async def test_logins_for_which_nothing_is_said_make_room_for_each_other(said, c
     gateway, client = make_gateway(Config(mqd="mq://127.0.0.1:1")), FakeClient()
     noted = []
 
-    async def log_in(_user, _password):
+    async def log_in(_user, _password, host):
+        assert host == "10.0.0.7"
         return client
 
     async def receive():
@@ -41,6 +42,7 @@ async def test_logins_for_which_nothing_is_said_make_room_for_each_other(said, c
 
     gateway.connections.log_in = log_in
     gateway.connections.note = noted.append
-    answer = await new_token(Request(gateway, {"headers": []}, receive, None))
+    scope = {"headers": [], "client": ("10.0.0.7", 5000)}
+    answer = await new_token(Request(gateway, scope, receive, None))
     assert json.loads(answer.body)["token"] == "mqt_x"
     assert (client.comment, client.is_closed, noted) == (comment, True, ["mqt_x"])
