@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import time
 
@@ -13,29 +12,12 @@ from mqwire.codes import Code, GatewayCode
 from mqwire.packs import join_bodies
 from support.raw import Raw
 from support.server import PASSWORD
-from support.web import running_both
-
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def gateway():
-    with running_both() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def web(gateway):
-    with gateway.client() as client:
-        yield client
+from support.web import refused
 
 
 @pytest.fixture
-def queue(web):
-    """Give a queue that no other test has."""
-    name = f"web-{next(_numbers)}"
-    assert web.post("/v1/queues", json={"queue": name}).status_code == 201
-    return name
+def queue(made_queue):
+    return made_queue
 
 
 def pushed(web, queue, *bodies):
@@ -43,17 +25,6 @@ def pushed(web, queue, *bodies):
     reply = web.post(f"/v1/queues/{queue}/messages", json={"messages": messages})
     assert reply.status_code == 201, reply.text
     return reply.json()
-
-
-def refused(reply, code):
-    """Check that a reply is a problem document with a code, and return it."""
-    problem = reply.json()
-    assert problem["code"] == code.name, problem
-    assert reply.status_code == problem["status"] == code.http_status
-    assert reply.headers["content-type"] == "application/problem+json"
-    assert problem["title"] == code.summary
-    assert "Traceback" not in reply.text
-    return problem
 
 
 # Who comes in

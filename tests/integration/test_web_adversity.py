@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
 import signal
@@ -10,7 +9,6 @@ import socket
 import struct
 import subprocess
 import threading
-import time
 
 import httpx
 import pytest
@@ -18,7 +16,7 @@ import pytest
 from mqclient import Client
 from mqwire.codes import Code, GatewayCode
 from support.server import running_server
-from support.web import running_both, running_gateway
+from support.web import refused, running_both, running_gateway, until
 
 MOST_BYTES = 64 * 1024
 SETTINGS = {
@@ -30,7 +28,6 @@ SETTINGS = {
     "SEND_SECONDS": "0.5",
     "KEEPALIVE_SECONDS": "0.1",
 }
-_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -39,38 +36,9 @@ def gateway():
         yield running
 
 
-@pytest.fixture(scope="module")
-def web(gateway):
-    with gateway.client() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def mq(gateway):
-    with Client(gateway.server.url) as client:
-        yield client
-
-
 @pytest.fixture
-def queue(mq):
-    name = f"bad-{next(_numbers)}"
-    mq.create(name)
-    return name
-
-
-def refused(reply, code):
-    problem = reply.json()
-    assert problem["code"] == code.name, problem
-    assert reply.status_code == code.http_status
-    assert "Traceback" not in reply.text
-    return problem
-
-
-def until(condition, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.01)
+def queue(made_queue):
+    return made_queue
 
 
 RESET = struct.pack("ii", 1, 0)
@@ -416,18 +384,16 @@ def test_mqd_is_killed_and_started_again_under_a_curl_that_pulls(tmp_path):
                 assert "retry" in told
 
 
-def test_a_gateway_that_is_stopped_ends_what_waits(tmp_path):
-    with running_server() as server, running_gateway(server) as gateway:
-        with Client(server.url) as mq, gateway.client() as client:
-            mq.create("jobs")
-            replies = []
-            thread = threading.Thread(
-                target=lambda: replies.append(client.post("/v1/queues/jobs/pull?wait=60"))
-            )
-            thread.start()
-            until(lambda: mq.info("jobs").waiting == 1)
-            assert gateway.stop() == 0
-            thread.join()
-            refused(replies[0], Code.SHUTTING_DOWN)
-            mq.push("jobs", 1)
-            assert mq.pull("jobs").body == 1
+def test_a_gateway_that_is_stopped_ends_what_waits(gateway, mq, queue):
+    with running_gateway(gateway.server) as another, another.client() as client:
+        replies = []
+        thread = threading.Thread(
+            target=lambda: replies.append(client.post(f"/v1/queues/{queue}/pull?wait=60"))
+        )
+        thread.start()
+        until(lambda: mq.info(queue).waiting == 1)
+        assert another.stop() == 0
+        thread.join()
+        refused(replies[0], Code.SHUTTING_DOWN)
+        mq.push(queue, 1)
+        assert mq.pull(queue).body == 1

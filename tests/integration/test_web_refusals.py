@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
-from mqclient import Client
 from mqwire.codes import Code, GatewayCode
-from support.web import running_both
-
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def gateway():
-    with running_both() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def web(gateway):
-    with gateway.client() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def mq(gateway):
-    with Client(gateway.server.url) as client:
-        yield client
+from support.web import refused
 
 
 @pytest.fixture
-def queue(mq):
-    name = f"asked-{next(_numbers)}"
-    mq.create(name)
-    return name
+def queue(made_queue):
+    return made_queue
 
 
-def refused(reply, code):
-    problem = reply.json()
-    assert (problem["code"], reply.status_code) == (code.name, code.http_status), problem
-    return problem["detail"]
+def told(reply, code):
+    """Return what a refusal says to people."""
+    return refused(reply, code)["detail"]
 
 
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "multipart/form-data; x=y"])
@@ -49,7 +23,7 @@ def refused(reply, code):
 def test_a_form_is_no_message(web, queue, kind, query):
     path = f"/v1/queues/{queue}/messages{query}"
     reply = web.post(path, content='{"body": 1}', headers={"Content-Type": kind})
-    detail = refused(reply, GatewayCode.UNSUPPORTED_MEDIA_TYPE)
+    detail = told(reply, GatewayCode.UNSUPPORTED_MEDIA_TYPE)
     assert "curl --json" in detail
     assert "application/octet-stream" in detail
     assert web.get(f"/v1/queues/{queue}").json()["pushed"] == 0
@@ -61,7 +35,7 @@ def test_a_body_where_none_is_taken_is_refused(web, mq, queue, path, is_chunked)
     mq.push(queue, 1)
     body = b'{"max": 5}'
     reply = web.post(path.format(queue), content=iter([body]) if is_chunked else body)
-    assert "query" in refused(reply, GatewayCode.UNEXPECTED_BODY)
+    assert "query" in told(reply, GatewayCode.UNEXPECTED_BODY)
     assert web.get(f"/v1/queues/{queue}").json()["ready"] == 1
     assert web.post(path.format(queue), content=iter([b""])).status_code == 200
 
@@ -69,7 +43,7 @@ def test_a_body_where_none_is_taken_is_refused(web, mq, queue, path, is_chunked)
 def test_a_body_does_not_choose_what_is_deleted(web, mq, queue):
     mq.push(queue, 1)
     reply = web.request("DELETE", f"/v1/tasks/{queue}", json={"max": 0})
-    refused(reply, GatewayCode.UNEXPECTED_BODY)
+    told(reply, GatewayCode.UNEXPECTED_BODY)
     assert web.get(f"/v1/queues/{queue}").json()["ready"] == 1
 
 
@@ -83,7 +57,7 @@ def test_a_body_does_not_choose_what_is_deleted(web, mq, queue):
 )
 def test_what_is_said_twice_is_refused(web, queue, query, more):
     reply = web.post(f"/v1/queues/{queue}/messages?{query}", json={"body": 1, **more})
-    assert query.partition("=")[0] in refused(reply, Code.CONFLICTING_OPTIONS)
+    assert query.partition("=")[0] in told(reply, Code.CONFLICTING_OPTIONS)
     assert web.get(f"/v1/queues/{queue}").json()["pushed"] == 0
 
 
@@ -93,8 +67,8 @@ def test_a_redrive_says_which(web, mq, queue):
     assert web.post(f"/v1/leases/{lease}/reject", json={}).json() == {"count": 3}
     path = f"/v1/queues/{queue}/redrive"
     for form in (None, {}, {"all": False}, {"cause": "reject"}):
-        assert '"all": true' in refused(web.post(path, json=form), GatewayCode.MISSING_FIELD)
-    refused(web.post(path, json={"all": True, "max": 1}), Code.CONFLICTING_OPTIONS)
+        assert '"all": true' in told(web.post(path, json=form), GatewayCode.MISSING_FIELD)
+    told(web.post(path, json={"all": True, "max": 1}), Code.CONFLICTING_OPTIONS)
     assert web.get(f"/v1/queues/{queue}").json()["dead"] == 3
     assert web.post(path, json={"ids": [3]}).json() == {"moved": 1}
     assert web.post(path, json={"max": 1}).json() == {"moved": 1}
@@ -105,22 +79,22 @@ def test_a_line_that_is_no_document_is_named(web, queue):
     for body, line in ((b'{"a": 1}\n{"a"\n3', 2), (b"1\n\n3", 2), (b'1\n2\n"\xff"\n4', 3)):
         kind = {"Content-Type": "application/x-ndjson"}
         reply = web.post(f"/v1/queues/{queue}/messages", content=body, headers=kind)
-        assert f"line {line} is" in refused(reply, GatewayCode.MALFORMED_BODY)
+        assert f"line {line} is" in told(reply, GatewayCode.MALFORMED_BODY)
         assert reply.json()["details"] == {"line": line}
 
 
 def test_a_body_that_is_not_there_or_breaks_off_is_told_as_that(web, queue):
     path = f"/v1/queues/{queue}/messages"
-    assert "the body is empty" in refused(web.post(path), GatewayCode.MALFORMED_BODY)
+    assert "the body is empty" in told(web.post(path), GatewayCode.MALFORMED_BODY)
     reply = web.post(path, content=b'{"body": ')
-    assert "it ends too early" in refused(reply, GatewayCode.MALFORMED_BODY)
+    assert "it ends too early" in told(reply, GatewayCode.MALFORMED_BODY)
 
 
 def test_a_full_queue_says_when_to_try_again(web, mq):
     mq.create("narrow", max_messages=1)
     path = "/v1/queues/narrow/messages"
     reply = [web.post(path, json={"body": 1}) for _ in range(2)][1]
-    refused(reply, Code.QUEUE_FULL)
+    told(reply, Code.QUEUE_FULL)
     assert reply.headers["retry-after"] == "1"
 
 

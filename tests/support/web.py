@@ -19,8 +19,9 @@ import httpx
 from support.server import PASSWORD, ROOT, START_SECONDS, STOP_SECONDS, running_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from mqwire.codes import Code, GatewayCode
     from support.server import RunningServer
 
 
@@ -94,6 +95,25 @@ def running_gateway(
 def running_both(settings: Mapping[str, str] | None = None) -> Iterator[RunningGateway]:
     with running_server() as server, running_gateway(server, settings) as gateway:
         yield gateway
+
+
+def refused(reply: httpx.Response, code: Code | GatewayCode) -> dict[str, Any]:
+    """Check that a reply is a problem document with a code, and return it."""
+    problem: dict[str, Any] = reply.json()
+    assert problem["code"] == code.name, problem
+    assert reply.status_code == problem["status"] == code.http_status
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert problem["title"] == code.summary
+    assert "Traceback" not in reply.text
+    return problem
+
+
+def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait until something is so; it must come to pass."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.01)
 
 
 def _wait_for_url(process: subprocess.Popen[bytes], path: Path, directory: Path) -> str:
