@@ -41,7 +41,14 @@ class Joined:
         loop: the running loop.
     """
 
-    __slots__ = ("_loop", "_pieces", "_transport", "_waiting_bytes", "_written_bytes")
+    __slots__ = (
+        "_loop",
+        "_pieces",
+        "_transport",
+        "_waiting_bytes",
+        "_written_bytes",
+        "has_lost",
+    )
 
     def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
@@ -49,6 +56,8 @@ class Joined:
         self._pieces: list[bytes] = []
         self._waiting_bytes = 0
         self._written_bytes = 0
+        self.has_lost = False
+        """Whether there was something to be written when the connection had broken."""
 
     @property
     def taken_bytes(self) -> int:
@@ -68,24 +77,25 @@ class Joined:
     def write_now(self, data: bytes) -> None:
         """Have something written at once: nothing else is to come in this turn."""
         self.flush()
-        self._written_bytes += len(data)
-        self._transport.write(data)
+        self._hand_on(data)
 
     def flush(self) -> None:
         """Write what there is."""
         if self._pieces:
             pieces, self._pieces = self._pieces, []
-            self._written_bytes += self._waiting_bytes
             self._waiting_bytes = 0
-            self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            self._hand_on(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def push(self) -> int:
-        """Have the kernel take what it can of what there is, now; returns what it has left."""
+        """Have the kernel take what it can of what there is, now; returns what it has left.
+
+        It is not closed, nor about to be.
+        """
         self._transport.set_write_buffer_limits(0)  # so that the loop does not put it off
         self.flush()
-        self._transport.set_write_buffer_limits()
-        left: int = self._transport.get_write_buffer_size()
-        return left
+        if not self._transport.is_closing():
+            self._transport.set_write_buffer_limits()
+        return self.get_write_buffer_size()
 
     def close(self) -> None:
         """Write what there is, and close."""
@@ -101,6 +111,14 @@ class Joined:
         """Return how much of what was written the kernel has not taken yet."""
         unsent: int = self._transport.get_write_buffer_size()
         return unsent
+
+    def _hand_on(self, data: bytes) -> None:
+        """Write, unless the connection has broken meanwhile: uvloop takes that amiss."""
+        if self._transport.is_closing():
+            self.has_lost = True
+        else:
+            self._written_bytes += len(data)
+            self._transport.write(data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -275,8 +293,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def push(self) -> bool:
         """Have the kernel take what has been written, now; tells whether it has everything."""
-        is_whole = not self._joined.push()
-        return is_whole and not (self._is_aborted or self._joined.is_closing())
+        joined = self._joined
+        return not (joined.is_closing() or joined.push() or joined.is_closing())
 
     async def flushed(self, seconds: float) -> bool:
         """Wait until the kernel has everything; False if it breaks or takes nothing."""
@@ -288,7 +306,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 await asyncio.wait_for(self.flow.drain(), seconds)
             if not transport.is_closing():
                 transport.set_write_buffer_limits()
-        is_cut = self._is_aborted or self.cycle.disconnected
+        is_cut = self._is_aborted or self.cycle.disconnected or self._joined.has_lost
         return not (is_cut or transport.get_write_buffer_size())
 
     def abort(self) -> None:

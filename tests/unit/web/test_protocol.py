@@ -22,15 +22,22 @@ class Wire:
         self.taken = 0
         self.is_closed = False
         self.is_aborted = False
+        self.is_gone = False
 
     def write(self, data):
+        self.check()
         self.data += data
+
+    def check(self):
+        """Raise as uvloop does where there is no connection any more."""
+        if self.is_gone:
+            raise RuntimeError("the handler is closed")
 
     def take(self, count):
         self.taken = min(len(self.data), self.taken + count)
 
-    def set_write_buffer_limits(self, high=None):
-        pass
+    def set_write_buffer_limits(self, high=None):  # noqa: ARG002  the interface
+        self.check()
 
     def get_write_buffer_size(self):
         return 0 if self.is_aborted else len(self.data) - self.taken
@@ -276,6 +283,27 @@ async def test_the_end_of_an_answer_may_be_told_when_it_has_left():
     await turns()
     assert connection.cycle.response_complete
     assert wire.data.endswith(b"\r\n\r\n{}")
+    await ended(connection)
+
+
+@pytest.mark.parametrize("more", [{}, {"more_body": True}])
+async def test_an_answer_for_who_has_gone_is_for_nobody(more):
+    gone, pushed = asyncio.get_running_loop().create_future(), []
+
+    async def app(_scope, _receive, send):
+        await gone
+        await send({"type": ANSWER, "answer": Answer(200, b"{}"), **more})
+        pushed.append(connection.push())
+        pushed.append(await connection.flushed(0.0))
+
+    connection, wire = connected(app)
+    connection.data_received(GET)
+    await turns()
+    wire.is_closed = wire.is_gone = True
+    gone.set_result(None)  # by the loop this comes before or after the connection is told
+    await turns()
+    assert (pushed, bytes(wire.data)) == ([False, False], b"")
+    connection.transport.flush()
     await ended(connection)
 
 
