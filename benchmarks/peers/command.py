@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from benchmarks.peers import machine, plot, report, run, sides
+from benchmarks.peers import interrupts, machine, plot, report, run, sides
 from benchmarks.peers.works.table import WORKS
 
 
@@ -51,14 +51,14 @@ def peers(
     wishes = run.Wishes(rounds, scale, body or (run.USUAL_BODY_BYTES,), against)
     results = _begin(wishes)
     try:
-        with run.orderly_end():
+        with interrupts.orderly_end():
             for name in work or WORKS:
                 click.echo(f"\n== {name}: {WORKS[name].meaning}")
                 for measured in run.measure(WORKS[name], wishes, click.echo):
                     for line in report.text(measured):
                         click.echo(line)
                     results["rows"].append(measured.as_json())
-    except run.Interrupted as interrupt:
+    except interrupts.Interrupted as interrupt:
         raise click.ClickException(f"ended by {interrupt}; all servers are stopped") from None
     finally:
         _write(results, **outputs)

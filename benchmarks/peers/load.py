@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, TextIO
 
 from benchmarks.peers.sides import Place
@@ -27,35 +27,39 @@ if TYPE_CHECKING:
     from benchmarks.peers.tasks.base import Task
 
 
-def serve(lines: Iterable[str], answers: TextIO) -> int:
-    """Do what the lines say; return the exit code."""
-    with ExitStack() as stack:
-        return _serve(lines, answers, stack)
+class Worker:
+    """What obeys the orders; `close` ends its connections."""
 
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._task: Task | None = None
+        self.close = self._stack.close
 
-def _serve(lines: Iterable[str], answers: TextIO, stack: ExitStack) -> int:
-    task: Task | None = None
-    for line in lines:
-        order = json.loads(line)
+    def obey(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Do what an order says, and return the answer; whatever goes wrong is one too."""
         try:
             if order["do"] == "prepare":
-                task = TASKS[order["task"]](Place(**order["place"]), order["options"], stack)
-                answer: dict[str, Any] = {"ready": True}
-            else:
-                assert task is not None
-                began = time.process_time()
-                answer = {"figures": task.go()}
-                answer["processor_seconds"] = time.process_time() - began
+                place = Place(**order["place"])
+                self._task = TASKS[order["task"]](place, order["options"], self._stack)
+                return {"ready": True}
+            assert self._task is not None
+            began = time.process_time()
+            figures = self._task.go()
+            return {"figures": figures, "processor_seconds": time.process_time() - began}
         except Exception as error:  # noqa: BLE001  whatever it is, the suite tells people
-            _say(answers, {"error": f"{type(error).__name__}: {error}"})
-            return 1
-        _say(answers, answer)
+            return {"error": f"{type(error).__name__}: {error}"}
+
+
+def serve(lines: Iterable[str], answers: TextIO) -> int:
+    """Do what the lines say; return the exit code."""
+    with closing(Worker()) as worker:
+        for line in lines:
+            answer = worker.obey(json.loads(line))
+            answers.write(json.dumps(answer) + "\n")
+            answers.flush()
+            if "error" in answer:
+                return 1
     return 0
-
-
-def _say(answers: TextIO, answer: dict[str, Any]) -> None:
-    answers.write(json.dumps(answer) + "\n")
-    answers.flush()
 
 
 def main() -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -107,13 +105,7 @@ class Arena:
     def only(self, side: sides.Side) -> Iterator[PeerServer]:
         """Let the server of a side run, which is started at the first time."""
         if side.name not in self._servers:
-            directory = self._stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="mqd-peers-", ignore_cleanup_errors=True)
-            )
-            server = side.server(Path(directory))
-            self._stack.callback(server.stop)
-            server.start()
-            self._servers[side.name] = server
+            self._servers[side.name] = side.started(self._stack)
         server = self._servers[side.name]
         server.release()
         try:
@@ -180,31 +172,3 @@ def _measure_row(
         for stage in stages.values():
             stage.end()
     return measured
-
-
-class Interrupted(BaseException):
-    """Somebody wants the run to end; not an `Exception`, so that nothing takes it for a failure."""
-
-
-@contextmanager
-def orderly_end() -> Iterator[None]:
-    """See to it that a signal ends the block with `Interrupted`, once, and leaves time to clean up.
-
-    Further signals are ignored from then on: what was started is being stopped.
-    """
-
-    def end(number: int, _: object) -> None:
-        for each in before:
-            signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(signal.Signals(number).name)
-
-    before = {
-        each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
-    for each in before:
-        signal.signal(each, end)
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

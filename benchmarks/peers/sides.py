@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import tempfile
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.peers import interrupts
 from benchmarks.peers.servers.base import HOST, PeerServer
 from benchmarks.peers.servers.beanstalkd import BeanstalkdServer
 from benchmarks.peers.servers.mqd import MqdServer
@@ -14,7 +17,7 @@ from benchmarks.peers.servers.rabbitmq import RabbitmqServer
 from benchmarks.peers.servers.redis import RedisServer
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from contextlib import ExitStack
 
     from benchmarks.peers.clients.base import Client
     from benchmarks.peers.wires.base import Wire
@@ -86,6 +89,17 @@ class Side:
     def server(self, directory: Path) -> PeerServer:
         """Return a server of it that is not started yet."""
         return self.kind(self.mode, directory)
+
+    def started(self, stack: ExitStack) -> PeerServer:
+        """Start a server of it on an empty directory; the stack stops it, and removes that."""
+        with interrupts.whole():
+            directory = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="mqd-peers-", ignore_cleanup_errors=True)
+            )
+        server = self.server(Path(directory))
+        stack.callback(server.stop)
+        server.start()
+        return server
 
     def place(self, server: PeerServer, variant: str = "") -> Place:
         """Return where a started server of it is found."""

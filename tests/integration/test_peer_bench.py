@@ -7,6 +7,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.peers import bursts, load, sides
+from benchmarks.peers import bursts, load, loads, sides
 from benchmarks.peers.servers import processes
 from benchmarks.peers.wires.redis import command
 from benchmarks.peers.works import kept
@@ -61,6 +62,11 @@ CANNOT = {
 """Tasks that a peer's protocol, or its library, has no way to do."""
 
 COMMAND = [sys.executable, "-m", "benchmarks", "peers", "--rounds", "1", "--scale", "0.01"]
+
+
+needs_redis = pytest.mark.skipif(
+    sides.missing("redis") is not None, reason=str(sides.missing("redis"))
+)
 
 
 @pytest.fixture(scope="module", params=SIDES)
@@ -125,6 +131,18 @@ def test_a_load_says_what_went_wrong(served):
     assert "NotImplementedError" in answers[-1]["error"]
 
 
+def test_answers_without_work_are_found_out(served, monkeypatch):
+    side, server = served
+    place = side.place(server)
+    wire = sides.wire(place)
+    wire.close()
+    honest = type(wire).waiting
+    monkeypatch.setattr(type(wire), "waiting", lambda self, queue: honest(self, queue) + 1)
+    code, answers = answers_to(place, "bursts", {**TASKS["bursts"], "queue": "found-out"})
+    assert code == 1
+    assert answers[-1] == {"error": "RuntimeError: 61 messages wait where 60 should"}
+
+
 def test_a_server_of_ones_own_is_killed_and_has_everything_again(served):
     side, _ = served
     if side.mode not in ("written", "everysec", "binlog", "file"):
@@ -133,6 +151,29 @@ def test_a_server_of_ones_own_is_killed_and_has_everything_again(served):
     figures = row.measure(Stage(side, side.server(Path()), 100, scale=0.001))
     assert figures.keys() == {"memory_bytes", "each_bytes", "restart_seconds"}
     assert figures["restart_seconds"] > 0
+
+
+@needs_redis
+def test_a_restart_that_has_lost_messages_is_no_restart(monkeypatch):
+    monkeypatch.setattr(kept, "RESTART_SECONDS", 0)
+    side = sides.side("redis memory")
+    empty = Stage(side, side.server(Path()), 100, scale=0.001)
+    with empty.fresh() as stage, pytest.raises(RuntimeError, match="0 of 1000 messages"):
+        kept._fill(stage, 1000, 1)
+        kept._restart(stage, 1000)
+
+
+def test_a_load_that_hangs_is_ended(monkeypatch):
+    monkeypatch.setattr(loads, "END_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = sides.Place("redis", "memory", silent.getsockname()[1], "")
+        stuck = loads.Load("tail", place, {**SMALL, "seconds": 1})
+        stuck.answer()
+        stuck.order({"do": "go"})
+        with pytest.raises(loads.LoadFailed, match="no answer from a load process"):
+            stuck.answer(0.1)
+        stuck.end()
+    assert stuck._process.returncode == -signal.SIGKILL
 
 
 def test_settings_are_what_is_claimed(served):
@@ -188,7 +229,7 @@ def state_of(pid):
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-@pytest.mark.skipif(sides.missing("redis") is not None, reason=str(sides.missing("redis")))
+@needs_redis
 def test_a_run_from_the_command_to_its_results(tmp_path):
     own = tmp_path / "own"
     own.mkdir()

@@ -17,6 +17,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from benchmarks.peers import interrupts
 from benchmarks.peers.servers import processes
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ class PeerServer(ABC):
         """
         self.port = free_port()
         log = self.directory / "output"
-        with log.open("ab") as output:
-            process = subprocess.Popen(  # noqa: S603  a program of this machine, by its name
+        with log.open("ab") as output, interrupts.whole():
+            process = self._process = subprocess.Popen(  # noqa: S603  a program of this machine, by its name
                 self.command(),
                 cwd=self.directory,
                 env=self.environment(),
@@ -104,7 +105,6 @@ class PeerServer(ABC):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # an interrupt is the suite's to deal with
             )
-        self._process = process
         deadline = time.monotonic() + START_SECONDS
         while not self.is_ready():
             if process.poll() is not None or time.monotonic() > deadline:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from benchmarks.peers import interrupts
 from benchmarks.peers.servers import processes
 from benchmarks.peers.servers.base import (
     HOST,
@@ -100,13 +101,14 @@ class RabbitmqServer(PeerServer):
         self._mapper_port, self._node_port = free_port(), free_port()
         mapper = shutil.which("epmd")
         assert mapper is not None, "RabbitMQ without Erlang's port mapper"
-        self._mapper = subprocess.Popen(  # noqa: S603  a program of this machine, by its name
-            [mapper, "-port", str(self._mapper_port), "-address", HOST],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        with interrupts.whole():
+            self._mapper = subprocess.Popen(  # noqa: S603  a program of this machine, by its name
+                [mapper, "-port", str(self._mapper_port), "-address", HOST],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
         deadline = time.monotonic() + START_SECONDS
         while not can_connect(self._mapper_port) and time.monotonic() < deadline:
             time.sleep(0.005)

@@ -7,12 +7,14 @@ verifies what it did: a server that answers without doing its work is no fast se
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers import sides
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import ExitStack
 
     from benchmarks.peers.clients.base import Client
@@ -45,7 +47,7 @@ class Task(ABC):
     def wire(self, *, is_of_queue: bool = True) -> Wire:
         """Return a new bare connection, which uses the queue unless it is told not to."""
         wire = sides.wire(self.place)
-        self._stack.callback(wire.close)
+        self._stack.callback(_quietly, wire.close)
         if is_of_queue:
             wire.make_queue(self.queue)
         return wire
@@ -53,5 +55,11 @@ class Task(ABC):
     def client(self) -> Client:
         """Return a new client of the peer's library."""
         client = sides.client(self.place, self.queue)
-        self._stack.callback(client.close)
+        self._stack.callback(_quietly, client.close)
         return client
+
+
+def _quietly(close: Callable[[], None]) -> None:
+    """Close a connection, whose server may be gone: what was to be said has been said."""
+    with contextlib.suppress(Exception):
+        close()

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 CHANNEL = 1
 TAG = "c"
-DELIVERY = b"\x00\x3c\x00\x3c\x01c"
-"""How basic.deliver to the consumer of that tag stands in a frame, once in each delivery."""
+BODY_END = b"x\xce"
+"""How a frame with a body ends, and no other one: the bodies are of this letter alone."""
 ACK = struct.Struct(">7sIQBB")
 ACK_METHOD = 0x003C0050
 
@@ -162,7 +162,7 @@ class RabbitmqWire(Wire):
             raise NotImplementedError("AMQP has no batches")
         self._is_consuming = True
         consume = spec.Basic.Consume(queue=queue, consumer_tag=TAG, no_ack=True)
-        return Burst(frame.Method(CHANNEL, consume).marshal(), count, Marks(DELIVERY))
+        return Burst(frame.Method(CHANNEL, consume).marshal(), count, Marks(BODY_END))
 
     def wait(self, queue: str) -> Burst:
         """Return nothing to send: a consumer, made at the first time, gets what comes."""
@@ -170,7 +170,7 @@ class RabbitmqWire(Wire):
             self._is_consuming = True
             self._send(CHANNEL, spec.Basic.Consume(queue=queue, consumer_tag=TAG, no_ack=True))
             self._expect(spec.Basic.ConsumeOk)
-        return Burst(b"", 1, Marks(DELIVERY))
+        return Burst(b"", 1, Marks(BODY_END))
 
     def blocked(self, queue: str) -> int:
         """Return how many consumers there are."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.peers import bursts, loads, sides
+from benchmarks.peers import bursts, interrupts, loads, sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,11 +57,12 @@ class Stage:
         if task in self._loads:
             return
         place = self.side.place(self.server, self.variant)
-        whole = {"body_bytes": self.body_bytes, "queue": self.queue, **options}
+        asked = {"body_bytes": self.body_bytes, "queue": self.queue, **options}
         started = self._loads[task] = []
         for _ in range(processes):
-            # One by one: those that run are ended if the next one cannot be started.
-            started += [loads.Load(task, place, whole)]
+            with interrupts.whole():
+                # One by one: those that run are ended if the next one cannot be started.
+                started += [loads.Load(task, place, asked)]
         for load in started:
             load.answer(PREPARE_SECONDS)
 
@@ -106,12 +105,7 @@ class Stage:
     def fresh(self) -> Iterator[Stage]:
         """Give a stage with a server of its own, which has nothing and ends with the block."""
         with contextlib.ExitStack() as stack:
-            directory = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="mqd-peers-", ignore_cleanup_errors=True)
-            )
-            server = self.side.server(Path(directory))
-            stack.callback(server.stop)
-            server.start()
+            server = self.side.started(stack)
             stage = Stage(self.side, server, self.body_bytes, self.scale, self.variant)
             stack.callback(stage.end)
             yield stage

@@ -97,12 +97,13 @@ def _idle(empty: Stage) -> Figures:
         stage.prepare("held connections", {"connections": connections // HOLDERS}, HOLDERS)
         held = stage.server.memory_bytes()
         spent = stage.server.processor_seconds()
-        time.sleep(IDLE_SECONDS)
+        seconds = max(0.1, stage.seconds(IDLE_SECONDS))
+        time.sleep(seconds)
         spent = stage.server.processor_seconds() - spent
         beside = stage.go("tail", {"seconds": stage.seconds(1.0)})[0]
         return {
             "each_bytes": (held - before) / connections,
-            "cpu_in_a_second_us": spent / IDLE_SECONDS * 1e6,
+            "cpu_in_a_second_us": spent / seconds * 1e6,
             "p50_us": beside["p50_us"],
             "p99_us": beside["p99_us"],
         }

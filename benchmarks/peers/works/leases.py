@@ -43,7 +43,7 @@ def _consumers(consumers: int, batch: int) -> Any:
         each = max(batch, stage.count(LIBRARY[batch]) // consumers)
         stage.prepare("consumer", {"count": each, "batch": batch}, consumers)
         stage.fill(each * consumers)
-        figures = stage.done()
+        figures = stage.done("consumer")
         longest = max(each.pop("work_seconds") for each in figures)
         return {"messages_per_second": each * consumers / longest, **figures[0]}
 

@@ -8,9 +8,11 @@ import pytest
 
 from benchmarks.peers.wires.base import Marks
 from benchmarks.peers.wires.beanstalkd import Reservations
+from benchmarks.peers.wires.mqd import Replies
 from benchmarks.peers.wires.nats import Acks
 from benchmarks.peers.wires.rabbitmq import Confirms
 from benchmarks.peers.wires.redis import command
+from mqwire.frames import FrameWriter
 
 
 def fed(counter, stream, size):
@@ -23,7 +25,7 @@ def fed(counter, stream, size):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 100])
-@pytest.mark.parametrize("mark", [b"\r\n", b"\xa2OK", b"x"])
+@pytest.mark.parametrize("mark", [b"\r\n", b'"ok', b"x"])
 def test_marks_are_counted_once_wherever_the_stream_is_cut(mark, size):
     stream = b"".join(b"%d%b" % (number, mark) for number in range(20)) + mark[:1]
     expected = 20 if len(mark) > 1 else 21
@@ -45,6 +47,22 @@ def test_a_message_that_is_not_there_is_not_counted():
 
 def test_commands_for_redis_are_arrays_of_strings():
     assert command(b"LPUSH", b"q", b"a\r\nb") == b"*3\r\n$5\r\nLPUSH\r\n$1\r\nq\r\n$4\r\na\r\nb\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 7, 50, 10_000])
+@pytest.mark.parametrize("first", [1, 120, 250, 65_530])
+def test_replies_are_counted_when_the_last_byte_of_them_has_come(first, size):
+    encode = FrameWriter().encode
+    replies = [
+        encode((number, "OK", [number, 1], [b"x" * 100], {}, [1, number]))
+        for number in range(first, first + 10)
+    ]
+    stream = b"".join(replies)
+    assert fed(Replies(), stream, size) == (10, b"")
+    counter = Replies()
+    fed(counter, stream[:-1], size)
+    assert counter.feed(stream[-1:]) == 1
+    assert fed(Replies(), stream[:-1], size) == (9, b"")
 
 
 def confirm(tag, is_multiple=False):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from benchmarks.peers import report, run, sides
+from benchmarks.peers import interrupts, report, run, sides
 from benchmarks.peers.works.base import Row, Work, against, sides_of
 
 HELD = against("mqd written", "redis memory", "redis everysec")
@@ -125,11 +125,11 @@ def test_sides_are_chosen_by_their_name_or_their_peers():
     assert sides.is_chosen("mqd written", ("redis always",))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", interrupts.SIGNALS)
 def test_a_signal_ends_a_run_once(number):
     before = signal.getsignal(number)
     cleaned_up = False
-    with pytest.raises(run.Interrupted, match=number.name), run.orderly_end():
+    with pytest.raises(interrupts.Interrupted, match=number.name), interrupts.orderly_end():
         try:
             os.kill(os.getpid(), number)
         finally:
@@ -137,3 +137,13 @@ def test_a_signal_ends_a_run_once(number):
             cleaned_up = True
     assert cleaned_up
     assert signal.getsignal(number) == before
+
+
+def test_a_signal_waits_until_what_was_started_is_known():
+    started = []
+    with pytest.raises(interrupts.Interrupted), interrupts.orderly_end():
+        with interrupts.whole(), interrupts.whole():
+            os.kill(os.getpid(), signal.SIGTERM)
+            started.append("a process")
+        started.append("more")
+    assert started == ["a process"]
