@@ -762,7 +762,8 @@ class JobMachine(RuleBasedStateMachine):
             lease.own.update(dict.fromkeys(ids, deadline_ms))
         else:
             lease.deadline_ms, lease.own = deadline_ms, {}
-        assert self.do(self.planned(self.jobs.plan_extend, claim, deadline_ms)) == len(ids)
+        record = self.planned(self.jobs.plan_extend, claim, deadline_ms, self.now_ms)
+        assert self.do(record) == len(ids)
 
     @rule(who=st.sampled_from(["w1", "w2", "w3"]), most=st.integers(1, 3))
     def gone(self, who, most):
@@ -797,9 +798,9 @@ class JobMachine(RuleBasedStateMachine):
         if why is None:
             error = self.refused(Code.NOT_LEASED, *data.draw(st.sampled_from(plans)))
             assert error.details["id"] not in self.leases[claim[1]].ids
-            self.refused(Code.NOT_LEASED, jobs.plan_extend, claim, now_ms + 5)
+            self.refused(Code.NOT_LEASED, jobs.plan_extend, claim, now_ms + 5, now_ms)
         else:
-            plans.append((jobs.plan_extend, claim, now_ms + 5))
+            plans.append((jobs.plan_extend, claim, now_ms + 5, now_ms))
             error = self.refused(Code.LEASE_LOST, *data.draw(st.sampled_from(plans)))
             assert error.details == {"lease": [claim[0], claim[1]], "why": why}
 
