@@ -48,10 +48,10 @@ def log(
 
     PATH is a directory of logs or a file of one, compressed or not. Without any it is that
     of the server of the address file, if that runs here and can be told, and else
-    ~/.mqd/data/frames. No server is needed. A line has the time, the connection, source
-    and destination, the user, the verb or OK or ERR, the request's id, the rest of the
-    frame, and after a reply what it answers and how long that took. With --json each
-    frame is an object with all of it, whole.
+    ~/.mqd/data/frames; an mq:// URL names no log. No server is needed. A line has the time,
+    the connection, source and destination, the user, the verb or OK or ERR, the request's
+    id, the rest of the frame, and after a reply what it answers and how long that took.
+    With --json each frame is an object with all of it, whole.
 
     A settlement (ACK, NACK, REJECT, EXTEND, STEP) names a lease: --queue finds it if the PULL
     that got the lease has been read, too, and says how many there are of which that is not so.
@@ -66,7 +66,8 @@ def log(
     if wanted["verb"] is not None:
         wanted["verb"] = wanted["verb"].upper()
     chosen = Filter(**wanted)
-    source = LogSource(paths or (_found(session),), wanted["since"])
+    paths = paths or (_found(session),)
+    source = LogSource(paths, wanted["since"])
     text_of = _printer(width, is_json=session.is_json)
     count = missed = 0
     for shown in source.follow(_pause) if follow else source.read():
@@ -76,7 +77,7 @@ def log(
         elif chosen.misses(shown.entry):
             missed += 1
     if not count:
-        output.nothing("no frame of this log fits")
+        output.nothing(f"no frame of this log fits: {', '.join(map(str, paths))}")
     if missed:
         output.warn(
             f"{output.count_of(missed, 'settlement')} left out: they name leases that were given "

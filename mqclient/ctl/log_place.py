@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from mqclient.ctl import exits, output
 from mqclient.ctl.exits import Failure
-from mqclient.url import FileTarget, find_target
+from mqclient.url import FILE_VARIABLE, URL_VARIABLE, FileTarget, find_target
+from mqwire.address import DEFAULT_ADDRESS_FILE
 from mqwire.framelog import parse_file_name
 
 if TYPE_CHECKING:
@@ -35,12 +36,27 @@ def find_directory(session: Session) -> Path:
     """
     target = find_target(session.url, session.address_file)
     if isinstance(target, FileTarget):
-        address = target.address()
-        if address is not None and address.host == socket.gethostname():
-            found = directory_of(address.pid)
-            if found is not None:
-                output.note(f"the frame log of the server with process {address.pid}: {found}")
-                return found
+        return _directory_of_file(target)
+    # A URL tells no process. But it may be that of the server of the address file.
+    file = FileTarget(os.environ.get(FILE_VARIABLE) or DEFAULT_ADDRESS_FILE)
+    address = file.address()
+    directory = _directory_of_file(file)
+    if address is None or str(target) not in address.urls_from(socket.gethostname()):
+        source = "--url" if session.url is not None else URL_VARIABLE
+        output.warn(
+            f"this is the frame log in {directory}, whichever server that is of: {source} has no "
+            "effect here; name the directory of another log: mqctl log PATH"
+        )
+    return directory
+
+
+def _directory_of_file(target: FileTarget) -> Path:
+    address = target.address()
+    if address is not None and address.host == socket.gethostname():
+        found = directory_of(address.pid)
+        if found is not None:
+            output.note(f"the frame log of the server with process {address.pid}: {found}")
+            return found
     default = Path(DEFAULT_DIRECTORY).expanduser()
     if not default.is_dir():
         raise Failure(

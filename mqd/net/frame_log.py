@@ -19,6 +19,7 @@ that takes nothing at all for `STALL_SECONDS` counts as failing.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -147,8 +148,12 @@ class FrameLog:
             is_failing=writer.is_failing or self._is_stalled,
         )
 
-    def figures(self) -> dict[str, Any]:
-        """Return the part `frame_log` of STATS."""
+    def figures(self, *, has_places: bool) -> dict[str, Any]:
+        """Return the part `frame_log` of STATS.
+
+        Args:
+            has_places: whether to tell the directory, too.
+        """
         stats = self.stats()
         try:
             files = stored_files(self._directory)
@@ -162,6 +167,7 @@ class FrameLog:
             "lost_records": stats.lost_records,
             "is_behind": self.is_behind,
             "is_failing": stats.is_failing,
+            **({"directory": _as_text(self._directory)} if has_places else {}),
         }
 
     def append(self, head: bytes, frames: list[bytes], size_bytes: int) -> None:
@@ -253,3 +259,8 @@ class FrameLog:
         self._hand_over_gap()
         self._writer.close(STALL_SECONDS)
         self._keeper.close()
+
+
+def _as_text(path: Path) -> str:
+    """Return a path as it is told: on the wire a text is UTF-8, and a path need not be."""
+    return os.fsencode(path.absolute()).decode("utf-8", "backslashreplace")

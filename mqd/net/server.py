@@ -248,8 +248,13 @@ class Server:
             },
         }
 
-    def stats(self) -> dict[str, Any]:
-        """Return what STATS answers."""
+    def stats(self, *, has_places: bool = False) -> dict[str, Any]:
+        """Return what STATS answers.
+
+        Args:
+            has_places: whether to tell where on the disk something is, too.
+        """
+        log = self._frame_log
         meters = self.meters
         parts = self.engine.stats()
         return {
@@ -267,7 +272,7 @@ class Server:
             },
             "requests": {**meters.totals()._asdict(), "errors": meters.errors},
             "rates": meters.rates(),
-            "frame_log": self._frame_log.figures() if self._frame_log is not None else None,
+            "frame_log": None if log is None else log.figures(has_places=has_places),
             **parts,
         }
 

@@ -183,7 +183,7 @@ def stats(session: Session, request_id: int, frame: Frame) -> Reply:
     """Show the server's figures."""
     check_request(frame)
     session.use_up_share()
-    return (request_id, "OK", session.server_stats())
+    return (request_id, "OK", session.server_stats(has_places=session.identity.role is Role.ADMIN))
 
 
 def snapshot(session: Session, request_id: int, frame: Frame) -> None:

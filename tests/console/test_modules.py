@@ -193,6 +193,10 @@ def test_small_matters(call):
         call("views/log", "commandOf", said)
         == "mqctl log --queue jobs --user 'o'\\''brien x' --json"
     )
+    assert (
+        call("views/log", "commandOf", {"follow": True}, "/var/my logs/frames")
+        == "mqctl log '/var/my logs/frames' --follow"
+    )
     assert call("attention", "whyDead", {"history": [{"cause": "gone", "reason": ""}]}) == (
         "the worker was lost"
     )

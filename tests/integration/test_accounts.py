@@ -111,6 +111,13 @@ def test_what_has_ended_is_closed_within_a_second(server, admin, ada, how):
     assert not comes_in(server, {"token": token["token"]})
 
 
+def test_where_the_frame_log_is_only_administrators_are_told(server, admin, ada):
+    told = admin.ok("STATS")[0]["frame_log"]
+    assert told.pop("directory") == str(server.frame_log_dir)
+    with session(server, by_password(ada)) as one:
+        assert one.ok("STATS")[0]["frame_log"].keys() == told.keys()
+
+
 def test_a_token_that_is_over_ends_by_itself(server, admin, ada):
     with session(server, by_password(ada)) as one:
         [token] = one.ok("ISSUE", {"lifetime": 1.0, "role": "user"})

@@ -11,12 +11,12 @@ const AGES = [["10m", "10 minutes"], ["1h", "hour"], ["1d", "day"]];
 export function LogPage() {
   const [said, setSaid] = useState({ follow: true });
   const set = (name) => (event) => setSaid({ ...said, [name]: event.target.type === "checkbox" ? event.target.checked : event.target.value });
-  const text = commandOf(said);
-  const level = stats.value?.frame_log?.level;
+  const { level, directory } = stats.value?.frame_log ?? {};
+  const text = commandOf(said, directory);
   return html`<div class="head"><h1>Frame log</h1></div>
     <p>Every request and every reply is on record${level ? html` (level <b>${level}</b>)` : ""}, whole, with who and when. It holds the bodies of all messages: <b>read it on
       the server's machine</b>, as the account that runs mqd. ${may("FRAMES") ? html`Its newest frames are on <a href=${to("server")}>the server's page</a>, as they come.`
-      : "Administrators also see its newest frames here."}</p>
+      : "Administrators also see its newest frames here, and in which directory it is; without that the command reads the log of the server of the address file."}</p>
     <form class="sheet" onSubmit=${(event) => event.preventDefault()} aria-label="Filters">
       <div class="grid">
         <${Field} label="Queue"><input value=${said.queue ?? ""} onInput=${set("queue")} list="log-queues" class="mono" autocomplete="off" /></${Field}>
@@ -32,9 +32,10 @@ export function LogPage() {
     <p class="hint">What happens right now, without the bodies: a queue's page lists its events as they come.</p>`;
 }
 
-/** The command that reads the frame log with such filters. */
-export function commandOf(said) {
+/** The command that reads the frame log in a directory, where that is known, with such filters. */
+export function commandOf(said, directory) {
   const words = ["mqctl", "log"];
+  if (directory) words.push(quoted(directory));
   for (const name of ["queue", "verb", "user", "peer", "since"]) if (said[name]?.trim()) words.push(`--${name}`, quoted(said[name].trim()));
   if (said.follow) words.push("--follow");
   if (said.json) words.push("--json");

@@ -76,8 +76,31 @@ def test_a_server_elsewhere_cannot_tell(ctl, home, opened):
 
 
 def test_a_url_cannot_tell(ctl, home, opened):
-    write_address(home / ".mqd" / "default.json")
     assert default_of(ctl, home, "--url", "mq://a:b@h")
+
+
+def test_it_is_said_that_a_url_has_no_effect(ctl, home, opened, monkeypatch):
+    write_address(home / ".mqd" / "default.json")
+    result = ctl("log", "--url", "mq://a:b@elsewhere:2")
+    assert result.exit_code == 0
+    assert f"the frame log in {opened}, whichever" in result.stderr
+    assert "--url has no effect here" in result.stderr
+    assert "mqctl log PATH" in result.stderr
+    monkeypatch.setenv("MQ_URL", "mq://a:b@elsewhere:2")
+    assert "MQ_URL has no effect here" in ctl("log").stderr
+
+
+def test_a_url_of_the_server_of_the_address_file_is_well(ctl, home, opened, monkeypatch):
+    path = write_address(home / "a.json")
+    monkeypatch.setenv("MQ_ADDRESS_FILE", str(path))
+    result = ctl("log", "--url", "mq://a:b@h:1")
+    assert result.exit_code == 0
+    assert "no effect" not in result.stderr
+
+
+def test_where_nothing_fits_the_directory_is_named(ctl, home, opened):
+    write_address(home / ".mqd" / "default.json")
+    assert f"no frame of this log fits: {opened}\n" in ctl("log").stderr
 
 
 def test_a_server_that_is_gone_cannot_tell(ctl, home, opened):
