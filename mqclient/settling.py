@@ -193,7 +193,9 @@ class BaseJob:
             self.cancelled.set()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(id={self.id}, queue={self.queue!r}, {self._state})"
+        is_lost = self._state == OPEN and self._batch.error is not None
+        state = LOST if is_lost else self._state
+        return f"{type(self).__name__}(id={self.id}, queue={self.queue!r}, {state})"
 
     # What is sent
 
@@ -283,7 +285,10 @@ class BaseJob:
             return self._is_drained or isinstance(error, JobCancelled)
         if self._raise_errors or _is_of_setup(error):
             return False
-        _logger.error("%r failed", self, exc_info=error)
+        if error in (self._batch.error, self._error):  # nothing in the job has failed
+            _logger.warning("%r has lost its lease, and may be run once more: %s", self, error)
+        else:
+            _logger.error("%r failed", self, exc_info=error)
         return True
 
     def _judge(self, trouble: MqError | None) -> bool:

@@ -373,6 +373,38 @@ def test_a_block_whose_ack_is_refused_is_logged_and_the_loop_goes_on(client, lea
     assert "may be run once more" in caplog.text
 
 
+@pytest.mark.parametrize("way", ["looks", "settles"])
+def test_a_block_that_ends_with_its_lost_lease_is_told_in_a_line(client, leases, caplog, way):
+    def handle(job):
+        if job.id != 2:
+            return None
+        leases.end(2)
+        if way == "settles":
+            return job.done()
+        job._batch.lose(mqclient.LeaseLost("LEASE_LOST", "the lease is over", {}))
+        return job.raise_if_lost()
+
+    work(client, handle, wait=0.05)
+    assert leases.done == [1, 3, 4, 5]
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.exc_info is None
+    assert ", somebody else's by now) has lost its lease, and may be run once more: " in caplog.text
+    assert "failed" not in caplog.text
+
+
+def test_an_error_of_a_job_whose_lease_is_lost_is_told_whole(client, leases, caplog):
+    def handle(job):
+        if job.id == 1:
+            leases.end(1)
+            job._batch.lose(mqclient.LeaseLost("LEASE_LOST", "the lease is over", {}))
+            raise ValueError("bad weather")
+
+    work(client, handle, wait=0.05)
+    assert "Job(id=1, queue='q', somebody else's by now) failed" in caplog.text
+    assert "bad weather" in caplog.text
+
+
 def test_a_block_whose_ack_is_refused_raises_if_that_is_asked_for(client, leases: FakeLeases):
     with pytest.raises(mqclient.LeaseLost):
         work(client, lambda _job: leases.end(1), raise_errors=True)
