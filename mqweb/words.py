@@ -265,7 +265,8 @@ MEANINGS: Final[dict[str, str]] = {
     "left out.",
     "KnownToken.id": "The token's id, by which it can be ended; it is no secret.",
     "Token.id": "The token's id, by which it can be ended; it is no secret.",
-    "Pulled.lease": "The lease that the messages are under, if one was asked for.",
+    "Pulled.lease": "The lease that the messages are under, if one was asked for; its `id` is "
+    "what is called `lease` everywhere else.",
     "AtWork.id": "The lease's id, with which the messages are settled.",
     "AtWork.seconds": "How many seconds it was given for.",
     "Cancelled.removed": "How many messages waited, and are gone.",
