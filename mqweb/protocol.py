@@ -36,6 +36,10 @@ _LEAST_BYTES_PER_SECOND: Final = 1024
 class Joined:
     """A transport that writes the pieces of one turn of the loop together.
 
+    What is written the kernel is offered at once, and what it does not take holds up what is to be
+    sent next: so there is never more of an answer here than one piece, and it can be told whether
+    it has left.
+
     Args:
         transport: the one underneath.
         loop: the running loop.
@@ -51,6 +55,7 @@ class Joined:
     )
 
     def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        transport.set_write_buffer_limits(0)
         self._transport = transport
         self._loop = loop
         self._pieces: list[bytes] = []
@@ -85,17 +90,6 @@ class Joined:
             pieces, self._pieces = self._pieces, []
             self._waiting_bytes = 0
             self._hand_on(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-
-    def push(self) -> int:
-        """Have the kernel take what it can of what there is, now; returns what it has left.
-
-        It is not closed, nor about to be.
-        """
-        self._transport.set_write_buffer_limits(0)  # so that the loop does not put it off
-        self.flush()
-        if not self._transport.is_closing():
-            self._transport.set_write_buffer_limits()
-        return self.get_write_buffer_size()
 
     def close(self) -> None:
         """Write what there is, and close."""
@@ -294,20 +288,18 @@ class BoundedProtocol(HttpToolsProtocol):
     def push(self) -> bool:
         """Have the kernel take what has been written, now; tells whether it has everything."""
         joined = self._joined
-        return not (joined.is_closing() or joined.push() or joined.is_closing())
+        joined.flush()
+        return not (joined.get_write_buffer_size() or joined.is_closing())
 
     async def flushed(self, seconds: float) -> bool:
         """Wait until the kernel has everything; False if it breaks or takes nothing."""
-        transport: Any = self.transport
-        transport.flush()
-        if transport.get_write_buffer_size() and not transport.is_closing():
-            transport.set_write_buffer_limits(0)
+        joined = self._joined
+        joined.flush()
+        if joined.get_write_buffer_size() and not joined.is_closing():
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self.flow.drain(), seconds)
-            if not transport.is_closing():
-                transport.set_write_buffer_limits()
-        is_cut = self._is_aborted or self.cycle.disconnected or self._joined.has_lost
-        return not (is_cut or transport.get_write_buffer_size())
+        is_cut = self._is_aborted or self.cycle.disconnected or joined.has_lost
+        return not (is_cut or joined.get_write_buffer_size())
 
     def abort(self) -> None:
         """Cut the connection off."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -149,9 +150,11 @@ async def take(request: Request, queue: str, query: forms.PullQuery) -> Found | 
 
 def _wanted(request: Request) -> bytes:
     """Return the form that is asked for beside JSON; empty for none."""
-    accepted = request.field(b"accept")
-    if accepted is None:
-        return b""
+    return _first_accepted(request.field(b"accept") or b"")
+
+
+@lru_cache(256)
+def _first_accepted(accepted: bytes) -> bytes:
     first = accepted.partition(b",")[0].partition(b";")[0].strip().lower()
     return first if first in (BYTES, LINES) else b""
 
