@@ -125,8 +125,14 @@ class SimStorage:
         self._go_on()
         return self._committed_lsn
 
-    def has_room(self, size_bytes: int, *, is_freeing: bool = False) -> bool:  # noqa: ARG002
-        return is_freeing or not self.is_full
+    def has_room(
+        self,
+        size_bytes: int,  # noqa: ARG002
+        *,
+        is_freeing: bool = False,
+        is_entry: bool = False,
+    ) -> bool:
+        return is_freeing or is_entry or not self.is_full
 
     async def snapshot(self) -> Snapshot:
         self.commit(Level.SYNCED)
