@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from mqclient import calls, tracking, view_calls
 from mqclient.async_account_client import AsyncAccountClient
 from mqclient.base import check_wait
+from mqclient.steps import check_count
 from mqclient.watching import DEFAULT_CREDIT, AsyncWatch
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from mqclient.log_models import LogTail
+    from mqclient.messages import Message
     from mqclient.view_models import Cancellation, Status
 
 
@@ -72,6 +74,20 @@ class AsyncViewClient(AsyncAccountClient):
         """As `Client.watch`, with `async for` and `async with`."""
         seconds = None if wait is None else check_wait(wait)
         return AsyncWatch(self, pattern, events, credit, seconds)
+
+    async def peek_one(
+        self,
+        queue: str,
+        message_id: int,
+        *,
+        into: type | None = None,
+        timeout: float | None = None,
+    ) -> Message | None:
+        """As `Client.peek_one`."""
+        check_count(message_id, "message_id")
+        call = view_calls.peek_one(self._source(queue, into, 0), message_id)
+        message: Message | None = await self._result(call, self._seconds(timeout))
+        return message
 
     async def frames(
         self,

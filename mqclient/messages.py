@@ -40,6 +40,7 @@ _COLUMNS = frozenset(
         "lease",
         "holder",
         "deadline_at",
+        "state",
     )
 )
 """Columns beside the headers; others are not known yet, and passed over."""
@@ -188,6 +189,12 @@ class Message:
     def holder(self) -> str | None:
         """Of a leased message that was peeked at: who works on it."""
         value: str | None = self._column("holder")
+        return value
+
+    @property
+    def state(self) -> str | None:
+        """Of one that was peeked at by its id: `ready`, `delayed`, `leased` or `dead`."""
+        value: str | None = self._column("state")
         return value
 
     @property

@@ -1,6 +1,6 @@
 """Calls that look at single messages or cancel them: what is sent, what is read. Floor 1: pure.
 
-As `mqclient.calls`, for STATUS, CANCEL, WATCH, CREDIT and FRAMES.
+As `mqclient.calls`, for STATUS, CANCEL, WATCH, CREDIT, FRAMES, and PEEK of one message.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from mqclient.calls import Call, check_level
 from mqclient.lease_calls import runs_of
 from mqclient.log_models import LogTail
+from mqclient.messages import read_messages
 from mqclient.view_models import Cancellation, Status
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from mqclient.messages import Source
     from mqwire.frames import Frame
 
 MOST_IDS: Final = 1024
@@ -51,6 +53,15 @@ def watch(pattern: str | None, events: Sequence[str] | None, credit: int) -> Cal
 def credit(request_id: int, events: int) -> Call:
     """Let a watch tell so many events more. Result: None."""
     return Call("CREDIT", (request_id, events), _nothing)
+
+
+def peek_one(source: Source, message_id: int) -> Call:
+    """Look at one message. Result: Message; None if the queue does not hold it."""
+    return Call(
+        "PEEK",
+        (source.queue, 1, {"id": message_id}),
+        lambda frame: next(iter(read_messages(frame, source)), None),
+    )
 
 
 def frames(after: int | None, count: int | None) -> Call:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from mqclient import calls, tracking, view_calls
 from mqclient.account_client import AccountClient
 from mqclient.base import check_wait
+from mqclient.steps import check_count
 from mqclient.watching import DEFAULT_CREDIT, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from mqclient.log_models import LogTail
+    from mqclient.messages import Message
     from mqclient.view_models import Cancellation, Status
 
 
@@ -130,6 +132,33 @@ class ViewClient(AccountClient):
         """
         seconds = None if wait is None else check_wait(wait)
         return Watch(self, pattern, events, credit, seconds)
+
+    def peek_one(
+        self,
+        queue: str,
+        message_id: int,
+        *,
+        into: type | None = None,
+        timeout: float | None = None,
+    ) -> Message | None:
+        """Return one message of a queue in whichever state it is; change nothing.
+
+        `state` of it tells that; None is returned where the queue does not hold it (any more):
+        `status` tells what became of it.
+
+        Args:
+            queue: where.
+            message_id: which.
+            into: a dataclass (or another type) that its body is restored to.
+            timeout: seconds; None for the client's.
+
+        Raises:
+            QueueNotFound: there is no such queue.
+        """
+        check_count(message_id, "message_id")
+        call = view_calls.peek_one(self._source(queue, into, 0), message_id)
+        message: Message | None = self._result(call, self._seconds(timeout))
+        return message
 
     def frames(
         self,

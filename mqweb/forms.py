@@ -253,9 +253,18 @@ class PullQuery(Form):
 class PeekQuery(Form):
     """Which messages are looked at."""
 
-    state: Literal["ready", "delayed", "leased", "dead"] = "ready"
+    state: (
+        Annotated[
+            Literal["ready", "delayed", "leased", "dead"],
+            Meta(description="`ready` if it is left out, or any with `id`."),
+        ]
+        | None
+    ) = None
     max: Count = 20
     skip: Annotated[int, Meta(ge=0, le=2**32)] = 0
+    id: Annotated[int, Meta(ge=1, le=MAX_REQUEST_ID, description="That message alone.")] | None = (
+        None
+    )
 
 
 class StatusQuery(Form):

@@ -184,10 +184,10 @@ class Seen(Message, kw_only=True):
 
 
 class Peeked(Shape):
-    """Messages that were looked at."""
+    """Messages that were looked at; `state` is null where one was looked for and is not there."""
 
     queue: str
-    state: str
+    state: str | None
     messages: list[Seen]
 
 

@@ -311,6 +311,7 @@ _ALL = (
         _options(
             Field("skip", Kind.COUNT, 0, limits.MAX_QUEUE_MESSAGES),
             Field("state", Kind.WORD, words=STATES),
+            Field("id", Kind.COUNT, 1, limits.MAX_REQUEST_ID),
         ),
     ),
     Verb(

@@ -300,6 +300,13 @@ def _hand_out(printer: Printer, messages: Sequence[Message]) -> None:
     help="Those that are ready, delayed, leased or dead. [default: ready]",
 )
 @click.option(
+    "--id",
+    "message_id",
+    metavar="ID",
+    type=number(1),
+    help="That message alone, in whichever state it is, however deep in the queue.",
+)
+@click.option(
     "--history",
     is_flag=True,
     help="Tell what each has been through instead: attempts, times, every delivery and its reason.",
@@ -308,7 +315,7 @@ def _hand_out(printer: Printer, messages: Sequence[Message]) -> None:
 @_output_style
 @global_options
 @pass_session
-def peek(
+def peek(  # noqa: PLR0913  an option each
     session: Session,
     /,
     *,
@@ -316,6 +323,7 @@ def peek(
     count: int,
     skip: int,
     state: str | None,
+    message_id: int | None,
     history: bool,
     full: bool,
     **style: bool,
@@ -328,7 +336,14 @@ def peek(
     died, `mqctl holders` who works on those that are leased.
     """
     printer = _Looker(session, history=history, full=full, state=state or STATES[0], **style)
+    if message_id is not None and (skip or state or count != 1):
+        raise click.UsageError("--id excludes --count, --skip and --state")
     with session.client() as client:
+        if message_id is not None:
+            _look_at(
+                printer, client.peek_one(queue, message_id), f"message {message_id} of {queue}"
+            )
+            return
         peek_some = partial(client.peek, queue)
         if state is not None:
             peek_some = partial(peek_some, state=state)
@@ -343,6 +358,14 @@ def peek(
         else:
             output.nothing(f"{queue} has no {kind}{_others(client.info(queue), wanted)}")
     raise click.exceptions.Exit(exits.EMPTY)
+
+
+def _look_at(printer: _Looker, message: Message | None, what: str) -> None:
+    """Write one message, or say that it is not there."""
+    if message is None:
+        output.nothing(f"{what} is not there (any more): mqctl status tells what became of it")
+        raise click.exceptions.Exit(exits.EMPTY)
+    printer.write([message])
 
 
 class _Looker(Printer):
@@ -368,7 +391,7 @@ class _Looker(Printer):
             return self._encode(as_json(message, stories.fields_of(message)), is_json=True) + b"\n"
         if not self._has_history:
             return super()._line(message)
-        lines = stories.facts_of(message, self._state)
+        lines = stories.facts_of(message, message.state or self._state)
         lines += stories.chapters(message, full=self._is_full)
         text = b"\n".join(self._encode(line, is_json=False) for line in [*lines, ""])
         between, self._between = self._between, b"\n"

@@ -79,6 +79,7 @@ def fields_of(message: Message) -> dict[str, Any]:
         "lease": None if message.lease is None else str(message.lease),
         "holder": message.holder,
         "deadline_at": message.deadline_at,
+        "state": message.state,
     }
     return {**known, **{name: value for name, value in more.items() if value is not None}}
 

@@ -244,6 +244,26 @@ class Fifo:
             skip -= window.take(skip, ANY_SIZE).count if window.count else skip
         return window.take(most, room_bytes)
 
+    def find(self, message_id: int) -> tuple[bytes, dict[str, Any] | None] | None:
+        """Return the body, encoded, and the headers of a message; None if it is not here.
+
+        Complexity: O(log packs), and the sizes of the bodies in its pack.
+        """
+        if not self.first_id <= message_id < self.next_id or self.is_hole(message_id):
+            return None
+        index = bisect_right(self._ends, message_id)
+        if index == len(self._ends):
+            return None
+        is_begun = index == 0 and self._cutter is not None
+        pieces = split_pack(self._cutter.rest if is_begun and self._cutter else self._packs[index])
+        place = len(pieces) - (self._ends[index] - message_id)
+        if place < 0:  # in the gap before the pack
+            return None
+        runs = self._header_runs
+        at = bisect_right(runs, message_id, key=itemgetter(0)) - 1
+        has_some = at >= 0 and message_id < runs[at][0] + runs[at][1]
+        return pieces[place], runs[at][2] if has_some else None
+
     def _leap(self, skip: int) -> tuple[int, int, int]:
         """Pass over whole packs where the ids all follow each other.
 

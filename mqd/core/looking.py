@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mqd.core.errors import skips_too_much
+from mqd.core.finding import Parcels
 from mqd.core.messages import Message, unpacked
 from mqd.core.parcels import closed
 from mqwire.limits import MAX_SKIPPED_ENTRIES
@@ -48,6 +49,40 @@ class Seen(NamedTuple):
 def is_plain(queue: Queue, state: str) -> bool:
     """Tell whether what is in a state lies in packs alone, which `Fifo.peek` shows whole."""
     return state == READY and (queue.held is None or not queue.held.ready_count)
+
+
+def find(queue: Queue, message_id: int) -> tuple[str, Seen] | None:
+    """Return one message and the state that it is in; None if the queue does not hold it.
+
+    Complexity: as that of a place by `mqd.core.finding` and `mqd.core.whereabouts`, and what it
+    takes to take the pack, parcel or lease apart that it lies in.
+    """
+    held = queue.held
+    if held is not None:
+        for state, messages in ((READY, held.ready), (DELAYED, held.delayed), (DEAD, held.dead)):
+            message = messages.get(message_id)
+            if message is not None:
+                return state, _seen(message)._replace(due_ms=message.due_ms)
+    in_pack = queue.fifo.find(message_id)
+    if in_pack is not None:
+        return READY, Seen(message_id, *in_pack, None)
+    lease = queue.whereabouts().find(message_id) if queue.leased else None
+    if lease is not None:
+        found = (each for each in lease.messages() if each.message_id == message_id)
+        return LEASED, _seen(next(found), lease)
+    return _in_parcel(queue, message_id)
+
+
+def _in_parcel(queue: Queue, message_id: int) -> tuple[str, Seen] | None:
+    parcels = Parcels(queue)
+    key = parcels.key_of(message_id)
+    if not key:
+        return None
+    parcel, is_delayed = parcels.parcel(key)
+    message = next(unpacked(closed(parcel), message_id - parcel[0]))
+    if is_delayed:
+        return DELAYED, _seen(message)._replace(due_ms=parcel[6])
+    return READY, _seen(message)
 
 
 class _Skip:

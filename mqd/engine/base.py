@@ -438,6 +438,9 @@ class Engine(Protocol):
     def peek(self, name: str, skip: int, most: int, state: str = "ready") -> Results:
         """Return messages that are in a state, without removing them."""
 
+    def peek_one(self, name: str, message_id: int, state: str | None = None) -> Results:
+        """Return one message, in whichever state it is, or in this one alone."""
+
     async def snapshot(self) -> Snapshot:
         """Make a snapshot of the state, all that was done before included.
 

@@ -339,6 +339,10 @@ class LocalEngine:
         else:
             self._waits.forget(wait)
 
+    def peek_one(self, name: str, message_id: int, state: str | None = None) -> Results:
+        """Return one message, in whichever state it is, without removing it."""
+        return self._looker.peek_one(self._used(name), message_id, state)
+
     def peek(self, name: str, skip: int, most: int, state: str = "ready") -> Results:
         """Return messages that are in a state, without removing them."""
         return self._looker.peek(self._used(name), state, skip, most)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mqd.core.looking import DELAYED, READY, is_plain, look
+from mqd.core.looking import DELAYED, READY, find, is_plain, look
 from mqd.core.messages import runs_of
 from mqd.engine.base import NO_MESSAGES
 from mqd.engine.deliveries import results
@@ -12,11 +12,14 @@ from mqwire.frames import FrameWriter
 from mqwire.limits import DEFAULT_PRIORITY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mqd.core.looking import Seen
     from mqd.core.messages import Entry, Message
     from mqd.core.queue import Queue
     from mqd.engine.base import Results
 
+_WAITING: Final = (READY, DELAYED)
 _COUNTS: Final = ("deliveries", "attempts", "losses")
 
 _USUAL: Final = {**dict.fromkeys(_COUNTS, 0), "priority": DEFAULT_PRIORITY}
@@ -47,12 +50,26 @@ class Looker:
         if is_plain(queue, state):
             batch = queue.fifo.peek(skip, most, self._room_bytes)
             return results(batch) if batch.count else NO_MESSAGES
+        is_waiting = state in _WAITING
+        found = ((seen, _row(seen, is_waiting=is_waiting)) for seen in look(queue, state, skip))
+        return self._results(found, most)
+
+    def peek_one(self, queue: Queue, message_id: int, state: str | None) -> Results:
+        """Return one message, in whichever state it is; none if it is in another than `state`."""
+        found = find(queue, message_id)
+        if found is None or (state is not None and found[0] != state):
+            return NO_MESSAGES
+        present, seen = found
+        row = {"state": present, **_row(seen, is_waiting=present in _WAITING)}
+        return self._results([(seen, row)], 1)
+
+    def _results(self, found: Iterable[tuple[Seen, dict[str, Any]]], most: int) -> Results:
+        """Make a reply of messages with what there is to tell of each, as far as they fit."""
         ids: list[int] = []
         pieces: list[bytes] = []
         rows: list[dict[str, Any]] = []
-        left, is_waiting = self._room_bytes, state in (READY, DELAYED)
-        for seen in look(queue, state, skip):
-            row = _row(seen, is_waiting=is_waiting)
+        left = self._room_bytes
+        for seen, row in found:
             beside_bytes = len(seen.piece) + _EACH_BYTES
             size_bytes = beside_bytes + len(self._pack(row))
             if ids and size_bytes > left:

@@ -175,8 +175,14 @@ def peek(session: Session, request_id: int, frame: Frame) -> Reply:
     (name, most), options = check_request(frame)
     session.use_up_share()
     session.outbox.shows_messages = True
-    skip, state = options.get("skip", 0), options.get("state", "ready")
-    return (request_id, "OK", *session.engine.peek(name, skip, most, state))
+    skip, state, message_id = options.get("skip", 0), options.get("state"), options.get("id")
+    if message_id is None:
+        results = session.engine.peek(name, skip, most, state or "ready")
+    else:
+        results = session.engine.peek_one(name, message_id, state)
+        if skip:  # it passes over the only one
+            results = NO_MESSAGES
+    return (request_id, "OK", *results)
 
 
 def stats(session: Session, request_id: int, frame: Frame) -> Reply:

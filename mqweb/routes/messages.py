@@ -124,11 +124,27 @@ async def peek(request: Request) -> Answer:
     """Look at messages."""
     queue = request.path["queue"]
     query = request.query(forms.PeekQuery)
+    if query.id is not None:
+        return await _peek_one(request, queue, query.id, query)
+    state = query.state or "ready"
     found = await request.client.peek(
-        queue, query.max, skip=query.skip, state=None if query.state == "ready" else query.state
+        queue, query.max, skip=query.skip, state=None if state == "ready" else state
     )
-    messages = [shown_seen(each, query.state) for each in found]
-    return json_answer({"queue": queue, "state": query.state, "messages": messages})
+    messages = [shown_seen(each, state) for each in found]
+    return json_answer({"queue": queue, "state": state, "messages": messages})
+
+
+async def _peek_one(
+    request: Request, queue: str, message_id: int, query: forms.PeekQuery
+) -> Answer:
+    """Look at one message, which `skip` would pass over."""
+    found = await request.client.peek_one(queue, message_id)
+    state = None if found is None else found.state
+    if found is None or query.skip or query.state not in (None, state):
+        return json_answer({"queue": queue, "state": query.state, "messages": []})
+    return json_answer(
+        {"queue": queue, "state": state, "messages": [shown_seen(found, state or "")]}
+    )
 
 
 def shown_seen(message: Message, state: str) -> dict[str, Any]:
@@ -263,7 +279,8 @@ OPERATIONS = (
         peek,
         "Look at messages",
         "Messages",
-        "Changes nothing. Ready ones come in the order in which they would be delivered.",
+        "Changes nothing. Ready ones come in the order in which they would be delivered. With `id` "
+        "that message alone comes, in whichever state it is, or none.",
         ("PEEK",),
         query=forms.PeekQuery,
         result=shapes.Peeked,

@@ -234,6 +234,13 @@ def test_events_come_as_they_happen_and_messages_are_followed(console, web, queu
     expect(page.get_by_text("Message 1 is cancelled.")).to_be_visible()
 
 
+def test_a_message_deep_in_a_queue_is_shown_whole(console, web, queue):
+    pushed(web, queue, *(f"number {number}" for number in range(1300)))
+    page = console.open(place=f"#/queues/{queue}/messages/1234")
+    expect(console.figure("Before it")).to_have_text("1,233")
+    expect(page.get_by_label("Body", exact=True)).to_contain_text("number 1233")
+
+
 def test_what_is_stuck_is_told_first(console, web):
     web.post("/v1/queues", json={"queue": "stuck", "dead_letter": "stuck.dead"})
     pushed(web, "stuck", 1, 2)

@@ -131,6 +131,7 @@ def test_the_verbs_bounds_are_these_limits():
         "wait": limits.MAX_WAIT_SECONDS,
         "request": limits.MAX_REQUEST_ID,
         "skip": limits.MAX_QUEUE_MESSAGES,
+        "id": limits.MAX_REQUEST_ID,
         "offset": limits.MAX_REQUEST_ID,
         "after": limits.MAX_REQUEST_ID,
         "context": limits.MAX_TAIL_ENTRIES,

@@ -285,6 +285,19 @@ def test_a_lease_is_settled_by_its_id(web, queue):
     refused(web.post(f"{lease}/ack"), Code.LEASE_LOST)
 
 
+def test_one_message_is_looked_at_however_deep_it_lies(web, queue):
+    pushed(web, queue, *range(1500))
+    path = f"/v1/queues/{queue}/messages"
+    web.post(f"/v1/queues/{queue}/pull?lease=60")
+    found = web.get(f"{path}?id=1400").json()
+    assert (found["state"], [each["body"] for each in found["messages"]]) == ("ready", [1399])
+    [held] = web.get(f"{path}?id=1").json()["messages"]
+    assert (held["state"], held["holder"]) == ("leased", "admin~http")
+    for query in ("id=1&state=ready", "id=1&skip=1", "id=9999"):
+        assert web.get(f"{path}?{query}").json()["messages"] == []
+    refused(web.get(f"{path}?id=0"), Code.OUT_OF_RANGE)
+
+
 def test_messages_are_looked_at_followed_and_cancelled(web, queue):
     pushed(web, queue, 1, 2)
     seen = web.get(f"/v1/queues/{queue}/messages?max=1&skip=1").json()

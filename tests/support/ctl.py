@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from click.testing import CliRunner, Result
@@ -35,6 +35,7 @@ class FakeMessage:
     lease: Any = None
     holder: str | None = None
     deadline_at: float | None = None
+    state: str | None = None
 
 
 @dataclass
@@ -163,6 +164,12 @@ class FakeClient:
     def peek(self, queue, count=1, *, skip=0):
         self._called("peek", queue, count, skip)
         return self._queue(queue).messages[skip : skip + count]
+
+    def peek_one(self, queue, message_id):
+        self._called("peek_one", queue, message_id)
+        found = (each for each in self._queue(queue).messages if each.id == message_id)
+        message = next(found, None)
+        return None if message is None else replace(message, state="leased")
 
     def purge(self, queue):
         self._called("purge", queue)

@@ -15,8 +15,6 @@ import { cancel } from "./messages.js";
 import { Back } from "./queue.js";
 import { Settle } from "./settle.js";
 
-const AT_ONCE = 200;
-const LOOKS = 5;
 const KINDS = { ready: "ready", delayed: "delayed", leased: "leased", done: "good", dead: "bad", cancelled: "plain", gone: "plain", unknown: "plain" };
 const MEANS = {
   ready: "It waits for somebody to pull it.",
@@ -50,22 +48,13 @@ async function messageOf(queue, id, status) {
   const place = status.state === "dead" && status.moved_to ? status.moved_to : { queue, id };
   const state = place.queue !== queue ? "ready" : status.state;
   if (!["ready", "delayed", "leased", "dead"].includes(state)) return null;
-  let skip = state === "ready" && place.queue === queue ? status.position ?? 0 : 0;
-  for (let look = 0; look < LOOKS; look += 1) {
-    const max = look === 0 && skip ? 1 : AT_ONCE;
-    const { messages } = await call("GET", `/v1/queues/${place.queue}/messages`, { query: { state, skip, max } });
-    const found = messages.find((each) => each.id === place.id);
-    if (found) return found;
-    if (look === 0 && skip) skip = 0;
-    else if (!messages.length) return null;
-    else skip += messages.length;
-  }
-  return null;
+  const { messages } = await call("GET", `/v1/queues/${place.queue}/messages`, { query: { id: place.id } });
+  return messages[0] ?? null;
 }
 
 function Message({ queue, id, found }) {
   const { status, message, isHeld } = found;
-  // One that lies too deep to be looked at may be a letter, if its queue is for them: mqd judges.
+  // One that has gone since its status was told may be a letter, if its queue is for them.
   const isLetter = status.state === "ready" && (message ? message.origin !== undefined : deadSources.value.has(queue));
   const letter = isLetter ? message : null;
   return html`<${Title} queue=${queue} id=${id} status=${status} isLetter=${isLetter} />
@@ -76,7 +65,7 @@ function Message({ queue, id, found }) {
     <div class="columns"><section><h2>History</h2><${Timeline} queue=${queue} id=${id} status=${status} message=${message} /></section>
     <section>${status.result !== undefined && html`<${Body} title="Result" message=${{ body: status.result, encoding: status.result_encoding }} />`}
       ${message ? html`${!isHeld && html`<p class="hint">As it was when it was last seen here.</p>`}<${Body} message=${message} /><${Headers} headers=${message.headers} />`
-      : html`<p class="hint">Its body is not there any more, or lies too deep in the queue to look for.</p>`}</section></div>`;
+      : html`<p class="hint">Its body is not there any more.</p>`}</section></div>`;
 }
 
 /** Whose dead letter a message is, and how it died. */

@@ -251,7 +251,18 @@ def test_what_has_to_do_with_dead_letters_and_holders(server: FakeServer, make_c
         ("q", {"max": 7, "ids": (1, 2)}),
     ]
     assert [frame[2:] for frame in server.frames("HOLDERS")] == [(), ("j*",)]
-    assert server.frames("PEEK")[0][2:] == ("q", 2, {"skip": 1, "state": "delayed"})
+    assert client.peek_one("q", 7) is None
+    columns = {"state": ["dead"], "deliveries": [2]}
+    server.answers["PEEK"] = lambda peer, frame: peer.ok(frame, [8, 1], [b"\xa2hi"], columns)
+    message = client.peek_one("q", 8)
+    assert (message.id, message.raw, message.state, message.deliveries) == (8, "hi", "dead", 2)
+    assert [frame[2:] for frame in server.frames("PEEK")] == [
+        ("q", 2, {"skip": 1, "state": "delayed"}),
+        ("q", 1, {"id": 7}),
+        ("q", 1, {"id": 8}),
+    ]
+    with pytest.raises(mqclient.InterfaceError):
+        client.peek_one("q", 0)
     with pytest.raises(mqclient.InterfaceError, match="max_attempt'"):
         client.create("q", max_attempt=3)
 

@@ -74,6 +74,7 @@ def test_the_methods_are_those_that_were_agreed():
                 "cancel",
                 "watch",
                 "frames",
+                "peek_one",
             ]
         )
         == METHODS
@@ -139,6 +140,7 @@ def test_a_pipelines_methods_take_what_the_clients_do():
         "cancel",
         "watch",
         "frames",
+        "peek_one",
     }
     assert set(METHODS) - set(names) == left_out_names
     for name in names:

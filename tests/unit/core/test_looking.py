@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mqd.core import looking
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.held import Held, Message
-from mqd.core.looking import is_plain, look
+from mqd.core.looking import find, is_plain, look
 from mqwire.codes import Code
 from support.jobs import Desk, refusal, texts_of
 
@@ -336,3 +336,69 @@ def test_what_is_delayed_in_parcels_and_by_itself_is_told_together():
     desk.push_with("c", due_ms=50, now_ms=8)
     assert [text for _, text in seen(desk, "delayed")] == ["b", "a", "c"]
     assert desk.broker.queue("jobs").info(10)["oldest_delayed_age_seconds"] == 0.007
+
+
+STATES = ("ready", "delayed", "leased", "dead")
+
+
+def found_one_by_one(desk):
+    """Check that each id leads to what a look at all states shows of it; return these."""
+    queue = desk.broker.queue("jobs")
+    shown = {each.message_id: (state, each) for state in STATES for each in look(queue, state, 0)}
+    for message_id in range(queue.fifo.next_id + 2):
+        found = find(queue, message_id)
+        if message_id not in shown:
+            assert found is None, message_id
+            continue
+        (state, one), (expected_state, expected) = found, shown[message_id]
+        assert state == expected_state
+        assert one[:3] == expected[:3]
+        assert one.due_ms == expected.due_ms
+        assert (one.lease and one.lease.seq) == (expected.lease and expected.lease.seq)
+    return {state: sorted(n for n in shown if shown[n][0] == state) for state in STATES}
+
+
+def test_one_message_is_found_wherever_it_is():
+    desk = Desk()
+    desk.push("a", "b", "c", headers=((1, 1, {"k": 1}, 4),))
+    desk.push("d", "e", "f", "g", "h")
+    desk.push("i")
+    desk.broker.take(desk.broker.queue("jobs"), 1, ANY_SIZE)
+    seq, _ = desk.lease(4)
+    desk.nack(seq, 3, 1, now_ms=5, delay_ms=50)
+    desk.hand_back(seq, 4, 1)
+    desk.reject(seq, 5, 1)
+    desk.push_with("j", "k", "l", due_ms=50, now_ms=3)
+    desk.push_with("m", "n", priority=9)
+    desk.push("o", "p")
+    desk.broker.queue("jobs").fifo.remove([7])
+    states = found_one_by_one(desk)
+    assert states == {
+        "ready": [4, 6, 8, 9, 13, 14, 15, 16],
+        "delayed": [3, 10, 11, 12],
+        "leased": [2],
+        "dead": [5],
+    }
+    assert find(desk.broker.queue("jobs"), 2)[1].headers == {"k": 1}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_message_is_found_whatever_has_happened(seed):
+    chooser, desk = random.Random(seed), Desk()
+    for step in range(60):
+        way = chooser.choice(["push", "with", "due", "take", "lease", "back", "nack", "reject"])
+        texts = [f"{step}-{k}" for k in range(chooser.randint(1, 4))]
+        if way == "push":
+            desk.push(*texts, headers=((0, 1, {"k": step}, 4),))
+        elif way == "with":
+            desk.push_with(*texts, priority=chooser.randint(0, 255))
+        elif way == "due":
+            desk.push_with(*texts, due_ms=10**6 + step, now_ms=1)
+        elif desk.broker.queue("jobs").ready and way == "take":
+            desk.broker.take(desk.broker.queue("jobs"), chooser.randint(1, 3), ANY_SIZE)
+        elif desk.broker.queue("jobs").ready and way == "lease":
+            desk.lease(chooser.randint(1, 5))
+        elif desk.broker.queue("jobs").leases:
+            seq = chooser.choice(list(desk.broker.queue("jobs").leases))
+            {"back": desk.hand_back, "reject": desk.reject}.get(way, desk.nack)(seq)
+        found_one_by_one(desk)

@@ -289,6 +289,18 @@ def test_peek_further(jobs):
     assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == [4, 5]
 
 
+def test_peek_at_one_message(jobs, terminal):
+    result = jobs("peek", "jobs", "--id", "2", "--text")
+    assert (result.exit_code, result.stdout) == (0, "hello\n")
+    assert json.loads(jobs("peek", "jobs", "--id", "2", "--json").stdout)["state"] == "leased"
+    assert "message 2 of jobs, leased" in jobs("peek", "jobs", "--id", "2", "--history").stdout
+    result = jobs("peek", "jobs", "--id", "99")
+    assert (result.exit_code, result.stdout) == (exits.EMPTY, "")
+    assert "message 99 of jobs is not there (any more)" in result.stderr
+    for options in (["--skip", "1"], ["-n", "2"], ["--state", "dead"]):
+        assert jobs("peek", "jobs", "--id", "2", *options).exit_code == exits.USAGE
+
+
 def test_peek_at_many(ctl):
     ctl.with_queue(*map(str, range(40)))
     result = ctl("peek", "jobs", "-n", "30", "--skip", "5")

@@ -209,6 +209,22 @@ def test_of_a_history_without_any_room_nothing_is_left(clock):
     assert columns == {"deliveries": [1], "attempts": [1]}
 
 
+def test_one_message_is_told_with_its_state(engine):
+    push(engine, "a", "b", "c")
+    lease(engine, 1)
+    assert engine.peek_one("jobs", 3) == ((3, 1), (join_bodies("c"),), {"state": ["ready"]})
+    ids, packs, columns = engine.peek_one("jobs", 1)
+    assert (ids, packs, columns["state"]) == ((1, 1), (join_bodies("a"),), ["leased"])
+    assert columns["lease"] == [(7, 1)]
+    assert engine.peek_one("jobs", 1, "leased")[2] == columns
+    assert engine.peek_one("jobs", 1, "ready") == NO_MESSAGES
+    assert engine.peek_one("jobs", 4) == NO_MESSAGES
+    told = PushOptions(ttl_ms=9_000, delay_ms=500)
+    engine.push_with(Append("jobs", 1, join_bodies("d"), (), told), None)
+    columns = {"state": ["delayed"], "due_at": [1.5], "expires_at": [10.0]}
+    assert engine.peek_one("jobs", 4)[2] == columns
+
+
 def test_looking_changes_nothing(engine):
     push(engine, "a", "b", "c")
     name = lease(engine, 2)
@@ -222,3 +238,5 @@ def test_looking_changes_nothing(engine):
 def test_a_queue_that_is_not_there_is_refused(engine):
     with pytest.raises(CodedError):
         engine.peek("nowhere", 0, 1, "dead")
+    with pytest.raises(CodedError):
+        engine.peek_one("nowhere", 1)

@@ -131,6 +131,7 @@ EXPECTED = {
         [
             ("skip", Kind.COUNT, 0, 2**40),
             ("state", Kind.WORD, 0, 256, ("ready", "delayed", "leased", "dead")),
+            ("id", Kind.COUNT, 1, 2**53 - 1),
         ],
     ),
     "STATUS": ([NAME, IDS], [("wait", Kind.SECONDS, 0, 3600)]),
