@@ -65,6 +65,10 @@ class Flow:
             self._unsent = memoryview(more)
         return count
 
+    def has_got_something(self) -> bool:
+        """Take what has come, at least a byte; tell whether an answer is among it, or begins."""
+        return self.receive() > 0 or bool(self._unsent)
+
     def finish(self) -> None:
         """Wait until all is answered, as one that blocks."""
         while self.missing > 0:
