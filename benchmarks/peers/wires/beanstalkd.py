@@ -13,16 +13,25 @@ if TYPE_CHECKING:
 
 LINE_END = b"\r\n"
 RESERVED = re.compile(rb"RESERVED (\d+) \d+\r\n")
+RESERVE = b"reserve-with-timeout 0\r\n"
+WINDOW = 64
+"""How many reservations are under way at a time."""
 
 
 class Reservations:
     """Counts messages that are gone: those that are reserved are deleted at once.
 
     The ids are in the answers, so that these have to be looked at; with one expression
-    for each piece that comes, which costs less than the server's own work.
+    for each piece that comes, which costs less than the server's own work. With each deletion
+    another reservation is sent, if one is left: beanstalkd looks through all that a
+    connection has reserved, so that very many at a time would make it slow.
+
+    Args:
+        left: how many reservations are to be sent beside those that were.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, left: int = 0) -> None:
+        self._left = left
         self._rest = b""
         self._deletions = b""
 
@@ -34,10 +43,13 @@ class Reservations:
         self._rest = whole[cut:]
         ids = RESERVED.findall(whole, 0, cut)
         self._deletions = b"".join(b"delete %b\r\n" % each for each in ids)
+        again = min(self._left, len(ids))
+        self._left -= again
+        self._deletions += RESERVE * again
         return whole.count(b"DELETED\r\n", 0, cut)
 
     def more(self) -> bytes:
-        """Return the deletions of what has come."""
+        """Return the deletions of what has come, and reservations for as many."""
         return self._deletions
 
 
@@ -88,10 +100,11 @@ class BeanstalkdWire(Wire):
         return Burst(request * count, count, Marks(LINE_END))
 
     def pull(self, queue: str, body: bytes, count: int, batch: int = 1) -> Burst:  # noqa: ARG002
-        """Return reserves, each followed by its delete when it is answered."""
+        """Return reserves, a window of them at a time, each followed by its delete."""
         if batch > 1:
             raise NotImplementedError("beanstalkd has no batches")
-        return Burst(b"reserve-with-timeout 0\r\n" * count, count, Reservations())
+        first = min(count, WINDOW)
+        return Burst(RESERVE * first, count, Reservations(count - first))
 
     def wait(self, queue: str) -> Burst:  # noqa: ARG002  it is the tube that is watched
         """Return a reserve that waits, followed by its delete."""

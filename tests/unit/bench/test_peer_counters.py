@@ -41,6 +41,13 @@ def test_what_is_reserved_is_deleted_and_counted_when_it_is_gone(size):
     assert fed(Reservations(), stream, size) == (3, sent)
 
 
+def test_with_each_deletion_goes_another_reservation_while_one_is_left():
+    counter = Reservations(left=2)
+    told = [fed(counter, b"RESERVED %d 1\r\nx\r\n" % number, 100)[1] for number in (1, 2, 3)]
+    reserve = b"reserve-with-timeout 0\r\n"
+    assert told == [b"delete 1\r\n" + reserve, b"delete 2\r\n" + reserve, b"delete 3\r\n"]
+
+
 def test_a_message_that_is_not_there_is_not_counted():
     assert fed(Reservations(), b"TIMED_OUT\r\nNOT_FOUND\r\n", 4) == (0, b"")
 
