@@ -19,7 +19,7 @@ from benchmarks import order as order_bench
 from benchmarks import rates as rates_bench
 from benchmarks import snapshot as snapshot_bench
 from benchmarks import usage as usage_bench
-from benchmarks.peers.command import peers
+from benchmarks.peers.command import peers, peers_report
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -139,6 +139,7 @@ def web(rounds: int, scale: float, streams: int, events: int) -> None:
 
 
 main.add_command(peers)
+main.add_command(peers_report)
 
 
 def _machine() -> str:

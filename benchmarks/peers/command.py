@@ -1,4 +1,4 @@
-"""The command `scripts/bench peers`."""
+"""The commands `scripts/bench peers` and `scripts/bench peers-report`."""
 
 from __future__ import annotations
 
@@ -77,6 +77,25 @@ def _write(
         markdown_path.write_text("\n".join(report.markdown(results["rows"])) + "\n")
     if plot_path is not None:
         plot.draw(results["rows"], plot_path)
+
+
+@click.command("peers-report")
+@click.argument("results", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--markdown", "markdown_path", type=click.Path(path_type=Path), help="Write tables here."
+)
+@click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="As of peers.")
+def peers_report(results: tuple[Path, ...], **outputs: Path | None) -> None:
+    """Tables and pictures of runs that are over; of a row that several have, the last one's."""
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    for path in results:
+        for row in json.loads(path.read_text())["rows"]:
+            rows[row["row"], row["body_bytes"]] = row
+    order = list(WORKS)
+    chosen = sorted(rows.values(), key=lambda row: order.index(row["work"]))
+    _write({"rows": chosen}, json_path=None, **outputs)
+    if not any(outputs.values()):
+        click.echo("\n".join(report.markdown(chosen)))
 
 
 def _begin(wishes: run.Wishes) -> dict[str, Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 from contextlib import contextmanager
 
 import pytest
+from click.testing import CliRunner
 
 from benchmarks.peers import interrupts, report, run, sides
+from benchmarks.peers.command import peers_report
 from benchmarks.peers.works.base import Row, Work, against, sides_of
 
 HELD = against("mqd written", "redis memory", "redis everysec")
@@ -147,3 +150,17 @@ def test_a_signal_waits_until_what_was_started_is_known():
             started.append("a process")
         started.append("more")
     assert started == ["a process"]
+
+
+def test_a_report_of_several_runs_has_each_row_once_from_the_last_of_them(tmp_path, servers):
+    files = []
+    for number, rate in enumerate((1.0, 2.0)):
+        rows, _ = rows_of(lambda _, rate=rate: {"push_per_second": rate})
+        rows[0].work = "batches"
+        path = tmp_path / f"{number}.json"
+        path.write_text(json.dumps({"rows": [row.as_json() for row in rows]}))
+        files.append(str(path))
+    done = CliRunner().invoke(peers_report, files)
+    assert done.exit_code == 0, done.output
+    assert done.output.count("batches of 64, bodies of 100 B:") == 1
+    assert "| mqd written | 2.00/s ±0.00 |" in done.output
