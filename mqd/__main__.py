@@ -37,8 +37,6 @@ EXIT_USAGE: Final = 2
 EXIT_CANNOT_LISTEN: Final = 3
 EXIT_DAMAGED: Final = 4
 
-CONFIG_VARIABLE: Final = "MQD_CONFIG"
-
 # The flags that stand for keys, by the names that click gives their values.
 _KEYS_BY_PARAMETER: Final = {
     "host": "server.host",
@@ -130,7 +128,7 @@ main.add_command(storage_commands.restore)
 
 
 def _load(config_path: str | None, flags: dict[str, Any]) -> Config:
-    from mqd.config import ConfigError, load
+    from mqd.config import CONFIG_VARIABLE, ConfigError, load
 
     given = {_KEYS_BY_PARAMETER[name]: value for name, value in flags.items() if value is not None}
     if given.get("server.address_file") == "":

@@ -42,8 +42,6 @@ EXIT_USAGE: Final = 2
 EXIT_IN_USE: Final = 3
 EXIT_DAMAGED: Final = 4
 
-CONFIG_VARIABLE: Final = "MQD_CONFIG"
-
 _data_dir = click.option(
     "--data-dir", metavar="DIRECTORY", help="Data directory (storage.path), instead of the file's."
 )
@@ -135,7 +133,7 @@ def _directory(
 
     Options may stand before the command's name as well, as for the server.
     """
-    from mqd.config import ConfigError, load
+    from mqd.config import CONFIG_VARIABLE, ConfigError, load
 
     before = context.parent.params if context.parent is not None else {}
     data_dir = data_dir if data_dir is not None else before.get("data_dir")

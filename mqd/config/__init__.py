@@ -19,10 +19,11 @@ from mqd.config.sections import (
     ServerConfig,
     StorageConfig,
 )
-from mqd.config.sources import variable_name
+from mqd.config.sources import CONFIG_VARIABLE, variable_name
 from mqd.config.users import UserEntry
 
 __all__ = [
+    "CONFIG_VARIABLE",
     "KEYS",
     "SECTIONS",
     "AuthConfig",

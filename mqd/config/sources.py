@@ -7,6 +7,7 @@ of the keys are that.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,29 @@ if TYPE_CHECKING:
     import yaml
 
 VARIABLE_PREFIX: Final = "MQD_"
+CONFIG_VARIABLE: Final = "MQD_CONFIG"
+"""Names the configuration file."""
+OTHER_VARIABLES: Final = frozenset(
+    {
+        CONFIG_VARIABLE,
+        # Of scripts/ and deploy/, whose variables a server inherits:
+        "MQD_ADDRESS",
+        "MQD_LOCAL",
+        "MQD_PORT",
+        "MQD_PUBLISH",
+        "MQD_STOP_SECONDS",
+        "MQD_VENV",
+        # Of the tests, whose servers do so too:
+        "MQD_CRASH_SEED",
+        "MQD_CRASH_STATES",
+        "MQD_SALVAGE_CASES",
+    }
+)
+"""Variables of the project that are no keys. A test holds them equal to those that it has."""
+_FOREIGN: Final = re.compile(
+    r"MQD_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)"
+)
+_FOREIGN_PORT: Final = re.compile(r"(tcp|udp|sctp)://")
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 
 
@@ -60,16 +84,19 @@ def read_flags(flags: Mapping[str, Any]) -> Harvest:
 def read_environment(environ: Mapping[str, str]) -> Harvest:
     """Take the variables MQD_SECTION__KEY; their values are YAML.
 
-    Others that start with MQD_ are not ours to judge: Kubernetes, for one, sets
-    MQD_PORT for a service of the name mqd.
+    Others that start with MQD_ are taken for misspelt ones, but for those that the project
+    has besides, and those that Kubernetes sets for a service of the name mqd or mqd-server.
     """
     harvest = Harvest()
     paths = {variable_name(path): path for path in KEYS}
     for name, text in environ.items():
-        if not name.startswith(VARIABLE_PREFIX) or "__" not in name:
+        if not name.startswith(VARIABLE_PREFIX) or name in OTHER_VARIABLES:
             continue
         if name not in paths:
-            sentence = f"there is no key for this variable{suggestion(name.upper(), paths)}"
+            if _is_foreign(name, text):
+                continue
+            known = (*paths, CONFIG_VARIABLE)
+            sentence = f"there is no key for this variable{suggestion(name.upper(), known)}"
             harvest.problems.append(Problem("", sentence, f"variable {ascii(name)[1:-1]}"))
             continue
         document = Document(text, f"variable {name}", has_lines=False)
@@ -77,6 +104,12 @@ def read_environment(environ: Mapping[str, str]) -> Harvest:
             _take(harvest, document, paths[name], document.root)
         harvest.problems += document.problems
     return harvest
+
+
+def _is_foreign(name: str, text: str) -> bool:
+    """Tell whether a variable is one that a container's surroundings set by themselves."""
+    is_port = name.endswith("_PORT") and _FOREIGN_PORT.match(text) is not None
+    return is_port or _FOREIGN.fullmatch(name) is not None
 
 
 def read_file(path: str) -> Harvest:

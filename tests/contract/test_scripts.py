@@ -1,12 +1,16 @@
-"""The commands of the checkout that are shell: how `scripts/run` takes its arguments."""
+"""The commands of the checkout that are shell: arguments of `scripts/run`, variables of all."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from mqd.config import Config, load
+from mqd.config.sources import OTHER_VARIABLES
 
 ROOT = Path(__file__).parents[2]
 SHOWS = '#!/bin/sh\nprintf "mqd"; printf " <%s>" "$@"; echo\n'
@@ -51,3 +55,21 @@ def test_run_takes_web_anywhere(
     )
     assert run.stdout == f"mqd <--config> <{ROOT}/mqd.yaml>{passed}\n"
     assert ("mqweb is ended too" in run.stderr) == has_gateway
+
+
+def test_a_server_knows_the_variables_of_the_project_that_are_no_keys() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "scripts", "deploy", "tests", "benchmarks", "examples"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    texts = [
+        (ROOT / name).read_text(encoding="utf-8", errors="replace")
+        for name in listed
+        if not name.startswith("tests/unit/")
+    ]
+    found = {name for text in texts for name in re.findall(r"\bMQD_[A-Z0-9_]+\b", text)}
+    assert {name for name in found if "__" not in name} | {"MQD_CONFIG"} == OTHER_VARIABLES
+    assert load(None, dict.fromkeys(OTHER_VARIABLES, "x"), {}) == Config()

@@ -73,8 +73,31 @@ def test_variables_are_yaml():
 
 
 def test_other_variables_are_left_alone():
-    environ = {"MQD_CONFIG": "x", "MQD_PORT": "tcp://10.0.0.1:7500", "HOME": "/", "MQ_URL": "?"}
+    kubernetes = {
+        "MQD_PORT": "tcp://10.0.0.1:7500",
+        "MQD_PORT_7500_TCP": "tcp://10.0.0.1:7500",
+        "MQD_PORT_7500_TCP_ADDR": "10.0.0.1",
+        "MQD_SERVICE_HOST": "10.0.0.1",
+        "MQD_SERVICE_PORT": "7500",
+        "MQD_SERVICE_PORT_MQ": "7500",
+        "MQD_SERVER_PORT": "tcp://10.0.0.1:7500",
+        "MQD_SERVER_SERVICE_HOST": "10.0.0.1",
+    }
+    environ = {"MQD_CONFIG": "x", "HOME": "/", "MQ_URL": "?", "MQDX": "", **kubernetes}
     assert load(None, environ, {}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("MQD_SERVER_PORT", "MQD_SERVER__PORT"),
+        ("MQD_CONFG", "MQD_CONFIG"),
+        ("MQD_config", "MQD_CONFIG"),
+    ],
+)
+def test_a_misspelt_variable_is_told(name, meant):
+    [problem] = problems_of(None, {name: "3"}, {})
+    assert problem == (f"variable {name}: there is no key for this variable; did you mean {meant}?")
 
 
 def test_everything_that_is_wrong_anywhere_is_told(file):
