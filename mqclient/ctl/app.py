@@ -7,6 +7,7 @@ sentence on standard error; a traceback is never an answer.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -46,7 +47,10 @@ class Root(click.Group):
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run one command line and end the process."""
         extra.update(prog_name=PROGRAM, standalone_mode=False)
-        sys.exit(_run(lambda: super(Root, self).main(*args, **extra)))
+        exit_code = _run(lambda: super(Root, self).main(*args, **extra))
+        if sys.stdout is not None:
+            drop_stdout()  # what could not be written must not be tried again at the exit
+        sys.exit(exit_code)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command and make sure that what it wrote has left this process."""
@@ -167,4 +171,8 @@ for _command in _COMMANDS:
 
 def main() -> NoReturn:
     """Run `mqctl` with the process's arguments."""
-    cli.main()
+    try:
+        cli.main()
+    finally:
+        # One more Ctrl-C ends what the interpreter does at its exit without a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -33,6 +33,7 @@ from mqwire.limits import MAX_QUEUE_MESSAGES, MAX_WAIT_SECONDS, MIB
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from mqclient.client import Client
     from mqclient.messages import Message
     from mqclient.models import QueueInfo
 
@@ -169,12 +170,18 @@ def pull(  # noqa: PLR0913  an option each
     string, binary data as {"base64": "..."}. With --json it is an object with id, queue,
     headers and body. The exit code is 5 if no message came.
 
-    What has been written is gone from the server. With --follow -n COUNT it ends after
+    What has been pulled is gone from the server, whether or not it could be written: where
+    the reader ends first (| head), what it has not taken is lost but for the frame log. For
+    work that must not be lost there are leases: mqctl work. With --follow -n COUNT it ends after
     so many messages. With --wait or --follow a server that restarts, or is not there yet,
     is waited for, too.
     """
     if everything and count is not None:
         raise click.UsageError("--all and --count exclude each other")
+    if everything and follow:
+        raise click.UsageError(
+            "--all ends with the queue and --follow never does: give one of them"
+        )
     printer = Printer(session, **style)
     limit = count if count or everything or follow else 1
     if wait or follow:
@@ -186,16 +193,31 @@ def pull(  # noqa: PLR0913  an option each
             _hand_out(printer, messages)
         if printer.count:
             return
-        if output.stderr_is_terminal():  # a script is told by the exit code, once a loop
-            info = client.info(queue)
-            if info.is_paused:
-                there = f" ({info.ready} ready)" if info.ready else ""
-                output.note(
-                    f"{queue} is paused and delivers nothing{there}: mqctl resume {queue} ends that"
-                )
-            else:
-                output.note(f"{queue} has no ready messages{_others(info, STATES[0])}")
+        info = info_of(client, queue)
+        if info is not None and not told_pause(info):
+            output.note(f"{queue} has no ready messages{_others(info, STATES[0])}")
     raise click.exceptions.Exit(exits.EMPTY)
+
+
+def info_of(client: Client, queue: str) -> QueueInfo | None:
+    """Return what is told of a queue that gave nothing, or None where nothing is: it is no loss."""
+    from mqclient.errors import MqError  # noqa: PLC0415  --help does without
+
+    try:
+        return client.info(queue)
+    except MqError:
+        return None
+
+
+def told_pause(info: QueueInfo) -> bool:
+    """Say of a queue that gave nothing that it is paused, if it is; return whether it is."""
+    if info.is_paused:
+        there = f" ({info.ready} ready)" if info.ready else ""
+        output.nothing(
+            f"{info.queue} is paused and delivers nothing{there}: mqctl resume {info.queue} "
+            "ends that"
+        )
+    return info.is_paused
 
 
 def _others(info: QueueInfo, state: str) -> str:

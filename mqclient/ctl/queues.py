@@ -64,13 +64,13 @@ _RETRY_OPTIONS: Final = (
         "--backoff-seconds",
         metavar="SECONDS",
         type=_delay,
-        help="The first delay, with --backoff. [default: 1]",
+        help="The first delay; --backoff has to be there, too. [default: 1]",
     ),
     click.option(
         "--backoff-cap-seconds",
         metavar="SECONDS",
         type=_delay,
-        help="The longest delay, with --backoff. [default: 3600]",
+        help="The longest delay; --backoff has to be there, too. [default: 3600]",
     ),
     click.option(
         "--backoff-jitter",
@@ -183,7 +183,10 @@ def create(
     if orphans and "backoff" not in given:
         option = orphans[0].replace("_", "-")
         growing = " or ".join(word for word in BACKOFFS if word != "none")
-        raise click.UsageError(f"--{option} goes with --backoff {growing}")
+        raise click.UsageError(
+            f"--{option} needs --backoff beside it ({growing}): what the server does without it "
+            "is its own configuration's"
+        )
     if "on_expiry" in given and "ttl_seconds" not in given:
         raise click.UsageError("--on-expiry goes with --ttl-seconds")
     with session.client() as client:

@@ -67,21 +67,21 @@ def watch(
     redriven, cancelling, cancelled), the queue, the ids of the messages, and what else is
     known. In a pipe the time is in seconds since 1970. With --json an object a line. `missed`
     says that events were not told, since this program was too slow or was cut off. A server
-    that restarts, or is not there yet, is waited for. Ctrl-C ends it, with exit code 0.
+    that restarts, or is not there yet, is waited for. Ctrl-C ends it, with exit code 130.
     """
     left = count
     session.server_wait = server_wait if wait is None else min(server_wait, wait)
-    with library_warnings(), session.client() as client:
-        try:
-            with client.watch(pattern, events=list(events) or None, wait=wait) as watching:
-                output.note("watching; Ctrl-C ends it")
-                for event in watching:
-                    _write(session, event)
-                    left = None if left is None else left - 1
-                    if left == 0:
-                        return
-        except KeyboardInterrupt:
-            return  # that is how it is meant to end
+    with (
+        library_warnings(),
+        session.client() as client,
+        client.watch(pattern, events=list(events) or None, wait=wait) as watching,
+    ):
+        output.note("watching; Ctrl-C ends it")
+        for event in watching:
+            _write(session, event)
+            left = None if left is None else left - 1
+            if left == 0:
+                return
 
 
 def _write(session: Session, event: Event) -> None:

@@ -16,6 +16,7 @@ import click
 
 from mqclient.ctl import exits, output
 from mqclient.ctl.exits import Failure
+from mqclient.ctl.pull import info_of, told_pause
 from mqclient.ctl.session import (
     Session,
     complete_queue,
@@ -156,6 +157,9 @@ def work(
             worker.run()
         except MqError as error:
             raise failure(error, report.summary() if report.counts else "") from error
+        was_ended = worker.was_interrupted or worker.was_drained
+        if not report.counts and not was_ended and (info := info_of(client, queue)) is not None:
+            told_pause(info)
     _end(worker, report)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -218,6 +221,49 @@ def test_dropping_a_pipe_that_nobody_reads(monkeypatch, tmp_path):
         monkeypatch.undo()
         file.write("lost")
     assert (tmp_path / "out").read_text() == ""
+
+
+def run_main(code: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a program that ends in main() as a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", f"from mqclient.ctl import app, exits, output\n{code}app.main()\n"],
+        check=False,
+        text=True,
+        stderr=subprocess.PIPE,
+        env={name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        **options,
+    )
+
+
+def test_what_cannot_be_written_is_not_tried_again_at_the_exit():
+    code = """
+import sys
+@app.cli.command()
+def spill():
+    output.write_bytes(b"x" * 100)
+    try:
+        output.flush()
+    except OSError as error:
+        raise exits.Failure("cannot write", exits.INTERNAL) from error
+sys.argv = ["mqctl", "spill"]
+"""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        result = run_main(code, stdout=writer)
+    finally:
+        os.close(writer)
+    assert (result.returncode, result.stderr) == (exits.INTERNAL, "mqctl: cannot write\n")
+
+
+def test_ctrl_c_at_the_very_end_shows_no_traceback():
+    code = """
+import atexit, os, signal, sys
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
+sys.argv = ["mqctl", "completion", "zsh"]
+"""
+    result = run_main(code, stdout=subprocess.DEVNULL)
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, "")
 
 
 def test_no_standard_output_at_all():

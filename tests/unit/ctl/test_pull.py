@@ -103,6 +103,33 @@ def test_an_empty_queue_has_an_exit_code(ctl, options):
     assert (result.exit_code, result.output) == (exits.EMPTY, "")
 
 
+def test_all_and_follow_contradict_each_other(jobs):
+    result = jobs("pull", "jobs", "--all", "--follow")
+    assert result.exit_code == exits.USAGE
+    assert "give one of them" in result.stderr
+    assert jobs.raws() == list(BODIES)
+
+
+def test_a_script_is_told_of_a_pause_alone(ctl):
+    ctl.with_queue()
+    ctl.client.more["jobs"] = {"is_paused": True}
+    result = ctl("pull", "jobs")
+    assert result.exit_code == exits.EMPTY
+    assert result.stderr == (
+        "mqctl: jobs is paused and delivers nothing: mqctl resume jobs ends that\n"
+    )
+
+
+def test_what_is_told_of_an_empty_queue_changes_no_exit_code(ctl):
+    ctl.with_queue()
+
+    def refuse(*_call):
+        raise errors.ConnectionLost("it is gone")
+
+    ctl.client.before["info"] = refuse
+    assert ctl("pull", "jobs").exit_code == exits.EMPTY
+
+
 def test_a_person_is_told_that_it_is_empty(ctl, terminal):
     ctl.with_queue()
     assert ctl("pull", "jobs").stderr == "jobs has no ready messages\n"

@@ -82,7 +82,7 @@ def test_a_person_is_told_where_dead_letters_go(ctl, terminal):
 def test_how_long_goes_with_how(ctl, option):
     result = ctl("create", "jobs", option, "1")
     assert result.exit_code == exits.USAGE
-    assert f"{option} goes with --backoff fixed or linear or exponential" in result.stderr
+    assert f"{option} needs --backoff beside it (fixed or linear or exponential)" in result.stderr
     assert ctl.client.calls == []
 
 

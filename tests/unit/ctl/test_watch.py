@@ -105,10 +105,11 @@ def test_it_ends_after_so_many(watching):
     assert watching.client.watches[0].is_closed
 
 
-def test_ctrl_c_ends_it_well(watching):
+def test_ctrl_c_ends_it_as_every_command(watching):
     watching.client.told = [EVENTS[0], KeyboardInterrupt()]
     result = watching("watch")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "1.500 created jobs -\n", "")
+    assert (result.exit_code, result.stderr) == (exits.INTERRUPTED, "\n")
+    assert result.stdout == "1.500 created jobs -\n"
     assert watching.client.watches[0].is_closed
 
 

@@ -60,6 +60,14 @@ def test_all_is_done(jobs):
     assert jobs.client.settlements == [(1, "done"), (2, "done")]
 
 
+def test_where_nothing_came_a_pause_is_told(ctl, make_message):
+    with_jobs(ctl, make_message)
+    ctl.client.more["jobs"] = {"ready": 2, "is_paused": True}
+    result = run(ctl, "true")
+    assert result.exit_code == exits.EMPTY
+    assert "jobs is paused and delivers nothing (2 ready): mqctl resume jobs" in result.stderr
+
+
 def test_bodies_on_standard_input(ctl, make_message, tmp_path):
     with_jobs(ctl, make_message, '{"x":\n1}', '"two\\nlines"', b"\xff", "plain")
     run(ctl, "sh", "-c", f"cat >> {tmp_path}/out")
