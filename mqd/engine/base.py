@@ -405,6 +405,9 @@ class Engine(Protocol):
         NO_JOURNAL, STORAGE_FULL.
         """
 
+    def may_pull_each(self, name: str) -> bool:
+        """Tell whether `pull_each` would return something now; it costs little to ask."""
+
     def pull_each(
         self, name: str, most: int, room_bytes: int
     ) -> tuple[int, list[bytes], Level] | None:

@@ -298,14 +298,19 @@ class LocalEngine:
             self._commits.check_room(name, RECORD_BYTES, is_freeing=True)
         return self._deliveries.take(queue, most, self._room_bytes), level
 
+    def may_pull_each(self, name: str) -> bool:
+        """Tell whether `pull_each` would return something now."""
+        queue = self.broker.queue(name)
+        is_plain = queue.held is None and queue.max_leased is None and queue.fifo.is_plain
+        return is_plain and queue.available > 0 and not self._storage.is_full
+
     def pull_each(
         self, name: str, most: int, room_bytes: int
     ) -> tuple[int, list[bytes], Level] | None:
         """Remove the oldest messages for as many pulls, where nothing is to be said of them."""
-        queue = self.broker.queue(name)
-        is_plain = queue.held is None and queue.max_leased is None and queue.fifo.is_plain
-        if not is_plain or not queue.available or self._storage.is_full:
+        if not self.may_pull_each(name):
             return None
+        queue = self.broker.queue(name)
         queue.used_ms = self._now_ms
         (first_id, _), packs = self._deliveries.take(queue, most, room_bytes)
         return first_id, split_pack(b"".join(packs)), self._commits.level_for(queue, None)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LEAST_RUN: Final = 4
 """Requests that are worth it."""
 
-RUN_PAUSE: Final = 16
+RUN_PAUSE: Final = 32
 """Requests that are answered by themselves before it is looked for a run again, where there was
 none: looking costs a tenth of answering."""
 
@@ -106,13 +106,13 @@ def _push(session: Session, frames: Sequence[Frame]) -> list[Reply]:
 
 def _pull(session: Session, frames: Sequence[Frame]) -> list[Reply]:
     ids: list[int] = []
-    name = None
+    name = frames[0][2] if len(frames[0]) == 4 else None
+    if type(name) is not str or not _has_some(session, name):
+        return []
     for frame in frames:
         if len(frame) != 4:
             break
         verb, request_id, queue, most = frame
-        if name is None:
-            name = queue
         if (
             verb != "PULL"
             or queue != name
@@ -123,14 +123,10 @@ def _pull(session: Session, frames: Sequence[Frame]) -> list[Reply]:
         ):
             break
         ids.append(request_id)
-    if len(ids) < LEAST_RUN or type(name) is not str:
+    if len(ids) < LEAST_RUN:
         return []
-    try:
-        found = session.engine.pull_each(name, len(ids), _ROOM_BYTES)
-    except CodedError:
-        return []
-    if found is None:
-        return []
+    found = session.engine.pull_each(name, len(ids), _ROOM_BYTES)
+    assert found is not None, "nothing has happened since it was asked"
     first_id, bodies, level = found
     session.outbox.shows_messages = True
     session.rest_on(level)
@@ -138,3 +134,11 @@ def _pull(session: Session, frames: Sequence[Frame]) -> list[Reply]:
         (request_id, "OK", (message_id, 1), (body,))
         for message_id, (request_id, body) in enumerate(zip(ids, bodies, strict=False), first_id)
     ]
+
+
+def _has_some(session: Session, name: str) -> bool:
+    """Tell whether a queue has messages for a run; asked first, since counting a run costs more."""
+    try:
+        return session.engine.may_pull_each(name)
+    except CodedError:
+        return False
