@@ -29,6 +29,16 @@ PLACES: Final = {
     "users": "users",
     "log": "log",
 }
+USUAL_PATHS: Final = """const plain = window.fetch;
+window.fetch = async (path, ...more) => {
+    const reply = await plain(path, ...more);
+    if (path !== "/status" || !reply.ok) return reply;
+    const figures = await reply.json();
+    figures.frame_log.directory = "/home/ada/.mqd/data/frames";
+    return new Response(JSON.stringify(figures));
+};"""
+"""Shows a path as a user would have it, and not that of a test."""
+
 DOCUMENTED: Final = (
     "login", "queues", "queues-dark", "queues-narrow", "queue", "queue-narrow", "dead", "create",
     "message", "server", "frames", "users", "log",
@@ -72,6 +82,7 @@ def _pictures(gateway: RunningGateway, browser: Any, directory: Path, seconds: f
         (mark, Console(browser, gateway.url, width, scheme, 860)) for mark, width, scheme in LOOKS
     ]
     for mark, console in windows:
+        console.page.add_init_script(USUAL_PATHS)
         console.page.goto(console.url)
         console.page.wait_for_timeout(300)
         console.picture(directory / f"console-login{mark}.png")
