@@ -21,6 +21,7 @@ COLORS = {
 }
 MET, MISSED = "#2a7f62", "#b3541e"
 COLUMNS = 3
+LOWEST = 0.01
 GROWTH = re.compile(r"at_(\d+)_cpu_us")
 
 
@@ -34,7 +35,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> list[Path]:
     """
     import matplotlib as mpl  # noqa: PLC0415  slow, and only for this
 
-    mpl.rcParams.update({"svg.hashsalt": "mqd", "font.size": 8})
+    mpl.rcParams.update({"svg.hashsalt": "mqd", "svg.fonttype": "none", "font.size": 8})
     usual = [row for row in rows if row["body_bytes"] == USUAL_BODY_BYTES]
     written = []
     makers: dict[str, Callable[[list[dict[str, Any]]], Any]] = {
@@ -73,12 +74,13 @@ def _ratios(rows: list[dict[str, Any]]) -> Any:
         found, bound = ratio["ratio"], ratio["bound"]
         color = MET if bound["is_met"] else MISSED
         axis.barh(place, found["median"], color=color, height=0.6)
-        ends = (max(found["median"] - found["half_range"], 0.01), found["median"])
-        axis.plot([ends[0], found["median"] + found["half_range"]], [place] * 2, "k-", lw=0.8)
+        low = max(found["median"] - found["half_range"], LOWEST)  # the axis has no zero
+        axis.plot([low, found["median"] + found["half_range"]], [place] * 2, "k-", lw=0.8)
         axis.plot(bound["at_least"], place, "k|", markersize=9, markeredgewidth=1.6)
         axis.plot(bound["dream"], place, "k*", markersize=5)
     axis.set_yticks(range(len(bounded)), [_told(ratio) for ratio in reversed(bounded)])
     axis.set_xscale("log")
+    axis.set_xlim(left=LOWEST)
     axis.axvline(1.0, color="grey", lw=0.8)
     axis.set_xlabel("times as good as the peer   (| what it has to be, * what is hoped for)")
     axis.set_ylim(-0.6, len(bounded) - 0.4)
@@ -122,8 +124,10 @@ def _panel(axis: Any, row: dict[str, Any], name: str) -> None:
         color = COLORS[side.partition(" ")[0]]
         axis.barh(place, found.median, color=color, xerr=found.half_range, height=0.7)
     axis.set_yticks(range(len(sides)), sides, fontsize=6)
-    axis.set_title(f"{row['row']}: {name.removesuffix(RATE_UNIT)} a second", fontsize=7)
+    what = name.removesuffix(RATE_UNIT).replace("_", " ")
+    axis.set_title(f"{row['row']}: {what} a second", fontsize=7)
     axis.tick_params(axis="x", labelsize=6)
+    axis.set_xlim(left=0)
 
 
 def _growth(rows: list[dict[str, Any]]) -> Any:

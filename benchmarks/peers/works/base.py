@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,11 @@ Figures = dict[str, float]
 
 FILL_SECONDS = 120.0
 PREPARE_SECONDS = 600.0
+REST_SECONDS = 60.0
+REST_LOOK_SECONDS = 0.3
+REST_SHARE = 0.1
+"""What part of a processor a server takes that is at rest; RabbitMQ's never takes none."""
+
 BUDGET_BYTES = 64 << 20
 """Most that the bodies of one counted go have together, whatever their size."""
 
@@ -100,6 +106,18 @@ class Stage:
             wire.make_queue(self.queue)
             burst = wire.push(self.queue, b"x" * self.body_bytes, messages)
             bursts.seconds_for([(wire, burst)], FILL_SECONDS)
+
+    def rest(self) -> None:
+        """Wait until the server is through with what it does behind its answers.
+
+        That is: compacting, compressing, syncing. One that is never idle is waited for a minute.
+        """
+        ends_at = time.monotonic() + REST_SECONDS
+        busy = 1.0
+        while busy > REST_SHARE and time.monotonic() < ends_at:
+            before = self.server.processor_seconds()
+            time.sleep(REST_LOOK_SECONDS)
+            busy = (self.server.processor_seconds() - before) / REST_LOOK_SECONDS
 
     @contextlib.contextmanager
     def fresh(self) -> Iterator[Stage]:

@@ -29,7 +29,9 @@ def _measure(kind: str, dimension: str, sizes: tuple[int, ...]) -> Any:
                     continue
                 options = {"kind": kind, "queues": 1, "waiting": 0, dimension: size}
                 options |= {"seconds": stage.seconds(SECONDS), "queue": dimension}
-                told = stage.go("growth", options)[0]
+                stage.prepare("growth", options)
+                stage.rest()
+                told = stage.done("growth")[0]
                 stage.end()
                 figures[f"at_{size}_cpu_us"] = told["server_cpu_us"]
                 figures[f"at_{size}_per_second"] = told["messages_per_second"]

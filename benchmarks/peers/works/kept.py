@@ -81,6 +81,7 @@ def _tail(empty: Stage) -> Figures:
         seconds = {"seconds": stage.seconds(TAIL_SECONDS)}
         stage.prepare("tail", {**seconds, "queue": "few"})
         stage.prepare("snapshots", {**seconds, "queue": "few"})
+        stage.rest()
         quiet = stage.done("tail")[0]
         busy, snapshots = stage.done("tail", "snapshots")
         return {
@@ -95,6 +96,7 @@ def _idle(empty: Stage) -> Figures:
     with empty.fresh() as stage:
         before = stage.server.memory_bytes()
         stage.prepare("held connections", {"connections": connections // HOLDERS}, HOLDERS)
+        stage.rest()
         held = stage.server.memory_bytes()
         spent = stage.server.processor_seconds()
         seconds = max(0.1, stage.seconds(IDLE_SECONDS))
