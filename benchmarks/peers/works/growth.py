@@ -12,6 +12,7 @@ from benchmarks.peers.figures import growth
 from benchmarks.peers.works.base import Figures, Row, Stage, Work, against, sides_of
 
 SECONDS = 1.5
+MAX_BODY_BYTES = 1 << 10
 QUEUES = (1, 10, 100, 1000)
 WAITING = (10**3, 10**4, 10**5, 10**6, 10**7)
 BESIDE_REDIS = against("mqd written", "redis everysec")
@@ -50,7 +51,9 @@ def _rows() -> tuple[Row, ...]:
             chosen = sides_of(held) if held else ALONE
             name = f"growth with {dimension}, {kind}"
             measure = _measure(kind, dimension, sizes)
-            rows.append(Row(name, chosen, held, measure, 1000, most_rounds=2, is_alone=True))
+            rows.append(
+                Row(name, chosen, held, measure, MAX_BODY_BYTES, most_rounds=2, is_alone=True)
+            )
     return tuple(rows)
 
 

@@ -15,6 +15,9 @@ from benchmarks.peers.works.base import Figures, Row, Stage, Work, against, side
 MESSAGES = 1_000_000
 MOST_BYTES = 2 << 30
 BATCH = 1000
+MAX_BODY_BYTES = 8 << 10
+"""So that a batch fits into a frame of mqd."""
+
 FILL_SECONDS = 600.0
 RESTART_SECONDS = 300.0
 TAIL_SECONDS = 6.0
@@ -112,7 +115,7 @@ def _idle(empty: Stage) -> Figures:
 
 
 def _row(name: str, held: tuple[tuple[str, str], ...], measure: Any) -> Row:
-    return Row(name, sides_of(held), held, measure, most_rounds=2, is_alone=True)
+    return Row(name, sides_of(held), held, measure, MAX_BODY_BYTES, most_rounds=2, is_alone=True)
 
 
 MEMORY_WORK = Work(
