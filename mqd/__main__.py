@@ -37,6 +37,12 @@ EXIT_USAGE: Final = 2
 EXIT_CANNOT_LISTEN: Final = 3
 EXIT_DAMAGED: Final = 4
 
+_ADDRESS_HINTS: Final = {
+    errno.EADDRINUSE: "; give another one with --port",
+    errno.EADDRNOTAVAIL: "; give an address of this machine with --host",
+    errno.EACCES: "; ports below 1024 are for root: give another one with --port",
+}
+
 # The flags that stand for keys, by the names that click gives their values.
 _KEYS_BY_PARAMETER: Final = {
     "host": "server.host",
@@ -48,7 +54,25 @@ _KEYS_BY_PARAMETER: Final = {
 }
 
 
+class _Root(click.Group):
+    """A group of commands that says in one sentence what is wrong with a command line."""
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        """Run one command line and end the process."""
+        extra["standalone_mode"] = False
+        try:
+            result = super().main(*args, **extra)
+        except click.Abort:
+            _end(EXIT_FAILED, ["interrupted"])
+        except click.UsageError as error:
+            path = error.ctx.command_path if error.ctx is not None else "mqd"
+            message = " ".join(error.format_message().split()).rstrip(".")
+            _end(EXIT_USAGE, [f"{message}; see `{path} --help`"])
+        sys.exit(result if isinstance(result, int) else 0)
+
+
 @click.group(
+    cls=_Root,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
     epilog="Values come from the defaults, then the configuration file, then variables "
@@ -195,9 +219,10 @@ def _words(error: OSError) -> str:
     """Return a sentence for an error of the operating system."""
     reason = error.strerror or str(error)
     if error.filename is not None:
-        return f"{os.fsdecode(error.filename)}: {reason}"
-    hint = "; give another one with --port" if error.errno == errno.EADDRINUSE else ""
-    return reason + hint
+        is_barred = error.errno in (errno.EACCES, errno.EPERM)
+        hint = "; it has to be open to the account that runs mqd" if is_barred else ""
+        return f"{os.fsdecode(error.filename)}: {reason}{hint}"
+    return reason + _ADDRESS_HINTS.get(error.errno or 0, "")
 
 
 def _is_terminal() -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import json
 import os
 import socket
 import stat
@@ -178,7 +179,8 @@ def _read(path: Path) -> Address | None:
     try:
         return Address.from_json(data.decode())
     except (ValueError, RecursionError) as error:
-        raise _no_address_file(path, str(error)) from error
+        why = "it is not JSON" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise _no_address_file(path, why) from error
 
 
 def _no_address_file(path: Path, why: str) -> AddressFileError:

@@ -80,18 +80,16 @@ def serve(config: Config, *, dev: bool) -> int:
         stream=sys.stderr,
     )
     make_loop = _loop_factory(config.server.loop)
-    address_file = None
+    address_file, stale = None, None
     if config.address_file_path is not None:
         address_file = AddressFile(config.address_file_path)
         stale = address_file.check_free()
-        if stale is not None:
-            _logger.warning("%s", stale)
     state = open_state(config)
     _spare_collector()
     loop = make_loop()
     try:
         asyncio.set_event_loop(loop)
-        loop.run_until_complete(_Process(config, state, address_file, is_dev=dev).run())
+        loop.run_until_complete(_Process(config, state, address_file, stale, dev).run())
     finally:
         asyncio.set_event_loop(None)
         loop.close()
@@ -131,6 +129,8 @@ class _Process:
     config: Config
     state: State
     address_file: AddressFile | None
+    stale: str | None
+    """What is said of the address file that a crash has left, once it is replaced."""
     is_dev: bool
 
     async def run(self) -> None:
@@ -210,6 +210,8 @@ class _Process:
         if self.address_file is not None:
             token = new_token()
             authenticator.let_owner_in(_owner_name(), token)
+            if self.stale is not None:
+                _logger.warning("%s", self.stale)
             self.address_file.write(own_address(urls, token))
             stack.callback(self.address_file.remove)
             _logger.info("clients of this user find the server by %s", self.address_file.path)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mqd.config import Config
     from mqd.store import StorageError
     from mqd.store.files import Files
+    from mqd.store.salvage import Salvaged
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -195,8 +196,21 @@ def _salvage(
         _say(words.salvage_json(directory, salvaged))
     else:
         _say(words.salvage_lines(directory, salvaged))
-        click.echo(f"next: mqd --data-dir {destination}; {directory} is as it was")
+        click.echo(f"next: {_next_step(salvaged, directory, destination)}")
     return EXIT_OK if words.is_whole(salvaged) else EXIT_DAMAGED
+
+
+def _next_step(salvaged: Salvaged, directory: str, destination: str) -> str:
+    """Say what to do with what was salvaged."""
+    from mqd import storage_words as words
+    from mqd.store.contents import NOTHING
+
+    if salvaged.contents == NOTHING and not words.is_whole(salvaged):
+        return (
+            "restore a backup (`mqd restore`): nothing of the state could be read; keep "
+            f"{directory}, which is as it was"
+        )
+    return f"mqd --data-dir {destination}; {directory} is as it was"
 
 
 def _restore(files: Files, backup_file: str, directory: str, *, is_json: bool) -> None:
@@ -249,7 +263,8 @@ def _check_meant(files: Files, directory: str) -> None:
     if others:
         _refuse_usage(
             f"{directory} holds no data of mqd, and other files ({min(others)}): give the "
-            "directory in which its segment-*.mqj lie; the first line of the server's log names it"
+            "directory in which its segment-*.mqj lie; the line of the server's log "
+            "that ends its start names it (`state is kept in ...`)"
         )
 
 

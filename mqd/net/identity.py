@@ -44,6 +44,7 @@ class Identity:
     """
 
     __slots__ = (
+        "_claimed",
         "_deadline",
         "_is_closed",
         "_options",
@@ -76,6 +77,7 @@ class Identity:
         self._server = server
         self._task: asyncio.Task[Standing] | None = None
         self._options: dict[str, Any] = {}
+        self._claimed = ""
         self._deadline: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -96,6 +98,7 @@ class Identity:
         """Find out who the client is; the reply comes when that is known."""
         self._task = self._server.loop.create_task(self._server.authenticate(credentials))
         self._options = options
+        self._claimed = credentials.get("user", "")
         self._task.add_done_callback(lambda task: self._authenticated(request_id, task))
         self._session.hold()
 
@@ -167,7 +170,7 @@ class Identity:
         except CodedError as error:
             if error.code is Code.AUTH_FAILED:
                 client = self._options.get("client", "")
-                server.refusals.note(session.number, session.peer, client)
+                server.refusals.note(session.number, session.peer, client, self._claimed)
             session.reply(error_reply(request_id, error))
         except Exception as error:  # noqa: BLE001  a bug costs one request, not the server
             session.fail(("AUTH", request_id), error)

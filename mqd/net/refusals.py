@@ -31,7 +31,7 @@ class Refusals:
         self._count = 0
         self._last = (0, "")
 
-    def note(self, number: int, peer: str, client: str = "") -> None:
+    def note(self, number: int, peer: str, client: str = "", user: str = "") -> None:
         """Count one.
 
         Args:
@@ -39,8 +39,11 @@ class Refusals:
             peer: the address of that.
             client: what it says to be, which is nothing that is known of it: a gateway tells
                 there for whom it asks.
+            user: whose password was tried, which need not be a user that there is.
         """
         whence = f"{peer}, as it says {client[:_MOST_CHARS]!r}" if client else peer
+        if user:
+            whence += f", as the user {user[:_MOST_CHARS]!r}"
         if self._timer is None:
             _logger.warning("AUTH refused in connection %d from %s", number, whence)
             self._timer = self._loop.call_later(_PAUSE_SECONDS, self._pause_over)

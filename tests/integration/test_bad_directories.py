@@ -168,6 +168,19 @@ def test_a_server_refuses_in_words_and_changes_nothing(name, original, tmp_path)
     assert fingerprint(data_dir) == before
 
 
+def test_a_refused_start_does_not_say_that_it_replaces_the_address_file(original, tmp_path):
+    data_dir = tmp_path / "data"
+    shutil.copytree(original, data_dir)
+    harm, _ = next(iter(BREAKAGES.values()))
+    harm(data_dir)
+    stale = tmp_path / "address.json"  # as the configuration has it
+    stale.touch()
+    done = start(tmp_path, data_dir)
+    assert done.returncode == 4
+    assert "replaced" not in done.stderr
+    assert stale.read_bytes() == b""
+
+
 def test_what_was_never_promised_is_cut_and_told(original, tmp_path):
     shutil.copytree(original, tmp_path / "data")
     last = segments(tmp_path / "data")[-1]

@@ -62,6 +62,15 @@ def test_what_it_says_to_be_is_told_as_that_alone(loop, refusals, caplog):
     assert len(caplog.messages[1]) < 250
 
 
+def test_the_user_who_was_claimed_is_told_cut_and_quoted(loop, refusals, caplog):
+    refusals.note(1, "a", "", "ada")
+    refusals.note(2, "b", "mqweb", "x\nAUTH accepted" + "y" * 1000)
+    loop.pass_a_second()
+    assert caplog.messages[0] == "AUTH refused in connection 1 from a, as the user 'ada'"
+    assert "from b, as it says 'mqweb', as the user 'x\\nAUTH accepted" in caplog.messages[1]
+    assert len(caplog.messages[1]) < 300
+
+
 def test_what_has_not_been_told_is_told_at_the_end(loop, refusals, caplog):
     refusals.stop()
     assert caplog.messages == []

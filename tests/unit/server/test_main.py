@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -244,9 +245,17 @@ def test_development_on_loopback(served, host):
         (AddressFileError("it is odd"), 2, "mqd: it is odd\n"),
         (ConfigError([Problem("a.b", "x"), Problem("c.d", "y")]), 2, "mqd: a.b: x\nmqd: c.d: y\n"),
         (OSError(98, "7500 is in use"), 3, "mqd: 7500 is in use; give another one with --port\n"),
-        (OSError(99, "not our address"), 3, "mqd: not our address\n"),
+        (
+            OSError(99, "not our address"),
+            3,
+            "mqd: not our address; give an address of this machine with --host\n",
+        ),
         (OSError("no such loop"), 3, "mqd: no such loop\n"),
-        (PermissionError(13, "Permission denied", "/d"), 1, "mqd: /d: Permission denied\n"),
+        (
+            PermissionError(13, "Permission denied", "/d"),
+            1,
+            "mqd: /d: Permission denied; it has to be open to the account that runs mqd\n",
+        ),
     ],
 )
 def test_exit_codes_and_words(served, outcome, code, words):
@@ -324,3 +333,32 @@ def test_a_terminal_is_asked_twice(monkeypatch):
 def test_a_command_serves_nothing(served):
     run("hash-password", stdin="x\n")
     assert served.configs == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("foo",), "No such command 'foo'; see `mqd --help`"),
+        (
+            ("--port", "abc"),
+            "Invalid value for '--port': 'abc' is not a valid integer; see `mqd --help`",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_command_line_is_one_sentence(served, arguments, says):
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"mqd: {says}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(errno.EADDRNOTAVAIL, "cannot assign"), "cannot assign; give an address of this"),
+        (OSError(errno.EACCES, "permission denied"), "permission denied; ports below 1024"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "/x: Permission denied; it has"),
+    ],
+)
+def test_an_error_of_the_system_has_a_next_step(served, error, says):
+    served.outcome = error
+    assert run().stderr.startswith(f"mqd: {says}")

@@ -383,6 +383,20 @@ def test_a_salvage_of_a_damaged_directory(data, tmp_path):
     assert found["touched"] == [touched]
 
 
+def test_an_empty_salvage_is_nothing_to_start_on(data, tmp_path):
+    for name in CONTENT:
+        flip(data / name, 100)
+    result = checked(data, "--salvage", tmp_path / "new")
+    assert result.exit_code == 4
+    assert "kept: 0 queues, 0 messages" in result.stdout
+    assert (
+        "next: restore a backup (`mqd restore`): nothing of the state could be read"
+        in result.stdout
+    )
+    assert f"keep {data}, which is as it was" in result.stdout
+    assert "next: mqd --data-dir" not in result.stdout
+
+
 def test_a_salvage_that_loses_nothing(data, tmp_path):
     flip(data / SEGMENTS[0], 20)
     result = checked(data, "--salvage", tmp_path / "new")
