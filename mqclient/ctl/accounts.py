@@ -30,6 +30,7 @@ from mqwire.roles import ROLE_WORDS
 
 if TYPE_CHECKING:
     from mqclient.account_models import TokenInfo, UserInfo
+    from mqclient.client import Client
 
 _MOST_BYTES: Final = 4 * MAX_TEXT_CHARS + 2
 """More than the longest password takes, with the end of its line."""
@@ -50,6 +51,7 @@ _TOKEN_COLUMNS: Final = (
 )
 _NAME: Final = click.argument("name")
 _ROLE: Final = click.Choice(ROLE_WORDS)
+_ROLE_ARGUMENT: Final = click.argument("role", type=_ROLE, metavar="ROLE")
 _FILE: Final = click.option(
     "--password-file",
     metavar="PATH",
@@ -65,23 +67,29 @@ def _show(session: Session, user: UserInfo, what: str) -> None:
         output.note(f"{what} user {user.user} ({user.role})")
 
 
-def new_password(path: Path | None, prompt: str = "New password") -> str:
+def new_password(path: Path | None, what: str = "the password") -> str:
     """Return a password that is asked for twice, or is in a file or the standard input.
+
+    Args:
+        path: the file, if one was named.
+        what: what is missing where there is no line.
 
     Raises:
         Failure: nobody can be asked, the file cannot be read, or it is no password.
     """
     if path is None and output.person_is_there():
-        text: str = click.prompt(prompt, hide_input=True, confirmation_prompt=True, err=True)
+        text: str = click.prompt(
+            "New password", hide_input=True, confirmation_prompt=True, err=True
+        )
     else:
-        text = _first_line(path)
+        text = _first_line(path, what)
     if not MIN_PASSWORD_CHARS <= len(text) <= MAX_TEXT_CHARS:
         bounds = f"{MIN_PASSWORD_CHARS} to {MAX_TEXT_CHARS}"
         raise Failure(f"a password has {bounds} characters, not {len(text)}", exits.USAGE)
     return text
 
 
-def _first_line(path: Path | None) -> str:
+def _first_line(path: Path | None, what: str) -> str:
     try:
         if path is None or str(path) == "-":
             if sys.stdin is None:
@@ -90,6 +98,12 @@ def _first_line(path: Path | None) -> str:
         else:
             with path.open("rb") as file:
                 line = file.readline(_MOST_BYTES)
+        if not line:
+            raise Failure(
+                f"{what} is missing: it is a line of the standard input, or the first of the file "
+                "that --password-file names",
+                exits.USAGE,
+            )
         return line.decode().rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise Failure("the password is not UTF-8", exits.USAGE) from error
@@ -110,7 +124,7 @@ def user(ctx: click.Context) -> None:
 
 @user.command("add", short_help="Add a user.", epilog="Example: mqctl user add worker1 agent")
 @_NAME
-@click.argument("role", type=_ROLE)
+@_ROLE_ARGUMENT
 @_FILE
 @global_options
 @pass_session
@@ -143,9 +157,9 @@ def passwd(session: Session, name: str | None, password_file: Path | None) -> No
     """
     if name is None:
         old = _old_password()
-        new = new_password(password_file)
+        new = new_password(password_file, "the new password, which follows the old one,")
         with session.client() as client:
-            client.change_password(old, new)
+            _change_own(client, old, new)
         output.note("your password is changed")
         return
     new = new_password(password_file)
@@ -153,16 +167,25 @@ def passwd(session: Session, name: str | None, password_file: Path | None) -> No
         _show(session, client.change_user(name, password=new), "new password for")
 
 
+def _change_own(client: Client, old: str, new: str) -> None:
+    from mqclient.errors import AuthFailed  # noqa: PLC0415  --help does without
+
+    try:
+        client.change_password(old, new)
+    except AuthFailed as error:  # of the old password, and not of what was come in with
+        raise Failure(str(error), exits.REFUSED) from error
+
+
 def _old_password() -> str:
     if output.person_is_there():
         text: str = click.prompt("Old password", hide_input=True, err=True)
         return text
-    return _first_line(None)
+    return _first_line(None, "the old password")
 
 
 @user.command("role", short_help="Give a user another role.")
 @_NAME
-@click.argument("role", type=_ROLE)
+@_ROLE_ARGUMENT
 @global_options
 @pass_session
 def role_(session: Session, name: str, role: str) -> None:

@@ -103,7 +103,10 @@ def _ending(error: Exception) -> tuple[str, int]:
     """Return the sentence and the exit code for an error that ended the command."""
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx is not None else PROGRAM
-        return f"{_sentence(error.format_message())}; see `{path} --help`", exits.USAGE
+        sentence = _sentence(error.format_message())
+        if isinstance(error, click.NoSuchOption) and path == f"{PROGRAM} push":
+            sentence += "; a body that starts with - comes after a lone --"
+        return f"{sentence}; see `{path} --help`", exits.USAGE
     if isinstance(error, click.ClickException):
         exit_code = error.code if isinstance(error, Failure) else exits.USAGE
         return _sentence(error.format_message()), exit_code

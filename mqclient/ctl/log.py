@@ -64,7 +64,7 @@ def log(
     from mqclient.ctl.log_filter import Filter
 
     if wanted["verb"] is not None:
-        wanted["verb"] = wanted["verb"].upper()
+        wanted["verb"] = _verb(wanted["verb"])
     chosen = Filter(**wanted)
     paths = paths or (_found(session),)
     source = LogSource(paths, wanted["since"])
@@ -85,6 +85,24 @@ def log(
         )
     if not source.is_sound:
         raise click.exceptions.Exit(exits.INTERNAL)
+
+
+def _verb(word: str) -> str:
+    """Return the name of a verb as it stands in the log.
+
+    Raises:
+        click.UsageError: there is none.
+    """
+    from difflib import get_close_matches
+
+    from mqwire.verbs import VERBS
+
+    name = word.upper()
+    if name in VERBS:
+        return name
+    meant = get_close_matches(name, VERBS, n=1)
+    hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(VERBS)}"
+    raise click.UsageError(f"there is no verb '{word}'; {hint}")
 
 
 def _found(session: Session) -> Path:

@@ -341,7 +341,7 @@ def _report(session: Session, queue: str, pusher: Pusher) -> None:
             }
         )
     if not pusher.count:
-        output.note("there was nothing to push")
+        output.nothing("there was nothing to push")
     elif pusher.count == 1:
         output.note(f"pushed message {pusher.first_id} to {queue}")
     else:

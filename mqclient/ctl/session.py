@@ -40,6 +40,9 @@ _HINTS: Final = {
     "QUEUE_NOT_FOUND": "`mqctl ls` shows the queues, `mqctl create NAME` makes one",
     "AUTH_FAILED": "check the credentials in --url, MQ_TOKEN, MQ_TOKEN_FILE, MQ_URL or the address "
     "file; a token may be over or revoked, or its user disabled",
+    "AUTH_ENDING": "come in with a new token or password (`mqctl token new`, or ask an "
+    "administrator), and start this again",
+    "QUEUE_EXISTS": "here that is --if-missing",
     "NOT_AUTHENTICATED": "give credentials in --url or MQ_URL",
     "STORAGE_FULL": "try again when its disk has room: `mqctl stats` shows journal.is_full, and "
     "`mqctl pull` and `mqctl purge` go on",

@@ -86,6 +86,26 @@ def test_what_is_no_password_is_refused_without_a_connection(kept, text):
     assert not kept.client.calls
 
 
+def test_where_no_password_comes_it_is_said_where_from(kept):
+    for arguments in (("add", "bob", "agent"), ("passwd", "bob")):
+        told = kept("user", *arguments, stdin="").stderr
+        assert told.startswith("mqctl: the password is missing: it is a line of the standard input")
+        assert "--password-file" in told
+    assert "the old password is missing" in kept("user", "passwd", stdin="").stderr
+    told = kept("user", "passwd", stdin="correct horse\n").stderr
+    assert "the new password, which follows the old one, is missing" in told
+
+
+def test_a_wrong_old_password_is_not_what_one_comes_in_with(kept):
+    def refuse(*_call):
+        raise errors.AuthFailed("AUTH_FAILED", "that is not the old password")
+
+    kept.client.before["change_password"] = refuse
+    result = kept("user", "passwd", stdin="correct horse\nbattery staple\n")
+    assert result.exit_code == exits.REFUSED
+    assert result.stderr == "mqctl: AUTH_FAILED: that is not the old password\n"
+
+
 def test_a_file_that_is_not_there(kept):
     result = kept("user", "add", "ada", "agent", "--password-file", "/no/such/file")
     assert result.exit_code == exits.USAGE

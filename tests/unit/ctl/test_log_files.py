@@ -262,7 +262,7 @@ def test_gaps_are_shown_whatever_is_looked_for(ctl, tmp_path):
     at = "2027-01-15T08:00:0{}.{}00Z"
     for times, count in (((0, 0), 0), ((0, 1), 1), ((2, 2), 1), ((3, 4), 1), ((4, 5), 0)):
         since, until = at.format(times[0], 0), at.format(times[1], 5)
-        result = ctl("log", str(path), "--verb", "X", "--since", since, "--until", until)
+        result = ctl("log", str(path), "--verb", "PUSH", "--since", since, "--until", until)
         assert result.stdout.count("missing") == count, times
 
 

@@ -143,3 +143,10 @@ def test_a_bad_url_is_said(ctl, home):
 
 def test_a_named_log_needs_no_server(ctl, home, opened):
     assert ctl("log", str(opened), "--url", "http://h").exit_code == 0
+
+
+def test_a_verb_that_there_is_not_is_told(ctl, home, opened):
+    result = ctl("log", str(opened), "--verb", "pus")
+    assert result.exit_code == exits.USAGE
+    assert "there is no verb 'pus'; did you mean PUSH?" in result.stderr
+    assert "there are AUTH, " in ctl("log", str(opened), "--verb", "xyzzy").stderr

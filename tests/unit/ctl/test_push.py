@@ -121,6 +121,19 @@ def test_nothing_to_push(jobs, terminal):
     assert result.stderr == "there was nothing to push\n"
 
 
+def test_a_script_is_told_that_nothing_was_pushed(jobs):
+    result = jobs("push", "jobs")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "mqctl: there was nothing to push\n"
+
+
+def test_a_body_that_looks_like_an_option(jobs):
+    result = jobs("push", "jobs", "-1")
+    assert result.exit_code == 2
+    assert "a body that starts with - comes after a lone --; see" in result.stderr
+    assert "lone" not in jobs("pull", "jobs", "-1").stderr
+
+
 def test_a_person_is_told(jobs, terminal):
     assert jobs("push", "jobs", "x").stderr == "pushed message 1 to jobs\n"
     assert jobs("push", "jobs", "x", "y").stderr == "pushed 2 messages to jobs, ids 2 to 3\n"

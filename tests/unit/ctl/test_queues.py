@@ -34,7 +34,7 @@ def test_create_a_queue_that_exists(ctl):
     ctl.with_queue("1")
     result = ctl("create", "jobs")
     assert result.exit_code == exits.REFUSED
-    assert result.stderr == "mqctl: QUEUE_EXISTS: queue 'jobs' exists\n"
+    assert result.stderr == "mqctl: QUEUE_EXISTS: queue 'jobs' exists; here that is --if-missing\n"
     assert ctl("create", "jobs", "--if-missing").exit_code == exits.OK
 
 
