@@ -69,13 +69,15 @@ NOTHING: Final = Answer(204)
 
 
 def json_answer(value: Any, status: int = 200, fields: Sequence[Field] = ()) -> Answer:
-    """Return an answer with a JSON document."""
-    return Answer(status, encode_json(value), JSON, fields)
+    """Return an answer with a JSON document, which ends a line for people at a terminal."""
+    return Answer(status, encode_json(value) + b"\n", JSON, fields)
 
 
 def problem_answer(problem: Problem) -> Answer:
     """Return the answer that tells of a problem."""
-    return Answer(problem.status, problem.document(), problems.CONTENT_TYPE, problem.fields())
+    return Answer(
+        problem.status, problem.document() + b"\n", problems.CONTENT_TYPE, problem.fields()
+    )
 
 
 def head_of(answer: Answer) -> dict[str, Any]:

@@ -323,7 +323,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return cycle is None or cycle.response_complete
 
     def _refuse(self, problem: Problem) -> None:
-        body = problem.document()
+        body = problem.document() + b"\n"
         head = [
             f"HTTP/1.1 {problem.status} {problem.code.name}".encode("ascii"),
             b"content-type: " + problems.CONTENT_TYPE,

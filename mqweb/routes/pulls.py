@@ -74,7 +74,7 @@ def _answer_of(found: Found, wanted: bytes, queue: str, seconds: float | None) -
     held = None if seconds is None else {"id": str(lease), "seconds": seconds}
     text = bodies.shown_plain(messages) if found.is_plain else None
     if text is not None:
-        tail = b"]}" if held is None else b'],"lease":' + encode_json(held) + b"}"
+        tail = b"]}\n" if held is None else b'],"lease":' + encode_json(held) + b"}\n"
         return Answer(200, f'{{"queue":"{queue}","messages":[{text}'.encode() + tail)
     document: dict[str, Any] = {"queue": queue}
     document["messages"] = [bodies.shown_message(each) for each in messages]

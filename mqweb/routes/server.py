@@ -36,7 +36,7 @@ async def ready(request: Request) -> Answer:
     if status == "ok":
         return json_answer({"status": "ok"})
     members = {"status": status}
-    return Answer(503, encode_json(members), fields=((b"retry-after", b"1"),))
+    return Answer(503, encode_json(members) + b"\n", fields=((b"retry-after", b"1"),))
 
 
 async def _server_state(request: Request) -> str:

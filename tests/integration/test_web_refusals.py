@@ -98,6 +98,19 @@ def test_a_full_queue_says_when_to_try_again(web, mq):
     assert reply.headers["retry-after"] == "1"
 
 
+def test_json_ends_a_line_for_people_at_a_terminal(web, mq):
+    mq.create("lines", if_missing=True)
+    mq.push_many("lines", [1, 2])
+    for method, path in (
+        ("GET", "/health"),
+        ("GET", "/v1/nosuch"),
+        ("POST", "/v1/queues/lines/pull?lease=60"),
+        ("POST", "/v1/queues/lines/pull"),
+    ):
+        content = web.request(method, path).content
+        assert content.endswith(b"}\n"), (path, content)
+
+
 @pytest.mark.parametrize("path", ["/health", "/ready", "/v1/queues"])
 def test_a_head_is_a_get_without_a_body(web, path):
     reply = web.head(path)
