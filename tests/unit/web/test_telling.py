@@ -81,5 +81,5 @@ def test_what_is_wrong_with_a_query_names_its_parameter():
     problem = told(forms.PeekQuery, query={"state": "gone"})
     assert problem.details["expected"] == ["dead", "delayed", "leased", "ready"]
     problem = told(forms.PeekQuery, query={"most": "1"})
-    assert problem.detail == "the query has no parameter `most`; there are state, max, skip"
+    assert problem.detail == "the query has no parameter `most`; there are state, max, skip, id"
     assert problem.details == {"parameter": "most"}
