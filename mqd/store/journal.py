@@ -224,7 +224,8 @@ class Journal:
         with self._lock:
             waiting_bytes = self._waiting_bytes() + self._encoder.size_bytes + 4 * BATCH_BYTES
             if not is_freeing:
-                waiting_bytes += writer.reserve_bytes // 2 if is_entry else writer.reserve_bytes
+                kept_bytes = writer.entry_reserve_bytes if is_entry else writer.reserve_bytes
+                waiting_bytes += kept_bytes
             return waiting_bytes + size_bytes <= writer.room_bytes
 
     def seal(self, *, within: bool = False) -> int:

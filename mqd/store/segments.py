@@ -123,6 +123,14 @@ class SegmentWriter:
         return self._segment_bytes // 4
 
     @property
+    def entry_reserve_bytes(self) -> int:
+        """How much of that is kept from those who come in to free space.
+
+        A server that starts on a full disk may get a segment that is smaller than the reserve.
+        """
+        return min(self.reserve_bytes, self._capacity_bytes) // 2
+
+    @property
     def room_bytes(self) -> int:
         """How much can certainly be written, whatever the disk says to new reservations."""
         rest = self._capacity_bytes - self._offset
