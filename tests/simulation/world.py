@@ -160,20 +160,14 @@ class World:
         return self.history
 
     def _wind_up(self) -> None:
-        """Let everybody go, wait until that has come to rest, and empty the queues.
-
-        The leases of those who are detached have to run out, the others end before.
-        """
+        """Let everybody go, wait until that has come to rest, and empty the queues."""
         for actor in self.actors.values():
             actor.stop()
         for link in self._links:
             if link.is_alive and not link.is_over:
                 link.listen()
                 link.leave()
-        rest_seconds = self.scenario.grace_seconds + REST_SECONDS
-        if self.scenario.detached:
-            rest_seconds += max(seconds for _, seconds in LEASE_SECONDS)
-        self.timeline.run(self.timeline.now_seconds + rest_seconds)
+        self.timeline.run(self.timeline.now_seconds + self._rest_seconds())
         self._check_rest()
         heir = Heir(self, "heir", random.Random(1))
         heir.start(0.0)
@@ -187,6 +181,20 @@ class World:
         if self._loop is not None:
             self.history.faults += [f"asyncio: {each}" for each in self._loop.complaints]
             self._loop.kill()
+
+    def _rest_seconds(self) -> float:
+        """Tell how long it takes at most until everything has come to rest.
+
+        The leases of those who are detached have to run out, the others end before; and what was to
+        wait for a time by a clock that was set back later, waits for it.
+        """
+        scenario = self.scenario
+        rest_seconds = scenario.grace_seconds + REST_SECONDS
+        if scenario.detached:
+            rest_seconds += max(seconds for _, seconds in LEASE_SECONDS)
+        if scenario.delays:
+            rest_seconds += sum(map(abs, scenario.jumps))
+        return rest_seconds
 
     def _check_rest(self) -> None:
         """See that no connection is open any more: all were closed, or must have been noticed."""
