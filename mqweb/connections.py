@@ -3,6 +3,8 @@
 Theory of operation. A request brings a token, and is carried out over the connection that
 has authenticated with it: so it is mqd that knows who may do what. Connections are bounded in
 number, and closed when nobody has used them for a while. None is closed that a request is using.
+Until mqd has taken a token, those who bring it from one place wait together for one login, which
+is none of theirs: who is cancelled leaves it to the others, and the last one ends it.
 
 All clients of one user are the same holder of leases for mqd, whichever gateway they came
 through: a lease may be settled by a request that names it, now or after a restart of the gateway.
@@ -152,19 +154,38 @@ class Link:
         client: it itself.
     """
 
-    __slots__ = ("client", "is_known", "token", "used_at")
+    __slots__ = ("client", "is_known", "logins", "token", "used_at")
 
     def __init__(self, token: str, client: GatewayClient) -> None:
         self.token = token
         self.client = client
         self.is_known = False
         """Whether mqd has taken the token."""
+        self.logins: dict[str, asyncio.Task[None]] = {}
+        """By the place that they come from: those that are under way."""
         self.used_at = monotonic()
 
     @property
     def is_used(self) -> bool:
         """Whether it may not be closed."""
         return self.client.uses > 0
+
+    def begin(self, place: str, login: asyncio.Task[None]) -> None:
+        """Have a login under way until it is over."""
+        self.logins[place] = login
+        login.add_done_callback(lambda ended: self._end(place, ended))
+
+    def end_logins(self) -> None:
+        """End those that are under way."""
+        logins, self.logins = self.logins, {}
+        for login in logins.values():
+            login.cancel()
+
+    def _end(self, place: str, ended: asyncio.Task[None]) -> None:
+        if self.logins.get(place) is ended:
+            del self.logins[place]
+        if not ended.cancelled():
+            ended.exception()  # nobody need have waited for it
 
 
 class Connections:
@@ -204,6 +225,8 @@ class Connections:
         Raises:
             Problem: there are as many as there may be, and all are in use.
             MqError: mqd refuses the credentials, or is not reached.
+
+        Cancellation: the login goes on if others wait for it; else nothing is left of it.
         """
         link = self._links.get(token) or self._coming.get(token)
         if link is None:
@@ -212,13 +235,10 @@ class Connections:
         link.client.uses += 1
         if not link.is_known:
             try:
-                async with self._gate(token, host) as seconds:
-                    await link.client.connect(timeout=seconds)
-                self.note(token)
-                self._keep(link)
+                await self._proven(link, place_of(host))
             except BaseException:
                 link.client.uses -= 1
-                self.forget(link)
+                self._give_up(link)
                 raise
         return link
 
@@ -321,11 +341,42 @@ class Connections:
         if self._closing:
             await asyncio.wait(self._closing)
 
-    def _gate(self, token: str, host: str) -> AbstractAsyncContextManager[float]:
+    async def _proven(self, link: Link, place: str) -> None:
+        """Wait until mqd has taken the token of a connection, for who comes from some place.
+
+        Each place has a login of its own, so that none waits behind what another one tries.
+        """
+        login = link.logins.get(place)
+        if login is None:
+            login = asyncio.get_running_loop().create_task(self._prove(link, place))
+            link.begin(place, login)
+        await asyncio.wait([login])
+        if not link.is_known:
+            login.result()
+
+    async def _prove(self, link: Link, place: str) -> None:
+        async with self._gate(link.token, place) as seconds:
+            if not link.is_used:
+                return  # cancelled as it came in, which `wait_for` may hide
+            await link.client.connect(timeout=seconds)
+        link.logins.pop(place, None)
+        self.note(link.token)
+        self._keep(link)
+
+    def _give_up(self, link: Link) -> None:
+        """Forget a connection that has come to nothing: nobody tries it any more."""
+        if link.is_known:
+            return
+        if not link.is_used:
+            link.end_logins()
+        if not link.logins:
+            self.forget(link)
+
+    def _gate(self, token: str, place: str) -> AbstractAsyncContextManager[float]:
         """Return what who brings a token has to pass."""
         if _digest(token) in self._known:
             return self._logins.passed(self._config.connect_seconds)
-        return self._tries.passed(place_of(host), self._config.connect_seconds)
+        return self._tries.passed(place, self._config.connect_seconds)
 
     async def _connected(self, client: GatewayClient, gate: Gate) -> GatewayClient:
         try:
@@ -348,6 +399,7 @@ class Connections:
             self._make_room()
         self._links[link.token] = self._coming.pop(link.token)
         link.is_known = True
+        link.end_logins()  # those that are left need not be any more
 
     def _make_room(self) -> None:
         """Close the connection that was used longest ago.
