@@ -138,6 +138,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._body_seconds = 0.0  # for which the body that is under way has been waited for
         self._in_head = True
+        self._in_body = False
         self._heard_at = self._checked_at = self.loop.time()
         if len(self.connections) > self.max_connections:
             self._refuse(
@@ -156,7 +157,6 @@ class BoundedProtocol(HttpToolsProtocol):
         """
         if self.transport.is_closing():
             return
-        self._idle_at = math.inf
         self._heard_at = self.loop.time()
         self._loose_bytes += len(data)
         super().data_received(data)
@@ -174,6 +174,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.scope[CONNECTION_KEY] = self  # type: ignore[typeddict-unknown-key]  # an extension
         self._in_head = True
+        self._idle_at = math.inf
         self._begun_at = self._heard_at
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -187,6 +188,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Go on with its body."""
         self._in_head = False
+        self._in_body = True
         self._loose_bytes = self._body_bytes = 0
         self._body_seconds = 0.0
         self._checked_at = max(self._checked_at, self._heard_at)
@@ -232,6 +234,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End a request."""
         self._loose_bytes = 0
+        self._in_body = False
+        self._idle_at = max(self._idle_at, self._heard_at)  # its answer may be over
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -242,7 +246,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        else:
+        elif not self._in_head:
             self._idle_at = self.loop.time()
 
     def send_400_response(self, msg: str) -> None:
@@ -254,7 +258,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
         A client that takes nothing of what it is sent is cut off, whether the answer is over for
         uvicorn or not: until the kernel has it, it is held here. A body may come slowly, but not
-        for ever: the time that it is granted grows with what has come of it.
+        for ever: the time that it is granted grows with what has come of it. Of one that is
+        answered already nothing is used, and the rest has the time of a request.
 
         Args:
             now: the time by the loop's clock.
@@ -262,7 +267,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_stuck(now):
             self.abort()
             return
-        if now - self._idle_at > self.timeout_keep_alive:
+        idle_seconds = self.receive_seconds if self._in_body else self.timeout_keep_alive
+        if now - self._idle_at > idle_seconds:
             self.transport.close()
             return
         limit = now - self.receive_seconds

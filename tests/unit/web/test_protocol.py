@@ -323,6 +323,33 @@ async def test_a_connection_without_a_request_is_closed_after_a_while():
     await ended(connection)
 
 
+async def test_the_rest_of_a_body_that_is_answered_already_does_not_keep_a_connection():
+    connection, wire = connected(saying(Answer(401, b"{}")))
+    connection.data_received(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n")
+    await asyncio.wait(list(connection.server_state.tasks))
+    wire.take(KIB)
+    now = connection.loop.time()
+    for second in range(30):
+        connection.data_received(b"x")
+        connection.check(now + second)
+    assert not wire.is_closed
+    connection.data_received(b"x")
+    connection.check(now + 31)
+    assert wire.is_closed
+    await ended(connection)
+
+
+async def test_lines_before_a_request_do_not_keep_a_connection():
+    connection, wire = connected(saying(Answer(204)))
+    connection.data_received(GET)
+    await asyncio.wait(list(connection.server_state.tasks))
+    now = connection.loop.time()
+    connection.data_received(b"\r\n")
+    connection.check(now + 6)
+    assert wire.is_closed
+    await ended(connection)
+
+
 async def test_requests_in_one_piece_are_answered_in_their_order():
     async def app(scope, _receive, send):
         await asyncio.sleep(0)
