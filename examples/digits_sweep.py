@@ -61,6 +61,7 @@ MAX_REPLACEMENTS: Final = 100  # workers that are started in the place of killed
 RESULTS_PER_PULL: Final = 64
 PULL_WAIT_SECONDS: Final = 0.5  # how late the producer may notice a dead worker
 CONNECT_SECONDS: Final = 3.0  # somebody watches: a missing server is said soon
+LOCAL_IDLE_SECONDS: Final = 25.0  # more than the grace of one that is killed as it takes a job
 STOP_SECONDS: Final = 5.0  # how long a worker may take to leave before it is killed
 INTERRUPTED: Final = 130  # exit code after Ctrl-C, as shells have it
 
@@ -229,6 +230,7 @@ class Workers:
     def start(self, count: int, sweep: str) -> None:
         """Start `count` workers, by the same command that starts one on another node."""
         self._command = [sys.executable, __file__, "worker", "--sweep", sweep, "--quiet"]
+        self._command += ["--idle-seconds", str(LOCAL_IDLE_SECONDS)]
         for _ in range(count):
             self._start_one()
 
@@ -492,10 +494,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = parse_arguments(arguments)
     limit_threads()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt_once)
     try:
         require_packages()
+        # Not before: Python turns what is raised while a class is made into another error.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, interrupt_once)
         return run_worker(options) if options.role == "worker" else produce(options)
     except KeyboardInterrupt:
         return INTERRUPTED
