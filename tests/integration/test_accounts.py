@@ -219,7 +219,7 @@ def test_who_authenticates_again_goes_on(server, admin, ada):
 
 
 def test_who_may_finish_may_not_for_ever(queue):
-    overrides = {"auth": {"finish_seconds": 1.0}, "leases": {"grace_seconds": 0.2}}
+    overrides = {"auth": {"finish_seconds": 0.5}, "leases": {"grace_seconds": 0.2}}
     with running_server(overrides=overrides) as server, Raw(server) as admin:
         admin.ok("ADMIT", "ada", "agent", SECRET)
         admin.ok("CREATE", queue)
