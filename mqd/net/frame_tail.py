@@ -12,13 +12,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from mqd.core.messages import runs_of
 from mqwire.framelog import encode_header
 from mqwire.limits import MAX_TAIL_BYTES, MAX_TAIL_ENTRIES, MAX_TAIL_RECORD_BYTES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class Untold(bytes):
@@ -110,7 +108,7 @@ class FrameTail:
             parts += (head, data)
         return Reading(
             records=b"".join(parts),
-            numbers=_runs(map(_number_of, given)),
+            numbers=list(runs_of(map(_number_of, given))),
             last=last,
             missed=last - after - count if is_known else None,
             level=self._level,
@@ -122,13 +120,3 @@ class FrameTail:
             options.get("after"), options.get("max", MAX_TAIL_ENTRIES), options.get("context", 0)
         )
         return tuple(found._replace(records=Untold(found.records)))
-
-
-def _runs(numbers: Iterable[int]) -> list[int]:
-    runs: list[int] = []
-    for number in numbers:
-        if runs and runs[-2] + runs[-1] == number:
-            runs[-1] += 1
-        else:
-            runs += (number, 1)
-    return runs
