@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from benchmarks.peers.sides import Place
 
 
@@ -63,29 +66,17 @@ class Client(ABC):
 
     def round_trips(self, body: bytes, seconds: float) -> list[float]:
         """Push and pull for so long; return how long each pair took, in seconds."""
-        times = []
-        clock = time.perf_counter
-        now = clock()
-        ends_at = now + seconds
-        while now < ends_at:
+
+        def step() -> None:
             self.push(body)
             if self.pull() != body:
                 raise RuntimeError("another body came back")
-            before, now = now, clock()
-            times.append(now - before)
-        return times
+
+        return _times(step, seconds)
 
     def pushes(self, body: bytes, seconds: float) -> list[float]:
         """Push for so long; return how long each push took, in seconds."""
-        times = []
-        clock = time.perf_counter
-        now = clock()
-        ends_at = now + seconds
-        while now < ends_at:
-            self.push(body)
-            before, now = now, clock()
-            times.append(now - before)
-        return times
+        return _times(partial(self.push, body), seconds)
 
     @abstractmethod
     def work_off(self, count: int, batch: int) -> None:
@@ -93,16 +84,43 @@ class Client(ABC):
 
     def batches(self, bodies: list[bytes], count: int) -> tuple[float, float]:
         """Push so many batches and pull them; return how long each half took, in seconds."""
-        started = time.perf_counter()
-        for _ in range(count):
-            self.push_many(bodies)
-        middle = time.perf_counter()
-        pulled = sum(self.pull_many(len(bodies)) for _ in range(count))
-        ended = time.perf_counter()
-        if pulled != count * len(bodies):
-            raise RuntimeError(f"{pulled} messages came back")
-        return middle - started, ended - middle
+        return _halves(self.push_many, self.pull_many, bodies, count)
+
+    def pipelines(self, bodies: list[bytes], count: int) -> tuple[float, float]:
+        """As `batches`, with pipelines in their place."""
+        return _halves(self.push_pipelined, self.pull_pipelined, bodies, count)
 
     @abstractmethod
     def close(self) -> None:
         """Close the connection."""
+
+
+def _times(step: Callable[[], None], seconds: float) -> list[float]:
+    """Do something for so long; return how long each time took, in seconds."""
+    times = []
+    clock = time.perf_counter
+    now = clock()
+    ends_at = now + seconds
+    while now < ends_at:
+        step()
+        before, now = now, clock()
+        times.append(now - before)
+    return times
+
+
+def _halves(
+    push: Callable[[list[bytes]], None],
+    pull: Callable[[int], int],
+    bodies: list[bytes],
+    count: int,
+) -> tuple[float, float]:
+    """Push `bodies` so many times and pull them; return how long each half took, in seconds."""
+    started = time.perf_counter()
+    for _ in range(count):
+        push(bodies)
+    middle = time.perf_counter()
+    pulled = sum(pull(len(bodies)) for _ in range(count))
+    ended = time.perf_counter()
+    if pulled != count * len(bodies):
+        raise RuntimeError(f"{pulled} messages came back")
+    return middle - started, ended - middle

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import nats
@@ -14,6 +15,8 @@ import nats
 from benchmarks.peers.clients.base import Client
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from benchmarks.peers.sides import Place
 
 CONSUMER = "work"
@@ -55,35 +58,18 @@ class NatsClient(Client):
 
     def round_trips(self, body: bytes, seconds: float) -> list[float]:
         """Push and pull for so long, inside the loop."""
-        return self._loop.run_until_complete(self._round_trips(body, seconds))
 
-    async def _round_trips(self, body: bytes, seconds: float) -> list[float]:
-        times = []
-        clock = time.perf_counter
-        now = clock()
-        ends_at = now + seconds
-        while now < ends_at:
+        async def step() -> None:
             await self._stream.publish(self._queue, body)
             if await self._pull() != body:
                 raise RuntimeError("another body came back")
-            before, now = now, clock()
-            times.append(now - before)
-        return times
+
+        return self._loop.run_until_complete(_times(step, seconds))
 
     def pushes(self, body: bytes, seconds: float) -> list[float]:
         """Push for so long, inside the loop."""
-        return self._loop.run_until_complete(self._pushes(body, seconds))
-
-    async def _pushes(self, body: bytes, seconds: float) -> list[float]:
-        times = []
-        clock = time.perf_counter
-        now = clock()
-        ends_at = now + seconds
-        while now < ends_at:
-            await self._stream.publish(self._queue, body)
-            before, now = now, clock()
-            times.append(now - before)
-        return times
+        step = partial(self._stream.publish, self._queue, body)
+        return self._loop.run_until_complete(_times(step, seconds))
 
     def work_off(self, count: int, batch: int) -> None:
         """Fetch, and ack each, inside the loop."""
@@ -100,6 +86,19 @@ class NatsClient(Client):
         """Close the connection."""
         self._loop.run_until_complete(self._connection.close())
         self._loop.close()
+
+
+async def _times(step: Callable[[], Awaitable[Any]], seconds: float) -> list[float]:
+    """Await something for so long; return how long each time took, in seconds."""
+    times = []
+    clock = time.perf_counter
+    now = clock()
+    ends_at = now + seconds
+    while now < ends_at:
+        await step()
+        before, now = now, clock()
+        times.append(now - before)
+    return times
 
 
 connect = NatsClient

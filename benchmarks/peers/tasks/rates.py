@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers import bursts
@@ -15,34 +15,35 @@ if TYPE_CHECKING:
     from benchmarks.peers.sides import Place
 
 
-class RoundTrips(Task):
-    """One client that pushes and pulls and waits for each answer; option `seconds`."""
+class Blocking(Task):
+    """One client that waits for each answer; option `seconds`."""
 
     def __init__(self, place: Place, options: dict[str, Any], stack: ExitStack) -> None:
         super().__init__(place, options, stack)
         self._seconds: float = options["seconds"]
         self._client = self.client()
+
+
+class RoundTrips(Blocking):
+    """Pushes and pulls in turn."""
 
     def go(self) -> dict[str, float]:
         """Return pairs of round trips a second, and how long each pair takes."""
         times = self._client.round_trips(self.body, self._seconds)
-        rate = len(times) / sum(times)
-        return {"messages": len(times), "pairs_per_second": rate, **latencies(times)}
+        return {**_counted("pairs_per_second", times), **latencies(times)}
 
 
-class Pushes(Task):
-    """One client that pushes and waits for each answer; option `seconds`."""
-
-    def __init__(self, place: Place, options: dict[str, Any], stack: ExitStack) -> None:
-        super().__init__(place, options, stack)
-        self._seconds: float = options["seconds"]
-        self._client = self.client()
+class Pushes(Blocking):
+    """Pushes alone."""
 
     def go(self) -> dict[str, float]:
         """Return pushes a second, and how long each takes."""
         times = self._client.pushes(self.body, self._seconds)
-        rate = len(times) / sum(times)
-        return {"messages": len(times), "push_per_second": rate, **latencies(times)}
+        return {**_counted("push_per_second", times), **latencies(times)}
+
+
+def _counted(rate: str, times: list[float]) -> dict[str, float]:
+    return {"messages": len(times), rate: len(times) / sum(times)}
 
 
 class Bursts(Task):
@@ -77,8 +78,8 @@ class Bursts(Task):
             raise RuntimeError(f"{waiting} messages wait where {expected} should")
 
 
-class Batches(Task):
-    """One client of the library that pushes and pulls batches; options `count`, `batch`."""
+class Batched(Task):
+    """One client of the library, many messages at a time; options `count`, `batch`."""
 
     def __init__(self, place: Place, options: dict[str, Any], stack: ExitStack) -> None:
         super().__init__(place, options, stack)
@@ -87,9 +88,13 @@ class Batches(Task):
         self._count = max(1, options["count"] // batch)
         self._client = self.client()
 
+    @abstractmethod
+    def halves(self) -> tuple[float, float]:
+        """Push all and pull all; return how long each took, in seconds."""
+
     def go(self) -> dict[str, float]:
         """Return messages a second, pushed and pulled."""
-        pushing, pulling = self._client.batches(self._bodies, self._count)
+        pushing, pulling = self.halves()
         messages = self._count * len(self._bodies)
         return {
             "messages": messages,
@@ -98,29 +103,17 @@ class Batches(Task):
         }
 
 
-class Pipelines(Task):
-    """The library's own pipelines; options `count`, `batch` (calls of one pipeline)."""
+class Batches(Batched):
+    """Batches, as the library has them."""
 
-    def __init__(self, place: Place, options: dict[str, Any], stack: ExitStack) -> None:
-        super().__init__(place, options, stack)
-        batch: int = options["batch"]
-        self._bodies = [self.body] * batch
-        self._count = max(1, options["count"] // batch)
-        self._client = self.client()
+    def halves(self) -> tuple[float, float]:
+        """Push all and pull all; return how long each took, in seconds."""
+        return self._client.batches(self._bodies, self._count)
 
-    def go(self) -> dict[str, float]:
-        """Return messages a second, pushed and pulled."""
-        messages = self._count * len(self._bodies)
-        started = time.perf_counter()
-        for _ in range(self._count):
-            self._client.push_pipelined(self._bodies)
-        middle = time.perf_counter()
-        pulled = sum(self._client.pull_pipelined(len(self._bodies)) for _ in range(self._count))
-        ended = time.perf_counter()
-        if pulled != messages:
-            raise RuntimeError(f"{pulled} messages came back")
-        return {
-            "messages": messages,
-            "push_per_second": messages / (middle - started),
-            "pull_per_second": messages / (ended - middle),
-        }
+
+class Pipelines(Batched):
+    """The library's own pipelines, with a call for each message."""
+
+    def halves(self) -> tuple[float, float]:
+        """Push all and pull all; return how long each took, in seconds."""
+        return self._client.pipelines(self._bodies, self._count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -9,12 +10,17 @@ from typing import TYPE_CHECKING, Protocol
 from benchmarks.peers import bursts
 
 if TYPE_CHECKING:
-    import socket
-
     from benchmarks.peers.sides import Place
 
 
 CLEAR_SECONDS = 60.0
+
+
+def connected(place: Place) -> socket.socket:
+    """Connect to a peer that was started; small requests leave at once."""
+    connection = socket.create_connection((place.host, place.port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
 
 
 class Counter(Protocol):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import socket
 from typing import TYPE_CHECKING
 
-from benchmarks.peers.wires.base import Burst, Marks, Wire
+from benchmarks.peers.wires.base import Burst, Marks, Wire, connected
 
 if TYPE_CHECKING:
     from benchmarks.peers.sides import Place
@@ -57,8 +56,7 @@ class BeanstalkdWire(Wire):
     """A connection that uses one tube at a time."""
 
     def __init__(self, place: Place) -> None:
-        self.socket = socket.create_connection((place.host, place.port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = connected(place)
 
     def make_queue(self, queue: str) -> None:
         """Put into this tube, and reserve from it alone."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import socket
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers.clients.nats import CONFIG, CONSUMER
-from benchmarks.peers.wires.base import Burst, Marks, Wire
+from benchmarks.peers.wires.base import Burst, Marks, Wire, connected
 
 if TYPE_CHECKING:
     from benchmarks.peers.sides import Place
@@ -57,8 +56,7 @@ class NatsWire(Wire):
     """A connection with inboxes for answers to publishes, for messages, and for confirmed acks."""
 
     def __init__(self, place: Place) -> None:
-        self.socket = socket.create_connection((place.host, place.port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = connected(place)
         self._storage = place.mode
         self._buffer = b""
         self._until(LINE_END)  # INFO

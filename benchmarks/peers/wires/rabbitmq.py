@@ -6,13 +6,12 @@ the fastest that the protocol has. There are no batches.
 
 from __future__ import annotations
 
-import socket
 import struct
 from typing import TYPE_CHECKING, Any
 
 from pika import frame, spec
 
-from benchmarks.peers.wires.base import Burst, Marks, Wire
+from benchmarks.peers.wires.base import Burst, Marks, Wire, connected
 
 if TYPE_CHECKING:
     from benchmarks.peers.sides import Place
@@ -76,8 +75,7 @@ class RabbitmqWire(Wire):
     """A connection with one channel, in confirm mode."""
 
     def __init__(self, place: Place) -> None:
-        self.socket = socket.create_connection((place.host, place.port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = connected(place)
         self._buffer = b""
         self._is_durable = place.mode == "durable"
         self._published = 0

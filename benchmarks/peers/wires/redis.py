@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import socket
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks.peers.wires.base import Burst, Marks, Wire
+from benchmarks.peers.wires.base import Burst, Marks, Wire, connected
 
 if TYPE_CHECKING:
     from benchmarks.peers.sides import Place
@@ -20,8 +19,7 @@ class RedisWire(Wire):
     """A connection."""
 
     def __init__(self, place: Place) -> None:
-        self.socket = socket.create_connection((place.host, place.port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = connected(place)
 
     def make_queue(self, queue: str) -> None:
         """Do nothing: a list is there when something is in it."""
