@@ -342,6 +342,8 @@ class Keeping:
         self, sock: socket.socket, parent: Parent | None, started_at: float | None = None
     ) -> None:
         self._started_at = started_at
+        # From the start, since a link tells what it has to say from its own thread.
+        sock.setblocking(False)
         self._socket = sock
         self._parent = parent
         self._reader = FrameReader(MAX_ORDER_BYTES)
@@ -377,7 +379,6 @@ class Keeping:
         parent = self._parent
         if parent is not None and parent.descriptor is not None:
             poller.register(parent.descriptor, select.POLLIN)
-        self._socket.setblocking(False)
         tells = parent is None or parent.descriptor is not None
         while not self._is_ended:
             events = poller.poll(None if tells else _PARENT_LOOK_SECONDS * 1000)
