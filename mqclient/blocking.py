@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Final
 
 from mqclient import calls
 from mqclient.inflight import InFlight
+from mqclient.polling import Polling, polling_of
 from mqclient.probing import ASK, LOST, Probe
 from mqclient.sockets import tune
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from mqclient.kept import KeptMessages
     from mqclient.models import ServerInfo
     from mqwire.frames import Frame
+    from mqwire.polling import Gamble
 
 _SMALL_RECV_BYTES: Final = 16 * 1024
 _LARGE_RECV_BYTES: Final = 1024 * 1024
@@ -61,7 +63,8 @@ def open_blocking(attempt: Attempt, identity: Identity, kept: KeptMessages) -> B
         OSError, MqError: it did not work; nothing is left open.
     """
     deadline = monotonic() + attempt.seconds
-    connection = BlockingConnection(_connect(attempt), kept)
+    sock = _connect(attempt)
+    connection = BlockingConnection(sock, kept, polling_of(sock))
     try:
         [request] = connection.exchange((calls.auth(attempt.credentials, identity),), deadline)
         connection.adopt(request.outcome())
@@ -92,13 +95,15 @@ def _connect(attempt: Attempt) -> socket.socket:
 class _Waiter:
     """A thread that waits for replies."""
 
-    __slots__ = ("is_waiting", "lock")
+    __slots__ = ("chance", "is_waiting", "lock")
 
     def __init__(self) -> None:
         self.lock = _new_lock()
         self.lock.acquire()
         self.is_waiting = False
         """Whether it does nothing else just now, so that an interrupt does no harm."""
+        self.chance: Gamble | None = None
+        """Whether its reply is looked for before it sleeps, once."""
 
     def wake(self) -> None:
         """Make it look again; the caller holds the connection's state."""
@@ -118,9 +123,12 @@ class BlockingConnection:
     Args:
         sock: a connected socket in blocking mode.
         kept: where messages go that nobody waits for any more.
+        polling: looks at the socket before a thread sleeps on it; None for never.
     """
 
-    def __init__(self, sock: socket.socket, kept: KeptMessages) -> None:
+    def __init__(
+        self, sock: socket.socket, kept: KeptMessages, polling: Polling | None = None
+    ) -> None:
         self.server: ServerInfo | None = None
         self._socket = sock
         self._in_flight = InFlight(kept)
@@ -133,6 +141,7 @@ class BlockingConnection:
         self._recv_seconds = 0.0
         self._used_at = monotonic()
         self._probe = Probe(self._used_at)
+        self._polling = polling
 
     @property
     def is_lost(self) -> bool:
@@ -244,6 +253,9 @@ class BlockingConnection:
                 request, frame = begin(call, waiter)
                 requests.append(request)
                 frames.append(frame)
+            # Threads that share the connection need the interpreter: none of them looks.
+            if self._polling is not None and self._in_flight.count == len(requests) > 0:
+                waiter.chance = self._polling.chance_of(requests[0].call)
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
     def _send(
@@ -349,6 +361,8 @@ class BlockingConnection:
             # no bytes get lost between the two.
             waiter.is_waiting = True
             if not arrived:
+                if waiter.chance is not None:
+                    self._poll(waiter)
                 arrived.extend(map(self._socket.recv, (self._recv_bytes,)))
             waiter.is_waiting = False
         except BlockingIOError:
@@ -366,6 +380,13 @@ class BlockingConnection:
             self._take(data)
         if self._unsent:
             self._flush()
+
+    def _poll(self, waiter: _Waiter) -> None:
+        """Look for the reply before sleeping on the socket."""
+        chance, waiter.chance = waiter.chance, None
+        assert self._polling is not None
+        assert chance is not None
+        self._polling.run(chance)
 
     def _look_after(self, now: float) -> None:
         """Ask a server that is silent whether it is there, and give up one that is not."""

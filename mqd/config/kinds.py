@@ -63,20 +63,24 @@ class Seconds:
 
     Args:
         high: the longest in seconds, inclusive.
+        zero_means: what 0 stands for, for people; where it is empty 0 is not taken.
     """
 
     high: float
+    zero_means: str = ""
 
     @property
     def takes(self) -> str:
         """What is taken."""
+        if self.zero_means:
+            return f"a number of seconds from 0 ({self.zero_means}) to {self.high:.15g}"
         return f"a number of seconds above 0 and up to {self.high:.15g}"
 
     def read(self, path: str, value: Any) -> float:
         """Return the seconds as a float; infinity and not-a-number are refused."""
         is_number = type(value) in (int, float)
         # NaN fails both comparisons, and infinity the second.
-        if not is_number or not 0 < value <= self.high:
+        if not is_number or not 0 <= value <= self.high or not (value or self.zero_means):
             raise refusal(path, value, self.takes)
         return float(value)
 

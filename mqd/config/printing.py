@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import textwrap
 from dataclasses import fields
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _comment(text: str, indent: str) -> list[str]:
 
 def _entry(name: str, value: Any) -> Iterator[str]:
     if not (isinstance(value, tuple) and value):
-        yield f"{_INDENT}{name}: {_scalar(value)}"
+        yield f"{_INDENT}{name}: {scalar_text(value)}"
         return
     yield f"{_INDENT}{name}:"
     for user in value:
@@ -59,10 +60,13 @@ def _entry(name: str, value: Any) -> Iterator[str]:
 
 
 def _user(user: UserEntry) -> str:
-    name, role = _scalar(user.name), _scalar(user.role.word)
-    return f"{{name: {name}, role: {role}, password_hash: {_scalar(HIDDEN)}}}"
+    name, role = scalar_text(user.name), scalar_text(user.role.word)
+    return f"{{name: {name}, role: {role}, password_hash: {scalar_text(HIDDEN)}}}"
 
 
-def _scalar(value: Any) -> str:
+def scalar_text(value: Any) -> str:
+    """Return a value as YAML, small numbers without an exponent."""
+    if isinstance(value, float) and "e-" in repr(value):
+        return f"{Decimal(repr(value)):f}"
     # JSON's null, numbers and quoted text are YAML's too, and so is the empty list.
     return json.dumps(value, ensure_ascii=False)

@@ -121,6 +121,13 @@ class ServerConfig(Section):
         "Event loop. auto takes uvloop, and asyncio where uvloop is not installed.",
         flag="--loop",
     )
+    busy_poll_seconds: float = _key(
+        0.00005,
+        Seconds(0.01, "never"),
+        "How long the server looks for the next request before it sleeps, after one that was "
+        "answered and where such looks have found requests before. Clients that wait for each "
+        "reply are served faster, for more processor time. Never on a single core.",
+    )
     log_level: str = _key(
         "info",
         Choice(("debug", "info", "warning", "error")),

@@ -13,6 +13,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from mqd.net.busy_poll import BusyPoll, poll_seconds
 from mqd.net.meters import Meters
 from mqd.net.refusals import Refusals
 from mqd.net.session import CLOSE_SECONDS, Session
@@ -116,6 +117,9 @@ class Server:
         self.meters = Meters(lambda: (engine.pushed, engine.pulled))
         self.refusals = Refusals(self.loop)
         self._ticker = Ticker(self.engine, self.loop, services.clock.now_ms, self.end_turn)
+        self._busy_poll = BusyPoll(
+            self.loop, poll_seconds(config.server.busy_poll_seconds), self.waiting
+        )
         self._turn_end: asyncio.Handle | None = None
         self._standings_look: asyncio.Handle | None = None
         self._sessions: set[Session] = set()
@@ -163,6 +167,7 @@ class Server:
         """Stop listening, tell the clients, and close what they leave open."""
         self.close_listeners()
         self._ticker.stop()
+        self._busy_poll.stop()
         self.meters.stop()
         self.refusals.stop()
         going = StreamError(Code.SHUTTING_DOWN, "the server is stopping; try again when it is back")
@@ -286,6 +291,7 @@ class Server:
             self.end_turn()
         elif self._turn_end is None:
             self._turn_end = self.loop.call_soon(self.end_turn)
+        self._busy_poll.heard()
 
     def end_turn(self) -> None:
         """Hand on what the turn has changed, send what may leave, look at the next deadline."""

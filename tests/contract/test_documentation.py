@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import inspect
-import json
 import os
 import re
 import shutil
@@ -28,6 +27,7 @@ from mqclient.ctl import exits
 from mqclient.ctl.app import cli
 from mqclient.ctl.session import global_options
 from mqd.config import KEYS, SECTIONS, variable_name
+from mqd.config.printing import scalar_text
 from mqd.core.access import ALLOWED, PUBLIC_VERBS, Role
 from mqwire.codes import Code
 from mqwire.verbs import VERBS
@@ -126,7 +126,7 @@ def test_every_key_has_its_row_with_its_default():
     assert [row["key"] for row in listed] == [f"`{path}`" for path in KEYS]
     for row, (path, key) in zip(listed, KEYS.items(), strict=True):
         name, _, field = path.partition(".")
-        default = json.dumps(getattr(SECTIONS[name](), field))
+        default = scalar_text(getattr(SECTIONS[name](), field))
         assert row["default"] == f"`{default}`"
         assert row["variable"] == f"`{variable_name(path)}`"
         assert row["flag"] == (f"`{key.flag}`" if key.flag else "")

@@ -407,7 +407,7 @@ def _config(scenario: Scenario) -> Config:
     config = _configs.get(key)
     if config is None:
         config = _configs[key] = Config(
-            server=ServerConfig(port=7500),
+            server=ServerConfig(port=7500, busy_poll_seconds=0),
             frame_log=FrameLogConfig(level="off"),
             limits=LimitsConfig(max_connections=64, **scenario.limits),
             leases=LeasesConfig(grace_seconds=scenario.grace_seconds),

@@ -319,3 +319,57 @@ def test_a_unix_socket_that_is_not_there(tmp_path):
     client = mqclient.Client(f"mq+unix://:t@{tmp_path}/s", connect_timeout=0.1)
     with pytest.raises(mqclient.ConnectFailed, match="No such file"):
         client.ping()
+
+
+class Looks:
+    """Stands where a connection looks for replies, and counts how often it is asked to."""
+
+    def __init__(self):
+        self.count = 0
+        self.error = None
+
+    def chance_of(self, _call):
+        return self
+
+    def run(self, chance):
+        assert chance is self
+        self.count += 1
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    looks = Looks()
+    monkeypatch.setattr("mqclient.blocking.polling_of", lambda _socket: looks)
+    return looks
+
+
+def test_a_reply_is_looked_for_once_before_sleeping(looks, server, client):
+    looks.count = 0
+    for number in range(1, 4):
+        client.ping()
+        assert looks.count == number
+
+
+def test_threads_that_share_a_connection_do_not_look(looks, server, client):
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(client.pull, "q", wait=60)
+        peer, pull = server.wait_for("PULL")
+        looks.count = 0
+        client.ping()
+        peer.messages(pull, 7, "1")
+    assert looks.count == 0
+
+
+def test_an_interrupt_while_looking_does_no_harm(looks, server, client):
+    looks.error = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        client.pull("q", wait=60)
+    looks.error = None
+    peer, pull = server.wait_for("PULL")
+    server.wait_for("WAKE")
+    peer.messages(pull, 7, "1")
+    client.ping()
+    assert client.pull("q").id == 7, "kept for the next pull, on the same connection"
+    assert len(server.peers) == 1

@@ -73,6 +73,14 @@ def test_other_seconds_are_refused(value):
     assert sentence.endswith("it takes a number of seconds above 0 and up to 10")
 
 
+def test_zero_seconds_are_taken_where_they_mean_something():
+    kind = Seconds(10, "never")
+    assert kind.read("a.b", 0) == 0.0
+    assert kind.read("a.b", 10) == 10.0
+    sentence = sentence_of(kind.read, "a.b", -0.1)
+    assert sentence.endswith("it takes a number of seconds from 0 (never) to 10")
+
+
 def test_text_and_null():
     kind = Text("a word", 3, r"[a-z]+", is_optional=True, null_means="silence")
     assert kind.read("a.b", "abc") == "abc"
@@ -186,7 +194,7 @@ def test_users_are_a_bounded_list(value):
 def test_defaults_that_others_rely_on():
     config = Config()
     assert config.server == ServerConfig(
-        "127.0.0.1", 7500, None, "~/.mqd/default.json", "auto", "info"
+        "127.0.0.1", 7500, None, "~/.mqd/default.json", "auto", 0.00005, "info"
     )
     assert (config.queues.max_messages, config.queues.max_bytes) == (1_000_000, 2**30)
     assert config.queues.max_queues == 10_000
