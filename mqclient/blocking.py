@@ -95,15 +95,17 @@ def _connect(attempt: Attempt) -> socket.socket:
 class _Waiter:
     """A thread that waits for replies."""
 
-    __slots__ = ("chance", "is_waiting", "lock")
+    __slots__ = ("gamble", "is_waiting", "lock", "looks")
 
     def __init__(self) -> None:
         self.lock = _new_lock()
         self.lock.acquire()
         self.is_waiting = False
         """Whether it does nothing else just now, so that an interrupt does no harm."""
-        self.chance: Gamble | None = None
-        """Whether its reply is looked for before it sleeps, once."""
+        self.gamble: Gamble | None = None
+        """Learns how long its exchange takes; None where looking is no choice."""
+        self.looks = False
+        """Whether it still has to look for its reply before it sleeps."""
 
     def wake(self) -> None:
         """Make it look again; the caller holds the connection's state."""
@@ -174,6 +176,8 @@ class BlockingConnection:
                 and self._await_all(requests, waiter, deadline)
             ):
                 self._expire(requests, deadline - started_at)
+            if waiter.gamble is not None:
+                waiter.gamble.took(monotonic() - started_at)
         except BaseException:
             if not waiter.is_waiting:
                 self._fail("a call was interrupted")
@@ -255,7 +259,8 @@ class BlockingConnection:
                 frames.append(frame)
             # Threads that share the connection need the interpreter: none of them looks.
             if self._polling is not None and self._in_flight.count == len(requests) > 0:
-                waiter.chance = self._polling.chance_of(requests[0].call)
+                waiter.gamble = self._polling.gamble_of(requests[0].call)
+                waiter.looks = waiter.gamble.looks
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
     def _send(
@@ -361,8 +366,8 @@ class BlockingConnection:
             # no bytes get lost between the two.
             waiter.is_waiting = True
             if not arrived:
-                if waiter.chance is not None:
-                    self._poll(waiter)
+                if waiter.looks:
+                    self._look_for_reply(waiter)
                 arrived.extend(map(self._socket.recv, (self._recv_bytes,)))
             waiter.is_waiting = False
         except BlockingIOError:
@@ -381,12 +386,12 @@ class BlockingConnection:
         if self._unsent:
             self._flush()
 
-    def _poll(self, waiter: _Waiter) -> None:
-        """Look for the reply before sleeping on the socket."""
-        chance, waiter.chance = waiter.chance, None
+    def _look_for_reply(self, waiter: _Waiter) -> None:
+        """Look at the socket again and again for a moment, once in an exchange."""
+        waiter.looks = False
         assert self._polling is not None
-        assert chance is not None
-        self._polling.run(chance)
+        assert waiter.gamble is not None
+        self._polling.run(waiter.gamble)
 
     def _look_after(self, now: float) -> None:
         """Ask a server that is silent whether it is there, and give up one that is not."""

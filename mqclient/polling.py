@@ -1,12 +1,9 @@
 """Looking for a reply before sleeping until it is there. Floor 1.
 
 A server on the same machine, or near it, answers in some tens of microseconds; to sleep and
-be woken takes longer than that. So a thread that waits for a reply looks at its socket for
-`POLL_SECONDS` at most before it sleeps, if such looks have found replies before. What has no
-chance costs next to nothing: it is tried ever more rarely, and each verb is judged by itself,
-so that pushes that wait for a slow disk do not spoil the pulls.
-
-Between two looks the core is given to whoever wants it.
+be woken takes longer than that where a core sleeps too. So a thread that waits for a reply
+looks at its socket for `POLL_SECONDS` at most before it sleeps, where that is faster: each verb
+is judged by itself, so that pushes that wait for a slow disk do not spoil the pulls.
 """
 
 from __future__ import annotations
@@ -33,7 +30,6 @@ MAX_POLL_SECONDS: Final = 0.01
 POLL_VARIABLE: Final = "MQ_BUSY_POLL_SECONDS"
 
 _WAIT: Final = "wait"
-_give_way: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
 
 
 class Polling:
@@ -43,46 +39,36 @@ class Polling:
         look: tells at once whether there is something to read.
         seconds: how long is looked at most.
         clock: the monotonic one.
-        give_way: lets others have the core for a moment.
     """
 
     def __init__(
-        self,
-        look: Callable[[], Any],
-        seconds: float,
-        clock: Callable[[], float] = monotonic,
-        give_way: Callable[[], object] = _give_way,
+        self, look: Callable[[], Any], seconds: float, clock: Callable[[], float] = monotonic
     ) -> None:
         self._look = look
         self._seconds = seconds
         self._clock = clock
-        self._give_way = give_way
         self._gambles: dict[str, Gamble] = {}
 
-    def chance_of(self, call: Call) -> Gamble | None:
-        """Return what is to be told how looking for the reply to a call went; None: not now."""
+    def gamble_of(self, call: Call) -> Gamble:
+        """Return what says whether to look for the reply to a call, and learns from it."""
         kind = _WAIT if call.wait else call.verb
         gamble = self._gambles.get(kind)
         if gamble is None:
             gamble = self._gambles[kind] = Gamble()
-        return gamble if gamble.is_due() else None
+        return gamble
 
     def run(self, gamble: Gamble) -> None:
         """Look until there is something to read, or the time is over.
 
         An interrupt does no harm: nothing is read here.
         """
-        look, clock, give_way = self._look, self._clock, self._give_way
+        look, clock = self._look, self._clock
         ends_at = clock() + self._seconds
         while not look():
             if clock() >= ends_at:
-                gamble.lost()
+                gamble.missed()
                 return
-            give_way()
-        if clock() < ends_at:
-            gamble.won()
-        else:  # others had the core meanwhile: who sleeps gets it back sooner
-            gamble.lost()
+        gamble.found()
 
 
 def polling_of(sock: socket.socket) -> Polling | None:

@@ -19,43 +19,100 @@ if TYPE_CHECKING:
 LEAST_CORES: Final = 2
 """On fewer the one who looks keeps the one from working whom it looks for."""
 
-MAX_PAUSE: Final = 1024
-"""Most chances in a row that are let go by."""
+ROUND: Final = 32
+"""Chances that are timed in a row to learn which way is the faster."""
+
+MAX_REST: Final = 64
+"""Most rounds between two such lessons."""
+
+PAYS: Final = 0.9
+"""Looking is worth its processor time where what it is for takes at most this part of the time
+that it takes who sleeps."""
+
+LONGEST_SECONDS: Final = 0.0005
+"""What takes longer counts as this: others have had the core, and one such time in a round must
+not outweigh all the rest of it."""
+
+MAX_IN_VAIN: Final = 4
 
 _GROUPS: Final = "/proc/self/cgroup"
 _GROUP_ROOT: Final = "/sys/fs/cgroup"
 
 
 class Gamble:
-    """Whether to look this time, judged by how it went before.
+    """Whether to look or to sleep, learnt from how it went.
 
-    Each time that was in vain doubles the pause until the next one, each that was not quarters
-    it. So looking goes on where more than half of it finds something, and where it never does
-    it happens ten times in the first thousand chances and then once in a thousand. Pauses are
-    of even lengths, so that chances of which every second one pays are not met out of step.
+        rest (1 to 64 rounds) --> a round is timed --> a round of the other way is timed
+          ^                                                                   |
+          '----------------- the faster of the two is kept -------------------'
+
+    Each lesson that confirms the way that was kept doubles the rest before the next one. So
+    looking goes on where it is faster by a tenth or more, which it is not where others want the
+    cores. Three looks in vain, more or less in a row, end it at once, and count as a lesson:
+    what never comes in time is looked for three times in 64 chances, then ever more rarely,
+    down to three times in two thousand.
     """
 
-    __slots__ = ("_left", "_pause")
+    __slots__ = (
+        "_in_vain",
+        "_is_resting",
+        "_is_trying",
+        "_kept",
+        "_left",
+        "_rest",
+        "_sum",
+        "looks",
+    )
 
     def __init__(self) -> None:
-        self._pause = 0
-        self._left = 0
+        self.looks = True
+        """What to do at this chance: look before sleeping, or just sleep."""
+        self._is_resting = self._is_trying = False
+        self._left = ROUND
+        self._rest = 1
+        self._sum = 0.0  # seconds of the present round
+        self._kept = 0.0  # and of the one before it
+        self._in_vain = 0
 
-    def is_due(self) -> bool:
-        """Take a chance, or let it go by; who takes it says how it went."""
-        if self._left:
-            self._left -= 1
-            return False
-        return True
+    def took(self, seconds: float) -> None:
+        """Note how long it took from one chance to its end, or to the next."""
+        self._sum += min(seconds, LONGEST_SECONDS)
+        self._left -= 1
+        if not self._left:
+            self._end_round()
 
-    def won(self) -> None:
-        """It was there in time."""
-        if self._pause:
-            self._pause = self._left = self._pause >> 2
+    def found(self) -> None:
+        """A look was not in vain."""
+        if self._in_vain:
+            self._in_vain -= 1
 
-    def lost(self) -> None:
-        """It was not."""
-        self._pause = self._left = min(2 * self._pause or 1, MAX_PAUSE)
+    def missed(self) -> None:
+        """A look was in vain."""
+        self._in_vain += 2
+        if self._in_vain > MAX_IN_VAIN:
+            self._keep(looks=False)
+
+    def _end_round(self) -> None:
+        before, self._kept, self._sum = self._kept, self._sum, 0.0
+        self._left = ROUND
+        if self._is_resting:
+            self._is_resting = False
+        elif not self._is_trying:
+            self._is_trying = True
+            self.looks = not self.looks
+        else:
+            looked, slept = (self._kept, before) if self.looks else (before, self._kept)
+            self._keep(looks=looked <= PAYS * slept)
+
+    def _keep(self, *, looks: bool) -> None:
+        """Go on in one way until the next lesson."""
+        is_confirmed = looks is (self.looks is not self._is_trying)
+        self._rest = min(2 * self._rest, MAX_REST) if is_confirmed else 1
+        self.looks = looks
+        self._is_resting, self._is_trying = True, False
+        self._left = self._rest * ROUND
+        self._sum = 0.0
+        self._in_vain = 0
 
 
 def usable_cores(allowed: int, read: Callable[[str], str]) -> float:

@@ -125,8 +125,8 @@ class ServerConfig(Section):
         0.00005,
         Seconds(0.01, "never"),
         "How long the server looks for the next request before it sleeps, after one that was "
-        "answered and where such looks have found requests before. Clients that wait for each "
-        "reply are served faster, for more processor time. Never on a single core.",
+        "answered, and where that is found to be faster. Clients that wait for each reply are "
+        "served sooner, for more processor time. Never on a single core.",
     )
     log_level: str = _key(
         "info",

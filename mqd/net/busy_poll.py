@@ -2,9 +2,9 @@
 
 A client that waits for each reply sends its next request some tens of microseconds after it:
 sooner than a core that has gone to sleep is awake again. So for a moment after a request the
-loop does not sleep but looks for events, again and again, where that has found a request often
-enough (`mqwire.polling.Gamble`). Idle servers, and those whose clients think for longer, sleep
-as ever. Between two looks the core is given to whoever wants it.
+loop does not sleep but looks for events, again and again, where requests then follow each other
+faster (`mqwire.polling.Gamble`). Idle servers, and those whose clients think for longer, sleep
+as ever.
 
 It works by a callback that asks to be called again in the loop's next round: a loop that has
 something to call does not sleep, be it uvloop or asyncio's own.
@@ -15,15 +15,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mqwire.polling import LEAST_CORES, Gamble, usable_cores
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sized
-
-_give_way: Final[Callable[[], object]] = getattr(os, "sched_yield", lambda: None)
 
 
 class BusyPoll:
@@ -35,7 +33,6 @@ class BusyPoll:
         busy: who waits for other threads: these need the interpreter, so that nothing is
             looked for as long as there are any.
         clock: the monotonic one.
-        give_way: lets others have the core for a moment.
     """
 
     def __init__(
@@ -44,27 +41,29 @@ class BusyPoll:
         seconds: float,
         busy: Sized,
         clock: Callable[[], float] = monotonic,
-        give_way: Callable[[], object] = _give_way,
     ) -> None:
         self._call_soon = loop.call_soon
         self._seconds = seconds
         self._busy = busy
         self._clock = clock
-        self._give_way = give_way
         self._gamble = Gamble()
-        self._until = 0.0
+        self._heard_at = self._until = 0.0
         self._is_looking = False
 
     def heard(self) -> None:
         """Look for the next request, since one has just been answered."""
-        if self._is_looking:
-            self._gamble.won()
-        elif not self._seconds or not self._gamble.is_due():
+        if not self._seconds:
             return
-        else:
+        now, gamble = self._clock(), self._gamble
+        gamble.took(now - self._heard_at)
+        self._heard_at = now
+        if self._is_looking:
+            gamble.found()
+            self._until = now + self._seconds if gamble.looks else 0.0
+        elif gamble.looks:
             self._is_looking = True
+            self._until = now + self._seconds
             self._call_soon(self._go_on)
-        self._until = self._clock() + self._seconds
 
     def stop(self) -> None:
         """Look for nothing any more."""
@@ -73,13 +72,12 @@ class BusyPoll:
     def _go_on(self) -> None:
         if self._busy:
             self._is_looking = False
-            return
-        self._give_way()
-        if self._clock() < self._until:
+        elif self._clock() < self._until:
             self._call_soon(self._go_on)
-        else:  # or others have had the core for longer than that
+        else:
             self._is_looking = False
-            self._gamble.lost()
+            if self._until:
+                self._gamble.missed()
 
 
 def poll_seconds(wanted: float) -> float:

@@ -324,15 +324,21 @@ def test_a_unix_socket_that_is_not_there(tmp_path):
 class Looks:
     """Stands where a connection looks for replies, and counts how often it is asked to."""
 
+    looks = True
+
     def __init__(self):
         self.count = 0
         self.error = None
+        self.times = []
 
-    def chance_of(self, _call):
+    def gamble_of(self, _call):
         return self
 
-    def run(self, chance):
-        assert chance is self
+    def took(self, seconds):
+        self.times.append(seconds)
+
+    def run(self, gamble):
+        assert gamble is self
         self.count += 1
         if self.error is not None:
             raise self.error
@@ -350,16 +356,27 @@ def test_a_reply_is_looked_for_once_before_sleeping(looks, server, client):
     for number in range(1, 4):
         client.ping()
         assert looks.count == number
+        assert 0 < looks.times[-1] < PATIENCE_SECONDS
+    looks.looks = False
+    client.ping()
+    assert (looks.count, len(looks.times)) == (3, 5), "with the AUTH before them"
+
+
+def test_a_reply_in_many_pieces_is_looked_for_no_longer_than_one(looks, server, client):
+    server.answers["PULL"] = lambda peer, frame: peer.messages(frame, 1, b"x" * (1 << 20))
+    looks.count = 0
+    assert len(client.pull("q").raw) == 1 << 20
+    assert looks.count == 1
 
 
 def test_threads_that_share_a_connection_do_not_look(looks, server, client):
     with ThreadPoolExecutor(1) as pool:
         pool.submit(client.pull, "q", wait=60)
         peer, pull = server.wait_for("PULL")
-        looks.count = 0
         client.ping()
         peer.messages(pull, 7, "1")
-    assert looks.count == 0
+    assert looks.count == 2, "for AUTH, and for the pull that had begun alone"
+    assert len(looks.times) == 2
 
 
 def test_an_interrupt_while_looking_does_no_harm(looks, server, client):

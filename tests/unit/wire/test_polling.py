@@ -1,53 +1,93 @@
+"""Gambles of `mqwire.polling`, and what the kernel says about cores."""
+
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+import random
 
 import pytest
 
-from mqwire.polling import MAX_PAUSE, Gamble, usable_cores
+from mqwire.polling import LONGEST_SECONDS, MAX_REST, ROUND, Gamble, usable_cores
+
+MICROSECOND = 1e-6
 
 
-def taken(gamble, chances, outcome):
-    """Return which of so many chances are taken, where all of them end in the same way."""
-    numbers = []
-    for number in range(chances):
-        if gamble.is_due():
-            numbers.append(number)
-            outcome()
-    return numbers
+class Ways:
+    """Carries chances out: how long one takes if one looks, and if one sleeps."""
+
+    def __init__(self, looking: float, sleeping: float, *, is_in_vain: bool = False) -> None:
+        self.gamble = Gamble()
+        self.set(looking, sleeping, is_in_vain=is_in_vain)
+
+    def set(self, looking, sleeping, *, is_in_vain=False):
+        self.looking, self.sleeping, self.is_in_vain = looking, sleeping, is_in_vain
+
+    def go(self, chances, extra=lambda _: 0.0):
+        """Take chances; return at which of them was looked."""
+        looked = []
+        for number in range(chances):
+            looks = self.gamble.looks
+            if looks:
+                looked.append(number)
+                (self.gamble.missed if self.is_in_vain else self.gamble.found)()
+            seconds = self.looking if looks else self.sleeping
+            self.gamble.took(seconds * MICROSECOND + extra(number))
+        return looked
 
 
-def test_what_pays_is_done_each_time():
-    gamble = Gamble()
-    assert taken(gamble, 100, gamble.won) == list(range(100))
+def test_one_looks_where_that_is_faster():
+    ways = Ways(looking=45, sleeping=90)
+    ways.go(10_000)
+    assert len(ways.go(100_000)) > 0.97 * 100_000
 
 
-def test_what_never_pays_is_tried_ever_more_rarely():
-    gamble = Gamble()
-    numbers = taken(gamble, 5 * (MAX_PAUSE + 1), gamble.lost)
-    assert numbers[:5] == [0, 2, 5, 10, 19]
-    assert len([number for number in numbers if number < 1000]) <= 10
-    later = [number for number in numbers if number > 2 * MAX_PAUSE]
-    assert {b - a for a, b in pairwise(later)} == {MAX_PAUSE + 1}
+@pytest.mark.parametrize("looking", [95, 100, 200])
+def test_one_sleeps_where_looking_is_not_faster_by_a_tenth(looking):
+    ways = Ways(looking=looking, sleeping=100)
+    ways.go(10_000)
+    assert len(ways.go(100_000)) < 0.03 * 100_000
 
 
-def test_what_pays_again_is_soon_done_each_time_again():
-    gamble = Gamble()
-    taken(gamble, 3000, gamble.lost)
-    numbers = taken(gamble, 3000, gamble.won)
-    assert numbers[-900:] == list(range(2100, 3000))
+def test_both_ways_are_tried_again_and_again():
+    ways = Ways(looking=200, sleeping=100)
+    ways.go(10_000)
+    ways.set(looking=50, sleeping=100)
+    most = (MAX_REST + 2) * ROUND
+    ways.go(most)
+    assert len(ways.go(10_000)) > 0.9 * 10_000
+    ways.set(looking=200, sleeping=100)
+    ways.go(most)
+    assert len(ways.go(10_000)) < 0.1 * 10_000
 
 
-@pytest.mark.parametrize(("one_in", "least", "most"), [(2, 0.2, 1.0), (5, 0.0, 0.1)])
-def test_what_pays_half_the_time_goes_on_and_what_pays_less_does_not(one_in, least, most):
-    gamble = Gamble()
-    outcomes = []
-    for number in range(10_000):
-        if gamble.is_due():
-            outcomes.append(number % one_in == 0)
-            (gamble.won if outcomes[-1] else gamble.lost)()
-    assert least < sum(outcomes) / (10_000 / one_in) <= most
+def test_what_never_comes_in_time_is_looked_for_ever_more_rarely():
+    ways = Ways(looking=10_000, sleeping=10_000, is_in_vain=True)
+    looked = ways.go(100_000)
+    assert looked[:4] == [0, 1, 2, 2 + 2 * ROUND]
+    assert len([number for number in looked if number < 1000]) <= 20
+    assert len([number for number in looked if number >= 50_000]) <= 3 * 50_000 / 2000
+
+
+def test_one_time_that_others_took_does_not_decide_a_lesson():
+    draw = random.Random(4).random
+
+    def stall(_):
+        return 0.02 if draw() < 0.03 else 0.0
+
+    ways = Ways(looking=45, sleeping=90)
+    ways.go(10_000, stall)
+    assert len(ways.go(100_000, stall)) > 0.8 * 100_000
+
+
+def test_stalls_that_looking_brings_about_are_seen():
+    draw = random.Random(5).random
+    ways = Ways(looking=45, sleeping=60)
+
+    def stall(_):
+        return LONGEST_SECONDS if ways.gamble.looks and draw() < 0.2 else 0.0
+
+    ways.go(10_000, stall)
+    assert len(ways.go(100_000, stall)) < 0.2 * 100_000
 
 
 class Files(dict):
