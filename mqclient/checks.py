@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from mqclient.errors import ArgumentError
+from mqwire.runs import runs_of
 
 
 def check_ids(ids: Any) -> list[int]:
@@ -34,6 +35,15 @@ def check_ids(ids: Any) -> list[int]:
             hint = ": write message.id" if hasattr(each, "raw") else ""
             raise ArgumentError(f"ids are positive integers, not {_shown(each)}{hint}")
     return found
+
+
+def checked_runs(ids: Any) -> list[int]:
+    """Return ids as runs, each once and in order.
+
+    Raises:
+        ArgumentError: there are none, they are no positive integers, or not in a list.
+    """
+    return list(runs_of(sorted(set(check_ids(ids)))))
 
 
 def reason_text(reason: Any) -> str:

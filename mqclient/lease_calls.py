@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from mqclient.calls import Call, check_level, number
-from mqclient.checks import check_ids, check_seconds, reason_text
+from mqclient.checks import check_seconds, checked_runs, reason_text
 from mqclient.messages import read_messages
 from mqclient.models import Holder, LeaseId
 from mqwire.limits import MAX_REASON_CHARS
+from mqwire.runs import ids_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from mqclient.messages import Message, Source
     from mqwire.frames import Frame
@@ -151,7 +152,7 @@ def redrive(
     named = {"max": count, "cause": cause, "origin": origin}
     options: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
     if ids is not None:
-        options["ids"] = runs_of(ids)
+        options["ids"] = checked_runs(ids)
     return Call("REDRIVE", (queue, options) if options else (queue,), number)
 
 
@@ -179,32 +180,14 @@ def push_part(queue: str, count: int, headers: Any) -> Part:
     return (*part, {"headers": headers}) if headers else part
 
 
-def runs_of(ids: Iterable[int]) -> list[int]:
-    """Return ids as runs: first, count, first, count, ...
-
-    Raises:
-        ArgumentError: there are none, or they are no positive integers.
-    """
-    ordered = sorted(set(check_ids(ids)))
-    runs: list[int] = []
-    for each in ordered:
-        if runs and runs[-2] + runs[-1] == each:
-            runs[-1] += 1
-        else:
-            runs += (each, 1)
-    return runs
-
-
 def _cancelled(frame: Frame) -> list[int]:
-    runs = frame[2] if len(frame) > 2 else ()
-    pairs = zip(runs[::2], runs[1::2], strict=True)
-    return [each for first, count in pairs for each in range(first, first + count)]
+    return list(ids_of(frame[2] if len(frame) > 2 else ()))
 
 
 def _options(ids: Collection[int] | None, reason: str | BaseException = "") -> dict[str, Any]:
     options: dict[str, Any] = {}
     if ids is not None:
-        options["ids"] = runs_of(ids)
+        options["ids"] = checked_runs(ids)
     text = reason_text(reason)
     if text:
         # Of a traceback the end says most: the error, and where it was raised.

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from mqwire.framelog import LogReader
 from mqwire.framelog_entries import NANOSECONDS, EntryReader, to_json_line, utc_text
+from mqwire.runs import ids_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from mqwire.framelog_entries import Entry
     from mqwire.frames import Frame
@@ -153,7 +154,7 @@ class LogTail:
         data, runs, last, missed, level = frame[2:7]
         reader = LogReader()
         records = reader.feed(data)
-        numbers = list(_numbers(runs))
+        numbers = list(ids_of(runs))
         if reader.error is not None or reader.leftover_bytes or len(numbers) != len(records):
             raise TypeError("records of a frame log were expected")
         if type(last) is not int or type(level) is not str:
@@ -167,8 +168,3 @@ class LogTail:
         if context and after is not None and missed is not None:
             found = [each for each in found if each.number > after]
         return cls(found, last, missed, level)
-
-
-def _numbers(runs: Sequence[int]) -> Iterator[int]:
-    for first, count in zip(runs[::2], runs[1::2], strict=True):
-        yield from range(first, first + count)

@@ -8,7 +8,7 @@ one C call for all bodies and one small object for each message.
 
 from __future__ import annotations
 
-from itertools import chain, repeat
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -19,6 +19,7 @@ from mqclient.models import Attempt, LeaseId, Origin
 from mqclient.typed import MismatchError
 from mqwire.limits import DEFAULT_PRIORITY
 from mqwire.packs import decode_body, split_pack
+from mqwire.runs import ids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -293,9 +294,7 @@ def _ids(runs: Sequence[int]) -> tuple[Iterable[int], int]:
     if len(runs) == 2:
         first, count = runs
         return range(first, first + count), count
-    firsts, counts = runs[::2], runs[1::2]
-    pairs = zip(firsts, counts, strict=True)
-    return chain.from_iterable(range(first, first + count) for first, count in pairs), sum(counts)
+    return ids_of(runs), sum(runs[1::2])
 
 
 def _read_one_by_one(

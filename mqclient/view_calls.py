@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from mqclient.calls import Call, check_level
-from mqclient.lease_calls import runs_of
+from mqclient.checks import checked_runs
 from mqclient.log_models import LogTail
 from mqclient.messages import read_messages
 from mqclient.view_models import Cancellation, Status
@@ -28,7 +28,7 @@ _CONTEXT_RECORDS: Final = 256
 
 def status(queue: str, ids: Collection[int], wait: float = 0.0) -> Call:
     """Look where messages are. Result: list of Status, by id; not of all where they are many."""
-    arguments: tuple[Any, ...] = (queue, runs_of(ids))
+    arguments: tuple[Any, ...] = (queue, checked_runs(ids))
     if wait:
         arguments = (*arguments, {"wait": wait})
     return Call("STATUS", arguments, _statuses, wait)
@@ -36,7 +36,7 @@ def status(queue: str, ids: Collection[int], wait: float = 0.0) -> Call:
 
 def cancel(queue: str, ids: Collection[int], durability: str | None = None) -> Call:
     """Cancel messages. Result: Cancellation."""
-    arguments: tuple[Any, ...] = (queue, runs_of(ids))
+    arguments: tuple[Any, ...] = (queue, checked_runs(ids))
     if durability is not None:
         arguments = (*arguments, {"durability": check_level(durability)})
     return Call("CANCEL", arguments, _cancellation)

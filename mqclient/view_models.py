@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mqclient.codecs import decode_result
 from mqclient.models import LeaseId
+from mqwire.runs import ids_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -134,8 +135,7 @@ class Event:
     @property
     def ids(self) -> list[int]:
         """The messages that it is about."""
-        pairs = zip(self.runs[::2], self.runs[1::2], strict=True)
-        return [each for first, count in pairs for each in range(first, first + count)]
+        return list(ids_of(self.runs))
 
     @property
     def count(self) -> int | None:

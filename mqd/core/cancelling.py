@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mqd.core import view_records as records
 from mqd.core.finding import Parcels, Ranks
-from mqd.core.messages import Runs, ids_of, runs_of
 from mqd.core.parcels import size_of, without
 from mqd.core.results import CANCELLED, Outcome
+from mqwire.runs import Runs, ids_of, runs_of
 
 if TYPE_CHECKING:
     from mqd.core.messages import Message

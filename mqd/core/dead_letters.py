@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from mqd.core import job_records as records
 from mqd.core import order_records
 from mqd.core.errors import BrokerError, queue_full, queue_not_found
-from mqd.core.messages import Entry, Message, Origin, Runs, ids_of, runs_of
+from mqd.core.messages import Entry, Message, Origin
 from mqd.core.rooms import Room, Rooms
 from mqwire import causes
+from mqwire.runs import Runs, ids_of, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,10 +15,11 @@ from mqd.core.deadlines import Timetable
 from mqd.core.fifo import ANY_SIZE, PIECE_BYTES, Batch
 from mqd.core.held import HELD_BYTES, HeldBatch
 from mqd.core.leases import Lease, LeaseBook
-from mqd.core.messages import Entry, Message, Owner, Runs, ids_of, restored, totals
+from mqd.core.messages import Entry, Message, Owner, restored, totals
 from mqd.core.order_records import OLD, OLD_MOVED
 from mqd.core.parcels import ParcelBatch
 from mqwire import causes
+from mqwire.runs import Runs, ids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

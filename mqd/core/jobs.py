@@ -18,9 +18,10 @@ from mqd.core import records as queue_records
 from mqd.core.dead_letters import EVERY_ONE, Attic, Redrive, Wanted, Yard
 from mqd.core.job_state import JobState
 from mqd.core.leases import Claim, Lease
-from mqd.core.messages import Message, Owner, Runs, apart, runs_of
+from mqd.core.messages import Message, Owner, apart
 from mqwire import causes
 from mqwire.limits import MAX_LEASE_MESSAGES, MAX_REASON_CHARS
+from mqwire.runs import Runs, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mqd.core.deadlines import Timetable
 from mqd.core.errors import lease_lost, not_leased
-from mqd.core.messages import Message, Owner, Runs, ids_of, runs_of, unpacked
+from mqd.core.messages import Message, Owner, unpacked
 from mqwire.packs import split_pack
+from mqwire.runs import Runs, ids_of, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator

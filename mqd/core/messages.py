@@ -1,4 +1,4 @@
-"""Messages that have an object of their own, and ids as runs.
+"""Messages that have an object of their own.
 
 Where they are, and which have one, is the matter of `mqd.core.held`.
 """
@@ -28,9 +28,6 @@ each message has a copy of it in a snapshot."""
 Owner: TypeAlias = "str | dict[str, Any]"
 """Who holds a lease. A text is all that there is to know; of a map its entry `instance` is
 who it is, and the rest describes. Whoever makes it keeps it small."""
-
-Runs: TypeAlias = "tuple[int, ...]"
-"""Ids as `(first, count, first, count, ...)`, ascending, no two runs touching."""
 
 
 class Entry(NamedTuple):
@@ -188,20 +185,3 @@ def totals(things: Iterable[Message | Parcel]) -> tuple[int, int]:
             count += thing[1]
             size_bytes += size_of(thing)
     return count, size_bytes
-
-
-def runs_of(ids: Iterable[int]) -> Runs:
-    """Return ids as runs, in the order in which they come."""
-    runs: list[int] = []
-    for message_id in ids:
-        if runs and runs[-2] + runs[-1] == message_id:
-            runs[-1] += 1
-        else:
-            runs += (message_id, 1)
-    return tuple(runs)
-
-
-def ids_of(runs: Runs) -> Iterator[int]:
-    """Yield the ids of runs."""
-    for first, count in zip(runs[::2], runs[1::2], strict=True):
-        yield from range(first, first + count)

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 from mqd.core import order_records as records
 from mqd.core.dead_letters import Attic
-from mqd.core.messages import apart, ids_of, totals
+from mqd.core.messages import apart, totals
 from mqd.core.parcels import closed, size_of
+from mqwire.runs import ids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mqd.core.job_state import JobState
-    from mqd.core.messages import Runs
     from mqd.core.parcels import Parcel
     from mqd.core.queue import Queue
     from mqd.core.records import Record
+    from mqwire.runs import Runs
 
 
 class OrderState:

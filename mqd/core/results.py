@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from mqd.core import view_records as records
 from mqd.core.deadlines import Timetable
-from mqd.core.messages import Message, Runs, ids_of, runs_of
+from mqd.core.messages import Message
 from mqwire.causes import TTL
 from mqwire.limits import MAX_KEPT_MESSAGES, MAX_KEPT_RESULT_BYTES
+from mqwire.runs import Runs, ids_of, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -39,16 +39,14 @@ from mqd.core.messages import (
     Entry,
     Message,
     Origin,
-    Runs,
-    ids_of,
     restored,
-    runs_of,
     totals,
     unpacked,
 )
 from mqd.core.salvage_parcels import ParcelIndex
 from mqd.core.salvage_places import loosen, reach
 from mqwire import causes
+from mqwire.runs import Runs, ids_of, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

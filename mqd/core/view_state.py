@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from mqd.core import view_records as records
 from mqd.core.cancelling import remove_waiting
 from mqd.core.deadlines import Timetable
-from mqd.core.messages import Runs, ids_of, runs_of
 from mqd.core.results import Kept, Outcome, done_with
+from mqwire.runs import Runs, ids_of, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

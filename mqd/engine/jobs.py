@@ -11,7 +11,6 @@ from mqd.core import job_records, order_records, records
 from mqd.core.dead_letters import Wanted
 from mqd.core.deadlines import earlier
 from mqd.core.leases import is_detached
-from mqd.core.messages import ids_of, runs_of
 from mqd.engine.base import NO_MESSAGES
 from mqd.engine.commits import LEASE_RECORD_BYTES, RECORD_BYTES
 from mqd.engine.deliveries import level_of_lease
@@ -21,18 +20,19 @@ from mqwire import causes
 from mqwire.errors import CodedError
 from mqwire.levels import Level
 from mqwire.limits import MAX_HOLDERS_ENTRIES
+from mqwire.runs import ids_of, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mqd.core.broker import Broker
     from mqd.core.leases import Claim, Lease
-    from mqd.core.messages import Runs
     from mqd.core.queue import Queue
     from mqd.core.records import Record
     from mqd.engine.base import GiveBack, Results, Terms
     from mqd.engine.commits import Commits
     from mqd.engine.deliveries import Deliveries
+    from mqwire.runs import Runs
 
 SLICE: Final = 500
 """About how many messages time may move in one turn: the loop is to be free again soon."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core.looking import DELAYED, READY, find, is_plain, look
-from mqd.core.messages import runs_of
 from mqd.engine.base import NO_MESSAGES
 from mqd.engine.deliveries import results
 from mqwire.frames import FrameWriter
 from mqwire.limits import DEFAULT_PRIORITY
+from mqwire.runs import runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

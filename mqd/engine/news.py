@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mqd.core import job_records, order_records, records, step_records, view_records
 from mqd.core.leases import identity_of
-from mqd.core.messages import Message, ids_of
+from mqd.core.messages import Message
 from mqd.engine.base import Event
 from mqwire import causes
+from mqwire.runs import ids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
     from mqd.core.broker import Broker
     from mqd.core.fifo import Batch
     from mqd.core.leases import Lease
-    from mqd.core.messages import Runs
     from mqd.core.queue import Queue
     from mqd.core.records import Record
     from mqd.engine.base import Listener
     from mqd.engine.commits import Commits
+    from mqwire.runs import Runs
 
 MAX_TOLD_REASON_CHARS: Final = 256
 """Of a reason, in an event; PEEK shows it whole."""

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 from mqd.core.deadlines import Deadline, Deadlines
 from mqd.core.errors import queue_not_found
 from mqd.core.looking import DEAD, DELAYED, LEASED, READY
-from mqd.core.messages import ids_of
 from mqd.core.status import Survey
 from mqd.engine.owners import described
 from mqwire.frames import FrameWriter
+from mqwire.runs import ids_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mqd.core.broker import Broker
     from mqd.core.leases import Lease
-    from mqd.core.messages import Message, Runs
+    from mqd.core.messages import Message
     from mqd.core.queue import Queue
     from mqd.core.results import Outcome
     from mqd.core.status import Status
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mqd.engine.commits import Commits
     from mqd.engine.news import News
     from mqwire.errors import CodedError
+    from mqwire.runs import Runs
 
 MAX_STATUSES: Final = 2048
 """In one reply: the loop is to be free again soon. Whoever has asked for more asks again."""

@@ -11,12 +11,12 @@ from mqd.engine.statuses import Statuses
 
 if TYPE_CHECKING:
     from mqd.core.broker import Broker
-    from mqd.core.messages import Runs
     from mqd.core.queue import Queue
     from mqd.engine.base import Listener, OnEnd, Results
     from mqd.engine.commits import Commits
     from mqd.engine.statuses import StatusWait
     from mqwire.levels import Level
+    from mqwire.runs import Runs
 
 
 class LocalViews:

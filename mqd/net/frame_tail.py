@@ -14,9 +14,9 @@ from collections import deque
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from mqd.core.messages import runs_of
 from mqwire.framelog import encode_header
 from mqwire.limits import MAX_TAIL_BYTES, MAX_TAIL_ENTRIES, MAX_TAIL_RECORD_BYTES
+from mqwire.runs import runs_of
 
 
 class Untold(bytes):

@@ -28,11 +28,12 @@ from mqd.core.broker import Bounds, Broker
 from mqd.core.errors import BrokerError
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.held import HeldBatch
-from mqd.core.messages import MAX_HISTORY, ids_of, runs_of
+from mqd.core.messages import MAX_HISTORY
 from mqd.core.parcels import PushExtras, closed, size_of
 from mqd.store.recordlog import decode, encode
 from mqwire.codes import Code
 from mqwire.packs import join_bodies, split_pack
+from mqwire.runs import ids_of, runs_of
 from support.jobs import ack
 
 BOUNDS = Bounds(max_messages=9, max_bytes=120, max_queues=3)

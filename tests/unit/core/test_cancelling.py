@@ -7,7 +7,7 @@ import pytest
 from mqd.core import job_records, view_records
 from mqd.core.cancelling import plan_cancel
 from mqd.core.looking import look
-from mqd.core.messages import runs_of
+from mqwire.runs import runs_of
 from support.jobs import Desk, texts_of
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.held import Held
-from mqd.core.messages import Message, ids_of, restored, runs_of
+from mqd.core.messages import Message, restored
 from mqwire.packs import join_bodies
 
 
@@ -12,12 +12,6 @@ def message(number, text="x"):
 
 def take(held, most):
     return held.take(held.first()[1], most, ANY_SIZE, 1)
-
-
-def test_ids_as_runs():
-    assert runs_of([]) == ()
-    assert runs_of([1, 2, 3, 7, 9, 10]) == (1, 3, 7, 1, 9, 2)
-    assert list(ids_of((1, 3, 7, 1))) == [1, 2, 3, 7]
 
 
 def test_ready_messages_come_in_the_order_of_their_ids_up_to_a_break():

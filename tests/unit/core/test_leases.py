@@ -8,11 +8,11 @@ from mqd.core import job_records, leases
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.held import HELD_BYTES, HeldBatch
 from mqd.core.leases import identity_of
-from mqd.core.messages import ids_of
 from mqd.core.queue import Waiter
 from mqwire.codes import Code
 from mqwire.limits import MAX_LEASE_MESSAGES
 from mqwire.packs import join_bodies
+from mqwire.runs import ids_of
 from support.jobs import Desk, ack, refusal, texts_of
 
 WORKER = {"instance": "w1", "user": "lab", "peer": "10.0.0.9:1"}

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mqd.core import job_records, view_records
-from mqd.core.messages import ids_of
 from mqd.core.results import Kept, Outcome
 from mqd.store.recordlog import decode, encode
+from mqwire.runs import ids_of
 from support.jobs import Desk, ack
 
 

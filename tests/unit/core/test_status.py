@@ -12,8 +12,8 @@ from mqd.core import finding
 from mqd.core import status as statuses
 from mqd.core.cancelling import plan_cancel
 from mqd.core.fifo import ANY_SIZE
-from mqd.core.messages import ids_of
 from mqd.core.status import Survey
+from mqwire.runs import ids_of
 from support.jobs import Desk
 
 
