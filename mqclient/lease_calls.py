@@ -15,9 +15,9 @@ from mqwire.limits import MAX_REASON_CHARS
 from mqwire.runs import ids_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
-    from mqclient.messages import Message, Source
+    from mqclient.messages import Source
     from mqwire.frames import Frame
 
     Part: TypeAlias = "tuple[Any, ...]"
@@ -27,13 +27,28 @@ class Leased(NamedTuple):
     """The result of a leased PULL that found something."""
 
     lease: LeaseId
-    messages: list[Message]
+    messages: Any
+    """A list of them, unless the call has a reader of its own."""
 
 
 def pull(
-    source: Source, count: int, seconds: float, wait: float, durability: str | None = None
+    source: Source,
+    count: int,
+    seconds: float,
+    wait: float,
+    durability: str | None = None,
+    read_found: Callable[[Frame, Source], Any] = read_messages,
 ) -> Call:
-    """Lease up to `count` messages for `seconds`. Result: Leased, or None if nothing came."""
+    """Lease up to `count` messages for `seconds`. Result: Leased, or None if nothing came.
+
+    Args:
+        source: what they have in common.
+        count: at most.
+        seconds: the time of the lease.
+        wait: for the first one, in seconds.
+        durability: what the reply waits for.
+        read_found: makes out of the reply what stands in place of the messages.
+    """
     options: dict[str, Any] = {"lease": seconds}
     if wait:
         options["wait"] = wait
@@ -43,7 +58,7 @@ def pull(
     def read(frame: Frame) -> Leased | None:
         if not frame[2]:
             return None
-        return Leased(LeaseId.from_array(frame[5]), read_messages(frame, source))
+        return Leased(LeaseId.from_array(frame[5]), read_found(frame, source))
 
     call = Call("PULL", (source.queue, count, options), read, wait)
     call.is_leased = True

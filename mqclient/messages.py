@@ -254,19 +254,15 @@ def read_messages(frame: Frame, source: Source) -> list[Message]:
     Raises:
         LookupError, TypeError, ValueError: the reply does not have the form of one.
     """
-    runs, packs = frame[2], frame[3]
-    if not runs:
+    if not frame[2]:
         return []
-    ids, count = _ids(runs)
-    pack = packs[0] if len(packs) == 1 else b"".join(packs)
-    if count > len(pack):
-        raise ValueError(f"{count} messages cannot be in {len(pack)} bytes")
+    ids, count, pack = _ids_and_pack(frame)
     headers: Iterable[dict[str, Any] | None] = repeat(None)
     columns = frame[4] if len(frame) > 4 else {}
     if "headers" in columns:
         headers = columns["headers"]
     try:
-        raws = msgpack.unpackb(_array_header(count) + pack, strict_map_key=False)
+        raws = _values(count, pack)
     except (ValueError, TypeError):  # one of the bodies; find out which
         messages = _read_one_by_one(ids, count, pack, headers, source)
     else:
@@ -274,6 +270,43 @@ def read_messages(frame: Frame, source: Source) -> list[Message]:
     for name in _COLUMNS.intersection(columns):
         _add_column(messages, name, columns[name])
     return messages
+
+
+def read_plain(frame: Frame) -> list[Any] | None:
+    """Read the bodies alone of the reply to a PULL or PEEK, which costs no object for each.
+
+    Returns:
+        The raw bodies; None where there is more to tell of the messages than ids and bodies, or
+        a body is no value: then `read_messages` has it.
+
+    Raises:
+        LookupError, TypeError, ValueError: the reply does not have the form of one.
+    """
+    if not frame[2]:
+        return []
+    if len(frame) > 4 and frame[4]:
+        return None
+    _, count, pack = _ids_and_pack(frame)
+    try:
+        return _values(count, pack)
+    except (ValueError, TypeError):
+        return None
+
+
+def _ids_and_pack(frame: Frame) -> tuple[Iterable[int], int, bytes]:
+    """Return the ids of a reply's messages, how many there are, and their pack."""
+    packs = frame[3]
+    ids, count = _ids(frame[2])
+    pack = packs[0] if len(packs) == 1 else b"".join(packs)
+    if count > len(pack):
+        raise ValueError(f"{count} messages cannot be in {len(pack)} bytes")
+    return ids, count, pack
+
+
+def _values(count: int, pack: bytes) -> list[Any]:
+    """Return the values in a pack, with one C call."""
+    values: list[Any] = msgpack.unpackb(_array_header(count) + pack, strict_map_key=False)
+    return values
 
 
 def _add_column(messages: list[Message], name: str, column: Sequence[Any]) -> None:

@@ -22,6 +22,7 @@ from mqweb.problems import Problem
 from mqwire.codes import Code, GatewayCode
 from mqwire.json_text import base64_of
 from mqwire.limits import MAX_HEADERS, MAX_HEADERS_BYTES
+from mqwire.runs import ids_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,14 +95,16 @@ def shown(raw: Any, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
     return {"body": repr(raw), "encoding": TEXT}  # of a foreign client: no bytes, no text
 
 
-def lines_of(texts: Sequence[Any]) -> str | None:
+def lines_of(texts: Sequence[Any]) -> bytes | None:
     """Return texts as lines where each is a JSON document on one line, else None."""
     try:
-        lines = "\n".join(texts)
+        text = "\n".join(texts)
     except TypeError:  # one is no text
         return None
-    is_one_each = lines.count("\n") == len(texts) - 1 and count_lines(lines) == len(texts)
-    return lines if is_one_each else None
+    if text.count("\n") != len(texts) - 1:
+        return None
+    lines = text.encode()
+    return lines if count_lines(lines) == len(texts) else None
 
 
 def count_lines(text: str | bytes) -> int:
@@ -116,14 +119,15 @@ def count_lines(text: str | bytes) -> int:
         return -1
 
 
-def shown_plain(messages: Sequence[Message]) -> str | None:
+def shown_plain(runs: Sequence[int], raws: Sequence[Any]) -> str | None:
     """Return messages of which there is nothing to tell but id and body, as they stand in JSON.
 
     None where one has no JSON document; then each is to be looked at by itself.
     """
-    if lines_of([each.raw for each in messages]) is None:
+    if lines_of(raws) is None:
         return None
-    return ",".join([f'{{"id":{each.id},"body":{each.raw},"deliveries":1}}' for each in messages])
+    pairs = zip(ids_of(runs), raws, strict=True)
+    return ",".join([f'{{"id":{each},"body":{raw},"deliveries":1}}' for each, raw in pairs])
 
 
 def shown_result(raw: bytes | str | None) -> dict[str, Any]:

@@ -34,7 +34,6 @@ from mqweb.requests import Disconnected
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mqclient.lease_calls import Leased
     from mqclient.models import LeaseId
     from mqweb.answers import Answer
     from mqweb.connections import GatewayClient
@@ -72,8 +71,17 @@ def hold_seconds(send_seconds: float) -> float:
     return 2 * send_seconds + _SPARE_SECONDS
 
 
-async def hand_on(request: Request, answer: Answer, leased: Leased, durability: str | None) -> None:
+async def hand_on(
+    request: Request, answer: Answer, lease: LeaseId, count: int, durability: str | None
+) -> None:
     """Send an answer, and settle the lease of what is in it by what became of it.
+
+    Args:
+        request: which pulls.
+        answer: with all that is under the lease.
+        lease: underneath the pull.
+        count: messages in it.
+        durability: what the acknowledgement waits for.
 
     Raises:
         Disconnected: the client has gone; its messages have been handed back.
@@ -81,11 +89,10 @@ async def hand_on(request: Request, answer: Answer, leased: Leased, durability: 
 
     Cancellation: the messages are handed back.
     """
-    lease = leased.lease
     await _deliver(request, answer, lease, Hold(request, lease, monotonic()))
     settler = request.gateway.settler
     settler.ack(request.client, lease, durability)
-    settler.handed_on += len(leased.messages)
+    settler.handed_on += count
     await _end(request, answer)
 
 

@@ -109,15 +109,16 @@ def load_of_lines(body: bytes, headers: dict[str, Any] | None, limits: Limits) -
     Raises:
         Problem: a line is no JSON document, or something is over a bound.
     """
-    # Before anything is made of them: there may be millions.
-    _check_count(body.count(b"\n") + (not body.endswith(b"\n")), limits)
     body = body.removesuffix(b"\n")
     try:
-        raws = body.decode("utf-8").split("\n")
+        # No more is made of them than there may be: there may be millions.
+        raws = body.decode("utf-8").split("\n", limits.max_messages_per_frame)
     except UnicodeDecodeError as error:
         number = body.count(b"\n", 0, error.start) + 1
         text = f"line {number} is no text in UTF-8"
         raise Problem(GatewayCode.MALFORMED_BODY, text, {"line": number}) from error
+    if len(raws) > limits.max_messages_per_frame:
+        _check_count(body.count(b"\n") + 1, limits)
     if bodies.count_lines(body) != len(raws):
         raise _bad_line(raws)
     return _packed(raws, headers, limits)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Form = TypeVar("Form", bound=msgspec.Struct)
 
 _LONGEST_QUERY: Final = 64
+_LONGEST_KEPT_QUERY: Final = 64  # in bytes
 _MEDIA_JSON: Final = "application/json"
 _MEDIA_FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 
@@ -130,27 +131,9 @@ class Request:
         Raises:
             Problem: a parameter is not known, doubled, or out of its bounds.
         """
-        raw = self.scope["query_string"]
-        if not raw:
-            empty: Form = _empty(form)
-            return empty
-        try:
-            pairs = parse_qsl(
-                raw.decode("ascii"),
-                keep_blank_values=True,
-                strict_parsing=True,
-                errors="strict",
-                max_num_fields=_LONGEST_QUERY,
-            )
-        except ValueError as error:
-            text = "the query is malformed: write ?name=value, and & between several"
-            raise Problem(GatewayCode.MALFORMED_QUERY, text) from error
-        values = dict(pairs)
-        if len(values) != len(pairs):
-            raise Problem(
-                GatewayCode.MALFORMED_QUERY, "a parameter stands in the query twice; say it once"
-            )
-        return _converted(values, form)
+        raw: bytes = self.scope["query_string"]
+        found: Form = (_queried if len(raw) > _LONGEST_KEPT_QUERY else _often_queried)(raw, form)
+        return found
 
     async def json(self, form: type[Form]) -> Form:
         """Return the body, a JSON document, as a form; one that is empty is an empty object.
@@ -270,10 +253,35 @@ def _media_type(field: bytes) -> str:
     return field.partition(b";")[0].strip().lower().decode("latin-1")
 
 
-@cache
-def _empty(form: type[Form]) -> Form:
-    """Return what an empty query means: forms are only read, so one serves all."""
-    return _converted({}, form)
+def _queried(raw: bytes, form: type[Form]) -> Form:
+    """Return a query as a form.
+
+    Raises:
+        Problem: a parameter is not known, doubled, or out of its bounds.
+    """
+    if not raw:
+        return _converted({}, form)
+    try:
+        pairs = parse_qsl(
+            raw.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=True,
+            errors="strict",
+            max_num_fields=_LONGEST_QUERY,
+        )
+    except ValueError as error:
+        text = "the query is malformed: write ?name=value, and & between several"
+        raise Problem(GatewayCode.MALFORMED_QUERY, text) from error
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise Problem(
+            GatewayCode.MALFORMED_QUERY, "a parameter stands in the query twice; say it once"
+        )
+    return _converted(values, form)
+
+
+# The same few queries come again and again, and forms are only read: so one serves all.
+_often_queried = lru_cache(256)(_queried)
 
 
 def _converted(values: dict[str, str], form: type[Form]) -> Form:

@@ -13,6 +13,7 @@ from mqclient import lease_calls
 from mqclient.messages import Source
 from mqweb import bodies, forms, shapes
 from mqweb.answers import NOTHING, Answer, encode_json, json_answer
+from mqweb.found import Found
 from mqweb.handing import hand_back, hand_on, hand_over, hold_seconds
 from mqweb.leaving import unless_gone
 from mqweb.media import BINARY, BYTES, LINES, ND_JSON, TYPE_HEADER
@@ -21,12 +22,9 @@ from mqweb.problems import Problem
 from mqwire.codes import Code, GatewayCode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mqclient.lease_calls import Leased
     from mqclient.messages import Message
     from mqweb.requests import Request
-    from mqwire.frames import Frame
 
 _MOST_RUNS_BYTES = 4096  # of a header field: there are clients that take 8 KiB of them all
 _MOST_FIELD_BYTES = 4096
@@ -41,100 +39,58 @@ async def pull(request: Request) -> Answer | None:
     wanted = _wanted(request)
     if wanted == BYTES and query.max != 1:
         raise Problem(Code.OUT_OF_RANGE, "one message at a time comes as bytes: leave out `max`")
-    found = await take(request, queue, query)
-    if found is None:
+    leased = await take(request, queue, query)
+    if leased is None:
         return NOTHING
-    lease = found.leased.lease
+    lease, found = leased
     try:
         if wanted == LINES and (over := found.cut(_MOST_RUNS_BYTES)):
             await request.client.call(lease_calls.nack(lease, over, hand_back=True))
-        answer = _answer_of(found, wanted, queue, query.lease)
+        answer = _answer_of(leased, wanted, queue, query.lease)
     except BaseException:
         await asyncio.shield(hand_back(request.client, lease))
         raise
     if query.lease is None:
-        await hand_on(request, answer, found.leased, query.durability)
+        await hand_on(request, answer, lease, len(found), query.durability)
     else:
         await hand_over(request, answer, lease)
     return None
 
 
-def _answer_of(found: Found, wanted: bytes, queue: str, seconds: float | None) -> Answer:
+def _answer_of(leased: Leased, wanted: bytes, queue: str, seconds: float | None) -> Answer:
     """Return the answer with what a pull has found, in the form that is wanted.
 
     Raises:
         Problem: it does not come in that form.
     """
-    lease, messages = found.leased.lease, found.messages
+    lease = leased.lease
+    found: Found = leased.messages
     if wanted:
-        answer = _as_bytes(messages[0]) if wanted == BYTES else _as_lines(found)
+        answer = _as_bytes(found.messages[0]) if wanted == BYTES else _as_lines(found)
         if seconds is None:
             return answer
         return answer._replace(fields=(*answer.fields, (b"mq-lease", str(lease).encode("ascii"))))
     held = None if seconds is None else {"id": str(lease), "seconds": seconds}
-    text = bodies.shown_plain(messages) if found.is_plain else None
+    text = None if found.plain is None else bodies.shown_plain(found.runs, found.plain)
     if text is not None:
         tail = b"]}\n" if held is None else b'],"lease":' + encode_json(held) + b"}\n"
         return Answer(200, f'{{"queue":"{queue}","messages":[{text}'.encode() + tail)
     document: dict[str, Any] = {"queue": queue}
-    document["messages"] = [bodies.shown_message(each) for each in messages]
+    document["messages"] = [bodies.shown_message(each) for each in found.messages]
     if held is not None:
         document["lease"] = held
     return json_answer(document)
 
 
-class Found:
-    """What a pull has found.
-
-    Args:
-        leased: the messages, and the lease that they are under.
-        frame: the reply.
-    """
-
-    __slots__ = ("is_plain", "leased", "messages", "runs")
-
-    def __init__(self, leased: Leased, frame: Frame) -> None:
-        self.leased = leased
-        self.messages: Sequence[Message] = leased.messages
-        self.runs: Sequence[int] = frame[2]
-        self.is_plain = not frame[4]
-        """Whether there is nothing to tell of the messages but ids and bodies."""
-
-    @property
-    def shown_runs(self) -> str:
-        """The runs of the ids, as text."""
-        return ",".join(map(str, self.runs))
-
-    def cut(self, most_bytes: int) -> list[int]:
-        """Keep as many messages as have runs that fit, and return the ids of the others."""
-        text = self.shown_runs
-        if len(text) <= most_bytes:
-            return []
-        fitting = text[: most_bytes + 1].count(",") // 2 * 2  # a run is two numbers
-        self.runs = self.runs[:fitting]
-        count = sum(self.runs[1::2])
-        over = [each.id for each in self.messages[count:]]
-        self.messages = self.messages[:count]
-        return over
-
-
-async def take(request: Request, queue: str, query: forms.PullQuery) -> Found | None:
-    """Return what a pull has found, under a lease; None where there is nothing."""
+async def take(request: Request, queue: str, query: forms.PullQuery) -> Leased | None:
+    """Return what a pull has found, under a lease: a `Found`; None where there is nothing."""
     config = request.config
     client = request.client
     seconds = hold_seconds(config.send_seconds) if query.lease is None else query.lease
     wait = min(query.wait, config.max_wait_seconds)
     call = lease_calls.pull(
-        Source(queue, _NO_DECODERS, None, 1), query.max, seconds, wait, query.durability
+        Source(queue, _NO_DECODERS, None, 1), query.max, seconds, wait, query.durability, Found
     )
-    frames: list[Frame] = []
-    read = call.read
-
-    def remember(frame: Frame) -> Any:
-        frames.append(frame)
-        return read(frame)
-
-    call.read = remember
     leased: Leased | None
     if wait:
 
@@ -145,7 +101,7 @@ async def take(request: Request, queue: str, query: forms.PullQuery) -> Found | 
         leased = await unless_gone(request, client.call(call), undo)
     else:
         leased = await client.call(call)
-    return None if leased is None else Found(leased, frames[-1])
+    return leased
 
 
 def _wanted(request: Request) -> bytes:
@@ -161,11 +117,11 @@ def _first_accepted(accepted: bytes) -> bytes:
 
 def _as_lines(found: Found) -> Answer:
     """Return messages as lines, a JSON document each; their ids stand in a header field."""
-    lines = bodies.lines_of([each.raw for each in found.messages])
+    lines = bodies.lines_of(found.raws)
     if lines is None:
-        lines = "\n".join([_line(each) for each in found.messages])
+        lines = "\n".join([_line(each) for each in found.messages]).encode()
     fields = ((b"mq-ids", found.shown_runs.encode("ascii")),)
-    return Answer(200, f"{lines}\n".encode(), LINES, fields)
+    return Answer(200, lines + b"\n", LINES, fields)
 
 
 def _line(message: Message) -> str:

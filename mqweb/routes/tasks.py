@@ -62,12 +62,12 @@ async def take_task(request: Request) -> Answer | None:
     queue = request.path["queue"]
     query = request.query(forms.TakeQuery)
     pull = forms.PullQuery(max=1, wait=query.wait, lease=query.lease)
-    found = await take(request, queue, pull)
-    if found is None:
+    leased = await take(request, queue, pull)
+    if leased is None:
         return NOTHING
+    lease, found = leased
     [message] = found.messages
     members = _shown(queue, bodies.shown_message(message), "processing")
-    lease = found.leased.lease
     members["lease"] = str(lease)
     await hand_over(request, json_answer(members), lease)
     return None

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from mqclient.lease_calls import Leased
 from mqclient.models import LeaseId
 from mqweb.answers import ANSWER, Answer
 from mqweb.gateway import Buffers
@@ -15,7 +14,7 @@ from mqweb.problems import Problem
 from mqweb.requests import Disconnected
 
 LEASE = LeaseId(1, 2)
-LEASED = Leased(LEASE, [object(), object()])
+
 ONE = Answer(200, b"1")
 
 
@@ -72,7 +71,7 @@ class FakeRequest:
 
 
 async def handed_on(request):
-    await hand_on(request, ONE, LEASED, None)
+    await hand_on(request, ONE, LEASE, 2, None)
 
 
 async def handed_over(request):
