@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mqd.address_file import make_private_directory
 from mqd.clock import Clock
 from mqd.config import ConfigError, Problem
 from mqd.core.broker import Bounds, Broker
+from mqd.core.paging import Pager
 from mqd.core.standings import Caps
 from mqd.engine.durable import Durable, Settings
 from mqd.engine.storage import MemoryOnly
 from mqd.store.mounts import MEMORY_TYPES, NETWORK_TYPES, filesystem_type
+from mqd.store.pages import OsScratchFiles, PageFiles
 
 if TYPE_CHECKING:
     from mqd.config import Config
     from mqd.engine.storage import Storage
 
 _logger = logging.getLogger("mqd.storage")
+
+RESERVED_SEGMENTS: Final = 2
+"""Bodies are put aside on the disk only while so many segments of the journal would fit too."""
 
 
 @dataclass
@@ -48,10 +53,10 @@ def open_state(config: Config) -> State:
     auth = config.auth
     caps = Caps(auth.max_users, auth.max_tokens, auth.max_tokens_per_user)
     bounds = Bounds(queues.max_messages, queues.max_bytes, queues.max_queues, defaults, caps)
-    broker = Broker(bounds)
     if not config.storage.journal:
         clock = Clock()
-        return State(broker, MemoryOnly(epoch=clock.now_ms() // 1000), clock)
+        return State(Broker(bounds), MemoryOnly(epoch=clock.now_ms() // 1000), clock)
+    broker = Broker(bounds, _pager(config))
     storage = _recover(config, broker)
     clock = Clock(broker.clock_ms)
     if clock.ahead_seconds:
@@ -97,10 +102,21 @@ def _prepare_directory(config: Config) -> None:
         _logger.warning("%s lies on %s: what is there is gone when the machine is", path, kind)
 
 
+def _pager(config: Config) -> Pager:
+    """Make what puts bodies aside. The journal needs the disk more: some of it stays free."""
+    storage = config.storage
+    files = OsScratchFiles(str(config.storage_path))
+    pages = PageFiles(files, reserve_bytes=RESERVED_SEGMENTS * storage.segment_bytes)
+    return Pager(pages, storage.resident_bytes)
+
+
 def _recover(config: Config, broker: Broker) -> Durable:
-    settings = Settings(config.storage.snapshot_interval_seconds, config.storage.segment_bytes)
-    storage = Durable(str(config.storage_path), broker, settings)
-    recovered = storage.recovered
+    storage = config.storage
+    settings = Settings(
+        storage.snapshot_interval_seconds, storage.segment_bytes, storage.resident_bytes
+    )
+    durable = Durable(str(config.storage_path), broker, settings)
+    recovered = durable.recovered
     for warning in recovered.warnings:
         _logger.warning("%s", warning)
     if recovered.records:
@@ -115,4 +131,4 @@ def _recover(config: Config, broker: Broker) -> Durable:
             recovered.seconds,
             rate,
         )
-    return storage
+    return durable

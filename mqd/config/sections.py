@@ -231,6 +231,13 @@ class StorageConfig(Section):
         "may not mean what they say: two servers may use one directory, and what is promised "
         "may be lost.",
     )
+    resident_bytes: int = _key(
+        64 * limits.MIB,
+        Integer(limits.MIB, 2**50, "bytes"),
+        "How much of the bodies of waiting messages is kept in memory, over all queues. What is "
+        "beyond that is put aside in files without names in the data directory's file system, "
+        "and comes back when it is to be pulled. Nothing is put aside without a journal.",
+    )
 
 
 @dataclass(frozen=True)

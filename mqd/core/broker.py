@@ -40,6 +40,7 @@ from mqwire.names import matches
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from mqd.core.paging import Pager
     from mqd.core.parcels import PushExtras
     from mqd.core.records import Record
     from mqd.core.rooms import Room
@@ -70,10 +71,15 @@ class Broker:
 
     Args:
         bounds: see `Bounds`; they judge commands, never records.
+        pager: keeps what is in memory near a limit; None to keep all of it there. With one,
+            what takes, looks or removes may raise INTERNAL where a page cannot be had.
     """
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, pager: Pager | None = None) -> None:
         self._bounds = bounds
+        self.pager = pager
+        if pager is not None:
+            pager.fifos = lambda: [queue.fifo for queue in self._by_uid.values()]
         self._by_name: dict[str, Queue] = {}
         self._by_uid: dict[int, Queue] = {}
         self._last_uid = 0
@@ -386,7 +392,8 @@ class Broker:
         yield (records.COUNTERS, self._last_uid, self.clock_ms)
 
     def _apply_create(self, uid: int, name: str, options: dict[str, Any], now_ms: int) -> int:
-        queue = self._by_name[name] = self._by_uid[uid] = Queue(uid, name, options, now_ms)
+        queue = Queue(uid, name, options, now_ms, self.pager)
+        self._by_name[name] = self._by_uid[uid] = queue
         if queue.idle_ms:
             self._state.look_at(queue, now_ms + queue.idle_ms)
         self.view.adopt(queue)
@@ -422,6 +429,7 @@ class Broker:
         self._state.drop(queue)
         self.keys.drop(uid)
         self.view.drop(queue)
+        queue.fifo.let_go()
         return queue.fifo.count + queue.outside
 
     def _apply_push(

@@ -39,18 +39,26 @@ def plan_cancel(queue: Queue, ids: Runs, now_ms: int) -> Cancellation:
         queue: theirs.
         ids: which; those that are neither ready nor delayed nor leased are passed over.
         now_ms: when.
+
+    Raises:
+        BrokerError: INTERNAL: what is to be known of one that was put aside cannot be had.
     """
     ranks, parcels, held = Ranks(queue.fifo), Parcels(queue), queue.held
     waiting: list[int] = []
+    in_packs: list[int] = []
     marked: dict[int, list[int]] = {}
     for message_id in sorted(set(ids_of(ids))):
         is_held = held is not None and (message_id in held.ready or message_id in held.delayed)
-        if is_held or ranks.holds(message_id) or parcels.key_of(message_id):
+        if not is_held and ranks.holds(message_id):
+            in_packs.append(message_id)
+            waiting.append(message_id)
+        elif is_held or parcels.key_of(message_id):
             waiting.append(message_id)
         elif queue.leased:
             lease = queue.whereabouts().find(message_id)
             if lease is not None and message_id not in (lease.cancelled or ()):
                 marked.setdefault(lease.seq, []).append(message_id)
+    queue.fifo.prepare_removal(in_packs)
     planned: list[Record] = []
     if waiting:
         planned.append((records.CANCEL, queue.uid, runs_of(waiting), now_ms))

@@ -220,3 +220,18 @@ def too_many_tokens(bound: str, limit: int) -> BrokerError:
         f"{whose} {limit} tokens, which is all there may be (auth.max_{bound}); revoke one first",
         {"bound": f"max_{bound}", "limit": limit},
     )
+
+
+def page_lost(reason: str) -> BrokerError:
+    """Make the refusal of what needs bodies that were put aside and cannot be had.
+
+    Args:
+        reason: what has gone wrong, for people.
+    """
+    return BrokerError(
+        Code.INTERNAL,
+        f"bodies of waiting messages that were put aside on the disk cannot be had ({reason}); "
+        "nothing has changed, and the journal has them: look after the disk and start the "
+        "server again",
+        {},
+    )

@@ -15,23 +15,29 @@ beside the packs:
 - gaps `(first_id, count)`, always at the edge of a pack;
 - holes: ids of messages that were removed from where they lay. Their bodies are dropped
   when those before them have left, or at once where that empties a pack.
+
+Where packs lie, and which of them are put aside, is the matter of `mqd.core.places`.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from mqd.core.errors import skips_too_much
+from mqd.core.places import Places
 from mqwire.limits import MAX_SKIPPED_ENTRIES
-from mqwire.packs import Cutter, iter_sizes, split_pack
+from mqwire.packs import iter_sizes, split_pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, MutableSequence, Sequence
+    from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
+
+    from mqd.core.cold import Chunk
+    from mqd.core.paging import Pager
 
 MARK_INTERVAL_MS: Final = 100
 """How exact ages are; coarser marks would save nothing worth having."""
@@ -68,43 +74,32 @@ class Batch:
     headers: list[dict[str, Any] | None] | None
 
 
-class Fifo:
-    """An ordered store of messages with rising ids, starting with id 1."""
+class Row(NamedTuple):
+    """A pack that a look shows something of."""
 
-    __slots__ = (
-        "_cutter",
-        "_ends",
-        "_gaps",
-        "_header_runs",
-        "_holes",
-        "_marks",
-        "_packs",
-        "count",
-        "first_id",
-        "next_id",
-        "size_bytes",
-    )
+    first_id: int
+    messages: int
+    """Those that were removed are not among them."""
+    pack: bytes
+    end: int
+    """The id after its last message."""
+    after: int
+    """The id of the message after it."""
 
-    def __init__(self) -> None:
-        self.first_id = 1
-        """Id of the oldest message, or of the next one if there is none."""
-        self.next_id = 1
-        """Id of the next message that is put in."""
-        self.count = 0
-        self.size_bytes = 0
-        """Encoded bodies and headers of all messages."""
-        self._packs: deque[bytes] = deque()
-        self._ends: deque[int] = deque()  # the id after the last in the pack of the same index
-        self._cutter: Cutter | None = None  # stands in the first pack once that is begun
+
+class Fifo(Places):
+    """An ordered store of messages with rising ids, starting with id 1.
+
+    Args:
+        pager: keeps what is in memory near a limit; None to keep all of it there.
+    """
+
+    __slots__ = ("_header_runs", "_marks")
+
+    def __init__(self, pager: Pager | None = None) -> None:
+        super().__init__(pager)
         self._header_runs: deque[HeaderRun] = deque()
         self._marks: deque[Mark] = deque()
-        self._gaps: deque[tuple[int, int]] = deque()
-        self._holes: list[int] = []  # negative ids, ascending: the next one is the last
-
-    @property
-    def has_gaps(self) -> bool:
-        """Whether the ids do not all follow each other."""
-        return bool(self._gaps or self._holes)
 
     @property
     def is_plain(self) -> bool:
@@ -125,8 +120,11 @@ class Fifo:
         """
         first_id = self.next_id
         self.next_id = first_id + count
-        self._packs.append(pack)
-        self._ends.append(first_id + count)
+        if self.cold is None:
+            self._packs.append(pack)
+            self._ends.append(first_id + count)
+        else:
+            self.cold.append(first_id, pack, count)
         self.count += count
         self.size_bytes += len(pack)
         marks = self._marks
@@ -135,6 +133,8 @@ class Fifo:
         for offset, run_count, values, bytes_each in headers:
             self._header_runs.append((first_id + offset, run_count, values, bytes_each))
             self.size_bytes += run_count * bytes_each
+        if self.size_bytes > self._tell_bytes:
+            self._tell_pager()
         return first_id
 
     def skip(self, count: int) -> int:
@@ -159,13 +159,13 @@ class Fifo:
             room_bytes: how large packs and headers may be together.
             at_least: 1 to take the first message in any case, 0 to take none without room.
         """
+        if self.cold is not None:
+            self.warm(most, room_bytes, at_least)
         first_id = self.first_id
         headers = None
         gaps = self._gaps
-        if gaps:
-            most = min(most, gaps[0][0] - first_id)
-        if self._holes:
-            most = min(most, -self._holes[-1] - first_id)
+        if gaps or self._holes:
+            most = min(most, self._in_a_row())
         if self._header_runs:
             most, header_bytes = self._fit_headers(most, room_bytes, at_least)
             room_bytes -= header_bytes
@@ -207,42 +207,61 @@ class Fifo:
         Raises:
             BrokerError: OUT_OF_RANGE: these are more than `MAX_SKIPPED_ENTRIES`.
         """
+        rows, skip, end = self._find_packs(skip, most, room_bytes)
+        if not rows:
+            return Batch(end, 0, [], None)
         window = Fifo()
-        gaps = deque(self._gaps)
-        asked = skip
-        start, first_id, skip = self._leap(skip)
-        pairs = zip(islice(self._packs, start, None), islice(self._ends, start, None), strict=True)
-        for index, (pack, end) in enumerate(pairs, start):
-            if window.count >= skip + most:
-                break
-            if index - start > MAX_SKIPPED_ENTRIES and not window.count:
-                raise skips_too_much(asked, MAX_SKIPPED_ENTRIES)
-            count = end - first_id - self._count_holes(first_id, end)
-            after = end + gaps.popleft()[1] if gaps and gaps[0][0] == end else end
-            if skip >= count and not window.count:
-                skip -= count
-            else:
-                if not window.count:
-                    window.first_id = first_id
-                is_begun = index == 0 and self._cutter is not None
-                window._packs.append(self._cutter.rest if is_begun and self._cutter else pack)
-                window._ends.append(end)
-                window.count += count
-                if after > end:
-                    window._gaps.append((end, after - end))
-            first_id = after
-        if not window.count:
-            return Batch(first_id, 0, [], None)
+        window.first_id = rows[0].first_id
+        for row in rows:
+            window._packs.append(row.pack)
+            window._ends.append(row.end)
+            window.count += row.messages
+            if row.after > row.end:
+                window._gaps.append((row.end, row.after - row.end))
         runs = self._header_runs
         begin = bisect_right(runs, window.first_id, key=itemgetter(0))
         later = islice(runs, max(0, begin - 1), None)
-        window._header_runs = deque(takewhile(lambda run: run[0] < first_id, later))
+        window._header_runs = deque(takewhile(lambda run: run[0] < end, later))
         if self._holes:
-            window._holes = [-hole for hole in self._holes_in(window.first_id, first_id)[::-1]]
+            window._holes = [-hole for hole in self._holes_in(window.first_id, end)[::-1]]
             window._pass_over()
         while skip:
             skip -= window.take(skip, ANY_SIZE).count if window.count else skip
         return window.take(most, room_bytes)
+
+    def _find_packs(self, skip: int, most: int, room_bytes: int) -> tuple[list[Row], int, int]:
+        """Find the packs that a look shows something of.
+
+        Returns:
+            The packs, how many messages of the first one are to be passed over, and the id
+            of the message after the last one.
+        """
+        rows: list[Row] = []
+        gaps, asked = deque(self._gaps), skip
+        start, first_id, skip = self._leap(skip)
+        count = size_bytes = 0  # `size_bytes` of whole packs behind the first one
+
+        def passes(chunk: Chunk) -> bool:
+            return not rows and skip >= chunk.count
+
+        for index, (chunk, pack, end) in enumerate(self._places(start, passes)):
+            if count >= skip + most or size_bytes >= room_bytes:
+                break
+            if index > MAX_SKIPPED_ENTRIES and not rows:
+                raise skips_too_much(asked, MAX_SKIPPED_ENTRIES)
+            holes = self._count_holes(first_id, end)
+            number = end - first_id - holes if chunk is None else chunk.count
+            after = end
+            while gaps and gaps[0][0] <= end:
+                after = max(after, sum(gaps.popleft()))
+            if skip >= number and not rows:
+                skip -= number
+            else:
+                size_bytes += len(pack) if rows and not holes else 0
+                rows.append(Row(first_id, number, pack, end, after))
+                count += number
+            first_id = after
+        return rows, skip, first_id
 
     def find(self, message_id: int) -> tuple[bytes, dict[str, Any] | None] | None:
         """Return the body, encoded, and the headers of a message; None if it is not here.
@@ -253,27 +272,20 @@ class Fifo:
             return None
         index = bisect_right(self._ends, message_id)
         if index == len(self._ends):
-            return None
-        is_begun = index == 0 and self._cutter is not None
-        pieces = split_pack(self._cutter.rest if is_begun and self._cutter else self._packs[index])
-        place = len(pieces) - (self._ends[index] - message_id)
+            found = None if self.cold is None else self.cold.pack_of(message_id)
+            if found is None:
+                return None
+            pack, end = found
+        else:
+            pack, end = self._pack_at(index), self._ends[index]
+        pieces = split_pack(pack)
+        place = len(pieces) - (end - message_id)
         if place < 0:  # in the gap before the pack
             return None
         runs = self._header_runs
         at = bisect_right(runs, message_id, key=itemgetter(0)) - 1
         has_some = at >= 0 and message_id < runs[at][0] + runs[at][1]
         return pieces[place], runs[at][2] if has_some else None
-
-    def _leap(self, skip: int) -> tuple[int, int, int]:
-        """Pass over whole packs where the ids all follow each other.
-
-        Returns:
-            The index of the first pack that was not, its first id, and how many messages
-            from there on are still to be passed over.
-        """
-        index = 0 if self.has_gaps else bisect_right(self._ends, self.first_id + skip)
-        first_id = self._ends[index - 1] if index else self.first_id
-        return index, first_id, skip - (first_id - self.first_id) if index else skip
 
     def beside(self, most: int) -> tuple[tuple[HeaderRun, ...], tuple[Mark, ...]]:
         """Return what lies beside the oldest `most` messages: headers and push times.
@@ -293,33 +305,40 @@ class Fifo:
         assert not self.count
         self.first_id = self.next_id = first_id
 
-    def gaps(self) -> Iterator[tuple[int, int]]:
-        """Yield the runs `(first id, count)` of ids between these that are not here."""
-        yield from self._gaps
-
-    def export(self) -> Iterator[tuple[int, int, bytes, tuple[HeaderRun, ...], int]]:
+    def export(
+        self, passes: Callable[[Chunk], bool] = lambda _: False
+    ) -> Iterator[tuple[int, int, bytes, tuple[HeaderRun, ...], int]]:
         """Yield `(first_id, count, pack, headers, now_ms)` for the `append`s that rebuild this.
 
-        The store must not change meanwhile. Complexity: linear in packs, runs and marks.
+        The store must not change meanwhile. Complexity: linear in packs, runs and marks. What
+        lies in pages is read a page at a time.
+
+        Args:
+            passes: tells of a chunk whether it is to be left out.
+
+        Raises:
+            BrokerError: a page cannot be had.
         """
         first_id = self.first_id
         marks, runs, gaps = deque(self._marks), deque(self._header_runs), deque(self._gaps)
-        for index, (pack, end) in enumerate(zip(self._packs, self._ends, strict=True)):
+        for chunk, bodies, end in self._places(0, passes):
             while len(marks) > 1 and marks[1][0] <= first_id:
                 marks.popleft()
-            is_begun = index == 0 and self._cutter is not None
-            bodies = self._cutter.rest if is_begun and self._cutter else pack
             headers = []
             while runs and runs[0][0] < end:  # no run reaches over the edge of its pack
                 start, number, values, bytes_each = runs.popleft()
                 gone = max(first_id - start, 0)
                 headers.append((start + gone - first_id, number - gone, values, bytes_each))
-            if self._count_holes(first_id, end):
+            if chunk is not None:
+                pass
+            elif self._count_holes(first_id, end):
                 for part in self._around_holes(first_id, end, bodies, headers):
                     yield (*part, marks[0][1])
             else:
                 yield first_id, end - first_id, bodies, tuple(headers), marks[0][1]
-            first_id = end + gaps.popleft()[1] if gaps and gaps[0][0] == end else end
+            first_id = end
+            while gaps and gaps[0][0] <= end:
+                first_id = max(first_id, sum(gaps.popleft()))
 
     def _around_holes(
         self, first_id: int, end: int, bodies: bytes, headers: list[HeaderRun]
@@ -344,7 +363,27 @@ class Fifo:
 
         Complexity: O(log packs) for each message where these are few, a copy of all packs
         where they are many; and the sizes of the bodies in each pack that is touched.
+
+        Raises:
+            BrokerError: a page cannot be had, and nobody has asked by `prepare_removal`.
         """
+        inside = bisect_left(ids, self._cold_from())
+        if self.cold is not None and inside < len(ids):
+            self.size_bytes -= self.cold.remove(ids[inside:])
+            self._set_tell_bytes()
+        if inside:
+            self._remove_here(ids[:inside])
+        self._remove_headers(ids)
+        self.count -= len(ids)
+        self._holes += [-message_id for message_id in reversed(ids)]
+        self._holes.sort()  # two runs that are sorted already: linear
+        self._pass_over()
+        marks = self._marks
+        while marks and (not self.count or (len(marks) > 1 and marks[1][0] <= self.first_id)):
+            marks.popleft()
+
+    def _remove_here(self, ids: Sequence[int]) -> None:
+        """Account for bodies, in packs that come first, that are not wanted any more."""
         packs: MutableSequence[bytes] = self._packs
         ends: Sequence[int] = self._ends
         is_copied = len(ids) > _MANY
@@ -360,14 +399,6 @@ class Fifo:
             at = stop
         if is_copied:
             self._packs = deque(packs)
-        self._remove_headers(ids)
-        self.count -= len(ids)
-        self._holes += [-message_id for message_id in reversed(ids)]
-        self._holes.sort()  # two runs that are sorted already: linear
-        self._pass_over()
-        marks = self._marks
-        while marks and (not self.count or (len(marks) > 1 and marks[1][0] <= self.first_id)):
-            marks.popleft()
 
     def _remove_from(
         self, packs: MutableSequence[bytes], ends: Sequence[int], index: int, ids: Sequence[int]
@@ -412,81 +443,22 @@ class Fifo:
         while runs and runs[0][0] + runs[0][1] <= self.first_id:
             runs.popleft()
 
-    def _drop_holes(self) -> None:
-        """Go on over the holes that begin with the first id and follow each other."""
-        holes, ends, first_id = self._holes, self._ends, self.first_id
-        count, beyond = 1, 2  # so many do; so many may not
-        while beyond <= len(holes) and holes[-beyond] == 1 - first_id - beyond:
-            count, beyond = beyond, 2 * beyond
-        beyond = min(beyond, len(holes) + 1)
-        while beyond - count > 1:
-            middle = (count + beyond) // 2
-            if holes[-middle] == 1 - first_id - middle:
-                count = middle
-            else:
-                beyond = middle
-        del holes[-count:]
-        start, self.first_id = first_id, first_id + count
-        while ends and ends[0] <= self.first_id:
-            start = ends[0]
-            self._drop_pack()
-        if start < self.first_id:
-            self._cut(start, self.first_id - start, ANY_SIZE, self.first_id - start)
-
-    def is_hole(self, message_id: int) -> bool:
-        """Tell whether a message was removed from its place between others."""
-        return self._count_holes(message_id, message_id + 1) > 0
-
-    def holes_before(self, message_id: int) -> int:
-        """Tell how many holes there are before a message."""
-        return len(self._holes) - bisect_right(self._holes, -message_id)
-
-    def _count_holes(self, first_id: int, end: int) -> int:
-        """Tell how many holes there are from `first_id` on, before `end`."""
-        if not self._holes:
-            return 0
-        return bisect_right(self._holes, -first_id) - bisect_right(self._holes, -end)
-
-    def _holes_in(self, first_id: int, end: int) -> list[int]:
-        """Return the holes from `first_id` on, before `end`, ascending."""
-        holes = self._holes
-        inside = holes[bisect_right(holes, -end) : bisect_right(holes, -first_id)]
-        return [-hole for hole in reversed(inside)]
-
     def clear(self) -> int:
         """Remove every message and return how many there were; ids go on from there."""
         removed, next_id = self.count, self.next_id
-        self.__init__()  # type: ignore[misc]
+        if self.cold is not None:
+            self.cold.clear()
+        self.__init__(self._pager)  # type: ignore[misc]
         self.first_id = self.next_id = next_id
         return removed
+
+    # What lies in memory, and what does not
 
     def oldest_ms(self) -> int | None:
         """When the oldest message was put in, to `MARK_INTERVAL_MS`; None if there is none."""
         if not self.count:
             return None
         return self._marks[0][1]
-
-    def _cut(self, first_id: int, most: int, room_bytes: int, at_least: int) -> tuple[int, bytes]:
-        """Take from the first pack, which stays, begun, unless all that is left in it goes.
-
-        Args:
-            first_id: of what is left in it.
-            most: how many at most, as the others in `Cutter.take`.
-            room_bytes: how large they may be together.
-            at_least: how many are taken even where there is no room for them.
-        """
-        if self._cutter is None:
-            self._cutter = Cutter(self._packs[0])
-        present = self._ends[0] - first_id
-        count, piece = self._cutter.take(min(most, present), room_bytes, at_least)
-        if count == present:
-            self._drop_pack()
-        return count, piece
-
-    def _drop_pack(self) -> None:
-        self._packs.popleft()
-        self._ends.popleft()
-        self._cutter = None
 
     def _fit_headers(self, most: int, room_bytes: int, at_least: int) -> tuple[int, int]:
         """Tell how many messages may go so that their headers fill half the room at most.
@@ -509,6 +481,13 @@ class Fifo:
                 end = start + fitting
                 break
         return max(end - self.first_id, at_least), room_bytes // 2 - budget
+
+    def _in_a_row(self) -> int:
+        """Tell how many messages there are up to the first gap or hole."""
+        ends = [self._gaps[0][0]] if self._gaps else []
+        if self._holes:
+            ends.append(-self._holes[-1])
+        return min(ends) - self.first_id
 
     def _take_headers(self, first_id: int, number: int) -> list[dict[str, Any] | None] | None:
         """Remove the headers of `number` messages; None if not one of them has any."""

@@ -20,6 +20,7 @@ from mqwire.packs import split_pack
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mqd.core.cold import Chunk
     from mqd.core.fifo import HeaderRun
     from mqd.core.leases import Lease
     from mqd.core.parcels import Parcel
@@ -136,7 +137,11 @@ def _ready(queue: Queue, skip: int) -> Iterator[Seen]:
     things = iter(()) if queue.held is None else queue.held.in_order()
     rank, thing = next(things, _NOTHING)
     left = _Skip(skip)
-    for first_id, count, pack, runs, _ in queue.fifo.export():
+
+    def passes(chunk: Chunk) -> bool:
+        return (thing is None or chunk.end <= rank) and left.passes(chunk.count)
+
+    for first_id, count, pack, runs, _ in queue.fifo.export(passes):
         while thing is not None and rank < first_id:  # nothing else has a place inside a pack
             yield from _seen_of(thing, left)
             rank, thing = next(things, _NOTHING)

@@ -16,6 +16,7 @@ from mqwire.levels import LEVELS, Level
 if TYPE_CHECKING:
     from mqd.core.leases import Lease
     from mqd.core.messages import Message
+    from mqd.core.paging import Pager
     from mqd.core.parcels import PushExtras, Terms
 
 
@@ -49,6 +50,7 @@ class Queue:
             `mqwire.verbs.EXPIRED_FATES`, the first where nothing is said);
             `expires_seconds`; `keep_results_seconds`; and those of `mqd.core.retries.Retries`.
         created_ms: when it was created.
+        pager: as of `Fifo`.
     """
 
     __slots__ = (
@@ -85,7 +87,14 @@ class Queue:
         "where",
     )
 
-    def __init__(self, uid: int, name: str, options: dict[str, Any], created_ms: int) -> None:
+    def __init__(
+        self,
+        uid: int,
+        name: str,
+        options: dict[str, Any],
+        created_ms: int,
+        pager: Pager | None = None,
+    ) -> None:
         self.uid = uid
         self.name = name
         self.options = options
@@ -110,7 +119,7 @@ class Queue:
         that names the queue sets it, beside pushes and leases, which set it themselves."""
         self.pushed = self.pulled = self.purged = self.acked = self.moved = self.expired = 0
         self.cancelled = 0
-        self.fifo = Fifo()
+        self.fifo = Fifo(pager)
         self.held: Held | None = None
         """Messages that do not lie in `fifo`; None until there was one."""
         self.leased = 0

@@ -452,7 +452,7 @@ class Engine(Protocol):
         """
 
     def stats(self) -> dict[str, Any]:
-        """Return the engine's parts of STATS: `queues`, `journal`, `snapshot`, `recovery`."""
+        """Return the engine's parts of STATS: `queues`, `pages`, `journal`, and others."""
 
     def next_deadline_ms(self) -> int | None:
         """When `expire` has to be called next, on the engine's clock; None for never."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mqd.core import records
+from mqd.core.errors import BrokerError
 from mqd.core.held import HeldBatch
 from mqd.engine.waits import LocalWait, Waits
 from mqwire.levels import Level
@@ -36,7 +37,13 @@ class Deliveries:
         self._waits = waits
 
     def take(self, queue: Queue, most: int, room_bytes: int) -> Results:
-        """Remove messages of a queue that has some and return them."""
+        """Remove messages of a queue that has some and return them.
+
+        Raises:
+            BrokerError: INTERNAL: what was put aside cannot be had; nothing has changed.
+        """
+        if queue.fifo.cold is not None:
+            queue.fifo.warm(most, room_bytes)
         batches = self._broker.take(queue, most, room_bytes)
         if self._commits.observer is not None:
             self._commits.observer.pulled(queue, batches)
@@ -59,7 +66,13 @@ class Deliveries:
         return (ids, packs, columns) if columns else (ids, packs)
 
     def lease(self, queue: Queue, most: int, room_bytes: int, terms: Terms, now_ms: int) -> Results:
-        """Put messages of a queue that has some under a lease and return them with it."""
+        """Put messages of a queue that has some under a lease and return them with it.
+
+        Raises:
+            BrokerError: INTERNAL: what was put aside cannot be had; nothing has changed.
+        """
+        if queue.fifo.cold is not None:
+            queue.fifo.warm(most, room_bytes)
         deadline_ms = now_ms + terms.lease_ms
         record, batches = self._broker.jobs.lease(
             queue, most, room_bytes, deadline_ms, terms.owner, now_ms
@@ -84,11 +97,15 @@ class Deliveries:
             return
         for wait in self._broker.serve(queue):
             assert isinstance(wait, LocalWait)
-            if wait.terms is None:
-                found = self.take(queue, wait.most, wait.room_bytes)
+            try:
+                if wait.terms is None:
+                    found = self.take(queue, wait.most, wait.room_bytes)
+                else:
+                    found = self.lease(queue, wait.most, wait.room_bytes, wait.terms, now_ms)
+            except BrokerError as error:  # its own, not that of whoever is served for
+                self._waits.end(wait, error)
             else:
-                found = self.lease(queue, wait.most, wait.room_bytes, wait.terms, now_ms)
-            self._waits.end(wait, found, wait.level)
+                self._waits.end(wait, found, wait.level)
 
 
 def level_of_lease(level: Level, asked: Level | None) -> Level:

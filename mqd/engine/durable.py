@@ -55,10 +55,12 @@ class Settings:
     Args:
         snapshot_interval_seconds: how often a snapshot is made, if anything has changed.
         segment_bytes: how much space is reserved for a segment.
+        resident_bytes: as of `Snapshotter`.
     """
 
     snapshot_interval_seconds: float = 60.0
     segment_bytes: int = SEGMENT_BYTES
+    resident_bytes: int | None = None
 
 
 class Durable:
@@ -124,6 +126,7 @@ class Durable:
             self._live_bytes,
             Schedule(settings.snapshot_interval_seconds, settings.segment_bytes),
             is_stale=self.recovered.journal_records > 0,
+            resident_bytes=settings.resident_bytes,
         )
         self._snapshotter.start(loop)
 

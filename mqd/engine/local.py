@@ -362,6 +362,7 @@ class LocalEngine:
         parts = self._storage.stats()
         if parts["journal"] is not None:
             parts["journal"] = {"durability": self.level.word, **parts["journal"]}
+        parts["pages"] = None if self.broker.pager is None else self.broker.pager.stats()
         parts["queues"] = {
             "count": len(queues),
             "ready": sum(queue.ready for queue in queues),

@@ -91,6 +91,8 @@ class Snapshotter:
         live_bytes: tells how large the state is.
         schedule: when they are due.
         is_stale: whether the journal holds records already that no snapshot has.
+        resident_bytes: how much of the messages' bodies a fold keeps in memory, about; None
+            for all.
     """
 
     def __init__(
@@ -101,8 +103,12 @@ class Snapshotter:
         schedule: Schedule,
         *,
         is_stale: bool,
+        resident_bytes: int | None = None,
     ) -> None:
         self._directory = directory
+        self._fold_options = ["--until-eof"]
+        if resident_bytes is not None:
+            self._fold_options += ["--resident-bytes", str(resident_bytes)]
         self._journal = journal
         self._live_bytes = live_bytes
         self._schedule = schedule
@@ -302,7 +308,7 @@ class Snapshotter:
         """Run a fold in a process of its own, and return what it says it has done."""
         process = await asyncio.create_subprocess_exec(
             *module_command(
-                "mqd.store.fold", self._directory, "--before", str(before), "--until-eof"
+                "mqd.store.fold", self._directory, "--before", str(before), *self._fold_options
             ),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

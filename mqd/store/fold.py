@@ -1,13 +1,14 @@
 """Fold: the last snapshot and the sealed segments after it become the next snapshot.
 
-    python -m mqd.store.fold DIRECTORY --before NUMBER [--until-eof]
+    python -m mqd.store.fold DIRECTORY --before NUMBER [--resident-bytes N] [--until-eof]
 
 A process of its own, so that whoever serves never stops for it: it reads files that
 nobody writes any more, through the same scanner and the same `Broker.apply` as a start,
 so every fold is a rehearsal of one. The order: write and sync a temporary file, rename
 it, sync the directory, read it back, and only then remove what it has taken the place of.
 
-Memory: the state that it folds, as the server has it, and a chunk of a file. Time: that
+Memory: the state that it folds, as the server has it, bodies beyond N bytes put aside on the
+disk as the server does it, and a chunk of a file. Time: that
 of a start from the same files, and of writing the snapshot. It runs at low priority, and
 holds `fold.lock`, so that there is one at a time.
 
@@ -30,6 +31,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mqd.core.broker import Bounds, Broker
+from mqd.core.errors import BrokerError
+from mqd.core.paging import Pager
 from mqd.store import snapshot as snapshots
 from mqd.store.decisions import SegmentsState, SnapshotState
 from mqd.store.dirlock import FOLD_LOCK_NAME, DirectoryLock
@@ -41,6 +44,7 @@ from mqd.store.errors import (
     StorageError,
 )
 from mqd.store.files import OsFiles
+from mqd.store.pages import OsScratchFiles, PageFiles
 from mqd.store.recovery import Replay, remove, replay_segments
 from mqd.store.segments import identity_of
 from mqd.store.snapshot import Place
@@ -72,7 +76,7 @@ class Folded(NamedTuple):
     """How many files went."""
 
 
-def fold(files: Files, directory: str, before: int) -> Folded:
+def fold(files: Files, directory: str, before: int, pager: Pager | None = None) -> Folded:
     """Make the next snapshot, and remove what it takes the place of.
 
     Args:
@@ -80,17 +84,19 @@ def fold(files: Files, directory: str, before: int) -> Folded:
         directory: a data directory; whoever serves it may go on meanwhile.
         before: the first segment that is not folded; it, and so all before it, must have
             been begun (`Journal.seal`).
+        pager: as of `Broker`.
 
     Durability: the snapshot is on the disk, and was read back, before anything goes.
 
     Raises:
         StorageError: there is no new snapshot; nothing was removed.
         OSError: the same, unless removing itself has failed.
+        BrokerError: the same; what was put aside cannot be had.
     """
     survey = look(files, directory)
     headers = [header for header in survey.headers if header.number <= before]
     _check(survey, [header.number for header in headers], before)
-    broker = Broker(Bounds(0, 0, 0))
+    broker = Broker(Bounds(0, 0, 0), pager)
     replay = Replay()
     if survey.snapshot is not None:
         for records in snapshots.load(files, directory, survey.snapshot):
@@ -137,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("directory")
     parser.add_argument("--before", type=int, required=True, metavar="NUMBER")
     parser.add_argument("--nice", type=int, default=NICENESS, metavar="N")
+    parser.add_argument("--resident-bytes", type=int, metavar="N")
     parser.add_argument("--until-eof", action="store_true")
     options = parser.parse_args(arguments)
     if options.until_eof:
@@ -147,7 +154,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with DirectoryLock(options.directory, FOLD_LOCK_NAME):
             _sweep(options.directory)
-            folded = fold(OsFiles(), options.directory, options.before)
+            pager = _pager(options.directory, options.resident_bytes)
+            folded = fold(OsFiles(), options.directory, options.before, pager)
+    except BrokerError as error:
+        print(json.dumps({"error": error.message, "path": options.directory}))  # noqa: T201  as below
+        return 5
     except StorageError as error:
         print(json.dumps({"error": error.message, "path": error.path}))  # noqa: T201  the result
         return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
@@ -160,6 +171,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figures["seconds"] = round(time.monotonic() - started, 6)
     print(json.dumps(figures))  # noqa: T201  the result
     return 0
+
+
+def _pager(directory: str, resident_bytes: int | None) -> Pager | None:
+    if resident_bytes is None:
+        return None
+    return Pager(PageFiles(OsScratchFiles(directory)), resident_bytes)
 
 
 def _end_with_input() -> None:

@@ -27,6 +27,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from mqd.core.errors import BrokerError
 from mqd.store import snapshot as snapshots
 from mqd.store.decisions import Action, Decision, TailState, decide
 from mqd.store.errors import (
@@ -268,6 +269,10 @@ def _judge_tail(reader: BatchReader, replay: Replay) -> None:
 def _apply(apply: Apply, records: list[Record], path: str, where: str) -> None:
     try:
         apply(records)
+    except BrokerError as error:
+        raise DirectoryUnusable(
+            f"{path} cannot be loaded ({where}): {error.message}", path
+        ) from error
     except Exception as error:
         raise RecordRefused(
             f"a record in {path} ({where}) has a good checksum and cannot be applied ({error!r}): "

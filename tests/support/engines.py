@@ -60,10 +60,17 @@ class Disk:
 
 
 def new_engine(
-    clock, storage, level=Level.SYNCED, max_frame_bytes=MAX_FRAME_BYTES, *, records=None, **settings
+    clock,
+    storage,
+    level=Level.SYNCED,
+    max_frame_bytes=MAX_FRAME_BYTES,
+    *,
+    records=None,
+    pager=None,
+    **settings,
 ):
     """Return an engine: with the queue `jobs` alone, or as `records` rebuild it."""
-    broker = Broker(Bounds(20_000, 1 << 30, 5))
+    broker = Broker(Bounds(20_000, 1 << 30, 5), pager)
     broker.apply_all(records or ())
     chosen = {"grace_ms": GRACE_MS, "epoch": EPOCH, **settings}
     settings = Settings(max_frame_bytes=max_frame_bytes, level=level, **chosen)

@@ -1,0 +1,61 @@
+"""Queues that are longer than what the server may keep in memory."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+import mqclient
+from support.server import running_server
+
+MIB = 1 << 20
+COUNT = 100_000
+BATCH = 1000
+PADDING = "x" * 1000
+SMALL = {
+    "storage": {"resident_bytes": MIB, "durability": "written"},
+    "frame_log": {"level": "off"},
+}
+
+
+def memory_bytes(server):
+    """Return what of a server's process lies in memory."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+
+
+def fill(client):
+    for start in range(0, COUNT, BATCH):
+        client.push_many("jobs", [f"{n} {PADDING}" for n in range(start, start + BATCH)])
+
+
+def numbers(messages):
+    return [int(message.body.split()[0]) for message in messages]
+
+
+def test_a_long_queue_takes_little_memory_and_outlives_its_server(tmp_path):
+    with running_server(overrides=SMALL, directory=tmp_path) as server:
+        empty_bytes = memory_bytes(server)
+        with mqclient.Client(server.url) as client:
+            client.create("jobs")
+            fill(client)
+            assert memory_bytes(server) - empty_bytes < 40 * MIB < COUNT * len(PADDING) // 2
+            pages = client.stats()["pages"]
+            assert pages["resident_bytes"] < 2 * MIB
+            assert pages["paged_bytes"] > 90 * MIB
+            assert pages["file_bytes"] < 1.2 * pages["paged_bytes"]
+            assert numbers(client.peek("jobs", 2, skip=COUNT // 2)) == [COUNT // 2, COUNT // 2 + 1]
+            assert numbers(client.pull_many("jobs", 1500)) == list(range(1500))
+            server.stop(signal.SIGKILL)
+    with running_server(overrides=SMALL, directory=tmp_path) as server:
+        assert memory_bytes(server) - empty_bytes < 60 * MIB
+        assert not list(server.data_dir.glob("pages*"))
+        with mqclient.Client(server.url) as client:
+            assert client.info("jobs").ready == COUNT - 1500
+            found = []
+            while messages := client.pull_many("jobs", 5000):
+                found += numbers(messages)
+            assert found == list(range(1500, COUNT))
+            pages = client.stats()["pages"]
+            assert (pages["pages"], pages["file_bytes"]) == (0, 0)

@@ -1,0 +1,119 @@
+"""An engine that puts bodies aside: what its clients see of it, and of pages that are lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from mqd.core.errors import BrokerError
+from mqd.engine.base import NO_MESSAGES, Terms
+from mqwire.codes import Code
+from mqwire.levels import Level
+from mqwire.packs import join_bodies, split_pack
+from support.engines import Clock, Disk, new_engine
+from support.pages import small_pager
+
+COUNT = 100
+
+
+@pytest.fixture
+def pages():
+    return small_pager()
+
+
+@pytest.fixture
+def disk():
+    return Disk()
+
+
+@pytest.fixture
+def engine(pages, disk):
+    engine = new_engine(Clock(), disk, pager=pages[0])
+    push(engine, "jobs", COUNT)
+    return engine
+
+
+def push(engine, name, count):
+    for number in range(count):
+        engine.push(name, 1, join_bodies([f"job {number:5}"]), (), None)
+
+
+def bodies(found):
+    return split_pack(b"".join(found[1]))
+
+
+def lease(engine):
+    return engine.jobs.lease("jobs", COUNT, Terms(1000, {"instance": "a"}), None)
+
+
+def wanted(number):
+    return join_bodies([f"job {number:5}"])
+
+
+def test_pulls_peeks_and_leases_are_what_they_would_be(engine, pages):
+    assert pages[1].live > 0
+    assert bodies(engine.peek("jobs", 60, 3)) == [wanted(60), wanted(61), wanted(62)]
+    assert bodies(engine.peek_one("jobs", 71)) == [wanted(70)]
+    found, _ = engine.pull("jobs", 30, None)
+    assert (found[0], bodies(found)) == ((1, 30), [wanted(number) for number in range(30)])
+    assert engine.views.cancel("jobs", (40, 1, 90, 2), None)[0] == (3, 0)
+    rest, _ = engine.pull("jobs", COUNT, None)
+    assert len(bodies(rest)) == COUNT - 33
+    assert rest[0] == (31, 9, 41, 49, 92, 9)
+
+
+def test_stats_tell_of_pages(engine, pages):
+    told = engine.stats()["pages"]
+    assert told["limit_bytes"] == 200
+    assert told["pages"] == pages[1].live
+    assert new_engine(Clock(), Disk()).stats()["pages"] is None
+
+
+WAYS = {
+    "pull": lambda engine: engine.pull("jobs", COUNT, None),
+    "pull_each": lambda engine: engine.pull_each("jobs", COUNT, 1 << 20),
+    "lease": lease,
+    "peek": lambda engine: engine.peek("jobs", 60, 1),
+    "peek_one": lambda engine: engine.peek_one("jobs", 71),
+    "cancel": lambda engine: engine.views.cancel("jobs", (1, COUNT), None),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_needs_a_page_that_is_lost_is_refused_and_changes_nothing(engine, pages, disk, way):
+    engine.create("other", {}, if_missing=False)
+    push(engine, "other", 1)
+    before, records = engine.info("jobs"), len(disk.records)
+    pages[1].is_broken = True
+    with pytest.raises(BrokerError) as caught:
+        WAYS[way](engine)
+    assert caught.value.code is Code.INTERNAL
+    assert (engine.info("jobs"), len(disk.records)) == (before, records)
+    assert engine.pull("other", 1, None)[0] is not NO_MESSAGES
+    pages[1].is_broken = False
+    found, _ = engine.pull("jobs", COUNT, None)
+    assert bodies(found) == [wanted(number) for number in range(COUNT)]
+
+
+@pytest.mark.parametrize("terms", [None, Terms(1000, {"instance": "a"})])
+def test_one_who_waits_is_told_of_a_lost_page_and_who_has_woken_him_is_not(engine, pages, terms):
+    ended = []
+    engine.pause("jobs")
+    engine.wait("jobs", COUNT, 9, None, terms, lambda outcome, _: ended.append(outcome))
+    engine.wait("jobs", 1, 9, None, terms, lambda outcome, _: ended.append(outcome))
+    pages[1].is_broken = True
+    engine.resume("jobs")
+    first, second = ended
+    assert isinstance(first, BrokerError)
+    assert first.code is Code.INTERNAL
+    assert bodies(second) == [wanted(0)]
+    assert engine.info("jobs")["waiting"] == 0
+
+
+def test_leases_hold_what_they_were_given_and_go_on_from_records(engine, disk):
+    found, _ = lease(engine)
+    assert bodies(found) == [wanted(number) for number in range(COUNT)]
+    engine.end_turn(Level.WRITTEN)
+    again = new_engine(
+        Clock(), Disk(), records=list(engine.broker.export()), pager=small_pager()[0]
+    )
+    assert again.info("jobs")["leased"] == COUNT
