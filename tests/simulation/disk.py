@@ -16,6 +16,7 @@ from mqd.engine.base import Snapshot
 from mqd.engine.storage import NEVER_LSN, nothing
 from mqd.store.recordlog import RecordEncoder, decode, encode
 from mqwire.levels import Level
+from support.pages import small_pager
 
 if TYPE_CHECKING:
     import random
@@ -47,16 +48,22 @@ class Pace:
 
 
 class Disk:
-    """What survives."""
+    """What survives.
 
-    def __init__(self) -> None:
+    Args:
+        resident_bytes: how much of the bodies lies in memory; 0 for all.
+    """
+
+    def __init__(self, resident_bytes: int = 0) -> None:
+        self._resident_bytes = resident_bytes
         self.payloads: list[bytes] = []
         self.epoch = 0
         self.snapshots = 0
 
     def recover(self) -> Broker:
         """Make a broker of what is there."""
-        broker = Broker(BOUNDS)
+        pager = small_pager(self._resident_bytes)[0] if self._resident_bytes else None
+        broker = Broker(BOUNDS, pager)
         broker.apply_all(decode(self.payloads))
         return broker
 

@@ -96,6 +96,8 @@ class Scenario:
     """By how many seconds somebody has set the clock at each restart."""
     detached: tuple[str, ...] = ()
     """Those of the crew whose leases go on without a connection."""
+    resident_bytes: int = 0
+    """How much of waiting messages' bodies lies in memory; 0 for all."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -113,7 +115,8 @@ class Scenario:
             f"seed {self.seed}: {self.seconds:.1f} s, grace {self.grace_seconds:g} s, "
             f"level {self.level}, crew {' '.join(self.crew)}; queues: {queues}; "
             f"detached: {' '.join(self.detached) or 'none'}; habits: {habits or 'none'}; "
-            f"mishaps: {mishaps or 'none'}; clock set by {self.jumps}"
+            f"mishaps: {mishaps or 'none'}; clock set by {self.jumps}; "
+            f"in memory: {self.resident_bytes or 'all'}"
         )
 
 
@@ -156,6 +159,7 @@ def draw(seed: int) -> Scenario:
         if chance.random() < 0.2
         else (),
         detached=_detached(seed, crew),
+        resident_bytes=_resident_bytes(seed),
         **habits,
     )
 
@@ -169,6 +173,11 @@ def _detached(seed: int, crew: list[str]) -> tuple[str, ...]:
     if chance.random() < 0.75:
         return ()
     return tuple(name for name in crew if name.startswith("worker") and chance.random() < 0.6)
+
+
+def _resident_bytes(seed: int) -> int:
+    """Draw how much lies in memory: in half of the runs all; by a chance of its own, as above."""
+    return random.Random(f"{seed}/resident").choice((0, 0, 1, 100))
 
 
 def _habits(chance: random.Random) -> dict[str, float]:
@@ -246,12 +255,15 @@ def smaller(scenario: Scenario) -> Iterator[Scenario]:
         yield replace(scenario, mishaps=less)
     if scenario.weather != Weather(0.0005, 0.0, 0.0, 0.0):
         yield replace(scenario, weather=Weather(0.0005, 0.0, 0.0, 0.0))
-    if scenario.limits:
-        yield replace(scenario, limits={})
-    if scenario.jumps:
-        yield replace(scenario, jumps=())
-    if scenario.detached:
-        yield replace(scenario, detached=())
+    nothing: tuple[tuple[str, Any], ...] = (
+        ("limits", {}),
+        ("jumps", ()),
+        ("detached", ()),
+        ("resident_bytes", 0),
+    )
+    for name, without in nothing:
+        if getattr(scenario, name):
+            yield replace(scenario, **{name: without})
     for name in HABITS:
         if getattr(scenario, name):
             yield replace(scenario, **{name: 0.0})

@@ -67,4 +67,7 @@ SEEN: dict[str, int] = {
     "pauses_are_for_pushes_alone": 1,
     "caps_are_not_looked_at": 48,
     "caps_do_not_bound_a_pull": 30,
+    "pages_are_of_others": 10,
+    "a_page_is_lost": 10,
+    "pages_are_freed_too_early": 7,
 }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from simulation import mutants, order_mutants
+from simulation import mutants, order_mutants, page_mutants
 from simulation.runs import minimized, run_seeds
 from simulation.scenario import draw
 from simulation.seen import SEEN
@@ -14,7 +14,7 @@ from simulation.seen import SEEN
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MUTANTS = {**mutants.MUTANTS, **order_mutants.MUTANTS}
+MUTANTS = {**mutants.MUTANTS, **order_mutants.MUTANTS, **page_mutants.MUTANTS}
 MOST = 3000
 
 

@@ -113,7 +113,7 @@ class World:
         _time._looks = 0
         self.history = History(self.timeline_now)
         self.history.trace = trace
-        self.disk = Disk()
+        self.disk = Disk(scenario.resident_bytes)
         self.known_leases: list[LeaseId] = []
         self.known_ids: list[tuple[str, int]] = []
         """Messages that clients know of: queue and id."""

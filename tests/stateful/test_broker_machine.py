@@ -16,6 +16,7 @@ from mqd.core.fifo import ANY_SIZE
 from mqd.core.queue import Waiter
 from mqwire.codes import Code
 from mqwire.packs import join_bodies, split_pack
+from support.pages import small_pager
 
 BOUNDS = Bounds(max_messages=12, max_bytes=90, max_queues=3)
 NAMES = st.sampled_from(["a", "b", "c", "d"])
@@ -64,12 +65,17 @@ def messages_of(batch):
 class BrokerMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
-        self.broker = Broker(BOUNDS)
+        self.broker = self.empty()
         self.model: dict[str, ModelQueue] = {}
         self.history: list[records.Record] = []
         self.now_ms = 1_000_000
 
     # Helpers
+
+    @staticmethod
+    def empty():
+        """Return a broker that puts aside what is more than a few bodies."""
+        return Broker(BOUNDS, small_pager(15, 8, 4, 16)[0])
 
     def attempt(self, expected: Code | None, plan, *arguments):
         """Plan and apply; the model has said what is to come of it."""
@@ -240,7 +246,7 @@ class BrokerMachine(RuleBasedStateMachine):
 
     @rule()
     def crash_and_recover(self):
-        rebuilt = Broker(BOUNDS)
+        rebuilt = self.empty()
         rebuilt.apply_all(self.history)
         for queue in self.broker.queues():
             rebuilt.queue(queue.name).waiters.update(queue.waiters)

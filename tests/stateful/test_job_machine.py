@@ -35,6 +35,7 @@ from mqwire.codes import Code
 from mqwire.packs import join_bodies, split_pack
 from mqwire.runs import ids_of, runs_of
 from support.jobs import ack
+from support.pages import small_pager
 
 BOUNDS = Bounds(max_messages=9, max_bytes=120, max_queues=3)
 NAMES = st.sampled_from("abc")
@@ -294,7 +295,8 @@ def whole_picture(broker, now_ms):
 class JobMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
-        self.broker, self.shadow = Broker(BOUNDS), Broker(BOUNDS)
+        # One puts aside what is more than a few bodies, the other does not.
+        self.broker, self.shadow = Broker(BOUNDS, small_pager(15, 8, 4, 16)[0]), Broker(BOUNDS)
         self.broker.jobs.epoch = self.epoch = 1
         self.broker.jobs.started_ms = 1_000_000
         self.queues: dict[str, ModelQueue] = {}
