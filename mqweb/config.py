@@ -102,7 +102,7 @@ class Config:
         300.0, 0.0, float(MAX_WAIT_SECONDS), "Longest wait of a pull that is granted; more is cut."
     )
     max_request_bytes: int = _number(
-        16 * MIB, KIB, 256 * MIB, "Largest body of a request in bytes."
+        16 * MIB, KIB, 256 * MIB, "Largest body of a request in bytes; no more than the next."
     )
     max_buffered_bytes: int = _number(
         256 * MIB,
@@ -156,7 +156,8 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str]) -> Config:
         flags: what was said on the command line, by setting.
 
     Raises:
-        ConfigError: a value is not taken, or a variable with our prefix is not known.
+        ConfigError: a value is not taken, or not together with another, or a variable with our
+            prefix is not known.
     """
     known = {variable_name(name): name for name in SETTINGS}
     values: dict[str, Any] = {}
@@ -171,6 +172,12 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str]) -> Config:
     config = Config(**values)
     if config.log_level not in LOG_LEVELS:
         raise ConfigError(f"log_level is one of {', '.join(LOG_LEVELS)}, not {config.log_level!r}")
+    if config.max_request_bytes > config.max_buffered_bytes:
+        raise ConfigError(
+            f"max_request_bytes ({config.max_request_bytes}) is more than max_buffered_bytes "
+            f"({config.max_buffered_bytes}), so that a body could be too large for the gateway "
+            "with no other one under way: make it less, or the other more"
+        )
     return config
 
 

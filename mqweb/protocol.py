@@ -124,7 +124,6 @@ class BoundedProtocol(HttpToolsProtocol):
     max_connections = 0
     receive_seconds = 0.0
     send_seconds = 0.0
-    _begun_at = math.inf
     _idle_at = math.inf
     _is_aborted = False
 
@@ -139,7 +138,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._body_seconds = 0.0  # for which the body that is under way has been waited for
         self._in_head = True
         self._in_body = False
-        self._heard_at = self._checked_at = self.loop.time()
+        # The time of the first head begins here: empty lines before it give it no more.
+        self._heard_at = self._begun_at = self._checked_at = self.loop.time()
         if len(self.connections) > self.max_connections:
             self._refuse(
                 Problem(

@@ -160,6 +160,19 @@ async def test_a_second_head_that_stops_after_one_piece_is_late():
     await ended(connection)
 
 
+async def test_empty_lines_before_the_first_head_give_it_no_more_time():
+    connection, wire = connected()
+    now = connection.loop.time()
+    for second in (10, 20, 29, 31):
+        assert not wire.is_closed
+        connection.data_received(b"\r\n")
+        connection._heard_at = now + second  # as it comes
+        connection.check(now + second)
+    connection.transport.flush()
+    assert wire.data.startswith(b"HTTP/1.1 408")
+    await ended(connection)
+
+
 # A body has its time
 
 
