@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import gc
 import os
@@ -21,11 +22,37 @@ pytestmark = pytest.mark.timeout(30)
 
 
 @pytest.fixture(autouse=True)
-def _default_signal():
+def senders(monkeypatch):
+    """The threads that send signals of our own: none outlives its test, and signals the next one."""
+    found = Senders()
+    monkeypatch.setattr(terminating, "_thread", found)
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    yield
+    yield found
+    found.wait()
     signal.signal(signal.SIGTERM, before)
     terminating._own = terminating._Own()
+
+
+class Senders:
+    """Starts threads, and knows when they have ended."""
+
+    def __init__(self):
+        self._ends = []
+
+    def start_new_thread(self, function, arguments):
+        end = threading.Event()
+        self._ends.append(end)
+
+        def run():
+            try:
+                function(*arguments)
+            finally:
+                end.set()
+
+        _thread.start_new_thread(run, ())
+
+    def wait(self):
+        assert all(each.wait(PATIENCE_SECONDS) for each in self._ends)
 
 
 @pytest.fixture
@@ -197,13 +224,13 @@ def test_a_job_may_save_what_it_has_without_being_interrupted_twice(server, leas
     assert (leases.returned, leases.done) == ([], [1])
 
 
-def test_a_block_that_has_ended_before_the_signal_comes_once_more_is_done(server, leases):
+def test_a_block_that_has_ended_before_the_signal_comes_once_more_is_done(server, leases, senders):
     with mqclient.Client(server.url) as client:
         for job in client.consume("q"):
             terminate()
             with job:
                 job.done()
-            assert not threading.Event().wait(0.05)
+            senders.wait()
     assert (leases.returned, leases.done) == ([], [1])
     assert terminating._own.job is None
 
