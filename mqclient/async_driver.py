@@ -173,6 +173,8 @@ class AsyncDriver(BaseClient):
 
     async def _connect(self, seconds: float) -> AsyncConnection:
         self._connection = connection = await self._dial(seconds)
+        if self._is_closed:  # as it was made: `wait_for` may have hidden that this was cancelled
+            connection.close()
         if self._is_draining:
             connection.drain()
         return connection

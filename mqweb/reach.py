@@ -36,7 +36,14 @@ class Reach:
     async def watch(self) -> None:
         """Look every now and then, until cancelled."""
         while True:
-            await self.look()
+            # In a task of its own: `wait_for` may hide a cancellation that comes with an answer,
+            # before Python 3.12, and this would go on.
+            looking = asyncio.ensure_future(self.look())
+            try:
+                await asyncio.wait({looking})
+                looking.result()
+            finally:
+                looking.cancel()
             await asyncio.sleep(PROBE_SECONDS)
 
     async def look(self) -> None:

@@ -203,8 +203,7 @@ class Snapshotter:
     async def _run(self) -> None:
         longest = min(CHECK_SECONDS, self._schedule.interval_seconds)
         while True:
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._rotated.wait(), longest)
+            await _until_set(self._rotated, longest)
             self._rotated.clear()
             self._tell_space()
             if self._is_due():
@@ -295,8 +294,7 @@ class Snapshotter:
             if journal.is_full and time.monotonic() > ends_at:
                 return journal.segment_number
             self._moved.clear()
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._moved.wait(), CHECK_SECONDS)
+            await _until_set(self._moved, CHECK_SECONDS)
         return journal.segment_number
 
     def _has_space(self) -> bool:
@@ -330,6 +328,19 @@ class Snapshotter:
         if code:
             raise _failed(figures.get("error", "its process has not said why"))
         return figures
+
+
+async def _until_set(event: asyncio.Event, seconds: float) -> None:
+    """Wait until an event is set, for so long at most.
+
+    Cancellation: always comes through. `wait_for` hides one that comes with the event, before
+    Python 3.12; then who has cancelled a loop around it would wait for its end for ever.
+    """
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({waiting}, timeout=seconds)
+    finally:
+        waiting.cancel()
 
 
 def _failed(reason: str) -> CodedError:

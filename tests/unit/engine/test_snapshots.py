@@ -169,6 +169,16 @@ async def test_a_hurry_that_comes_later_ends_the_last_one(tmp_path, slow_folds):
     assert slow_folds[0].returncode is not None
 
 
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_stop_that_comes_with_a_new_segment_ends(tmp_path, turns):
+    store = Store(tmp_path)
+    await asyncio.sleep(0)  # the watch has begun to wait
+    store.durable._snapshotter._rotated.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await asyncio.wait_for(store.stop(), 20)
+
+
 async def test_one_who_cannot_have_everything_is_told(tmp_path, monkeypatch):
     store = Store(tmp_path)
     store.do(store.broker.plan_create("jobs", {}, 1))

@@ -3,8 +3,24 @@ from __future__ import annotations
 import asyncio
 import logging
 
+import pytest
+
 from mqclient.errors import ConnectFailed
 from mqweb.reach import Reach
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_watch_that_is_cancelled_as_an_answer_comes_ends(turns):
+    answer = asyncio.Event()
+    watching = asyncio.ensure_future(Reach(answer.wait, 5).watch())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    answer.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    watching.cancel()
+    await asyncio.wait({watching}, timeout=20)
+    assert watching.cancelled()
 
 
 async def test_the_log_has_a_line_when_mqd_goes_away_and_one_when_it_is_back(caplog):
