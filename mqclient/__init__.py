@@ -31,6 +31,7 @@ from mqwire import __version__
 if TYPE_CHECKING:
     from mqclient.account_models import NewToken, TokenInfo, UserInfo
     from mqclient.async_client import AsyncClient
+    from mqclient.batches import Messages
     from mqclient.client import Client
     from mqclient.codecs import Codec, JsonText
     from mqclient.consuming import AsyncConsumer, Consumer
@@ -163,6 +164,7 @@ __all__ = [
     "LoggedFrame",
     "MalformedFrame",
     "Message",
+    "Messages",
     "MqError",
     "NewToken",
     "NoBackup",
@@ -234,6 +236,7 @@ _HOMES = {
     "LogTail": "log_models",
     "LoggedFrame": "log_models",
     "Message": "messages",
+    "Messages": "batches",
     "NewToken": "account_models",
     "Origin": "models",
     "Pipeline": "pipelines",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from mqclient.backups import Destination
+    from mqclient.batches import Messages
     from mqclient.consuming import ConsumeOptions
     from mqclient.messages import Message
     from mqclient.models import Holder, LeaseId, QueueInfo, SnapshotInfo
@@ -180,7 +181,7 @@ class AsyncClient(AsyncViewClient):
         durability: str | None = None,
         into: type | None = None,
         timeout: float | None = None,
-    ) -> list[Message]:
+    ) -> Messages:
         """As `Client.pull_many`."""
         steps.check_count(count)
         seconds = self._seconds(timeout)
@@ -189,7 +190,7 @@ class AsyncClient(AsyncViewClient):
             calls.check_level(durability)
         limits = await self._limits(seconds)
         operation = steps.pull_many(self._kept, limits, source, count, check_wait(wait), durability)
-        messages: list[Message] = await self._run(operation, seconds)
+        messages: Messages = await self._run(operation, seconds)
         return messages
 
     async def peek(
@@ -201,14 +202,14 @@ class AsyncClient(AsyncViewClient):
         state: str | None = None,
         into: type | None = None,
         timeout: float | None = None,
-    ) -> list[Message]:
+    ) -> Messages:
         """As `Client.peek`."""
         steps.check_count(count)
         steps.check_count(skip, "skip", 0)
         seconds = self._seconds(timeout)
         source = self._source(queue, into, 0)
         operation = steps.peek(await self._limits(seconds), source, count, skip, state)
-        messages: list[Message] = await self._run(operation, seconds)
+        messages: Messages = await self._run(operation, seconds)
         return messages
 
     async def lease(

@@ -10,9 +10,9 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from mqclient.batches import pack_bytes, read_message, read_messages
 from mqclient.checks import check_flag
 from mqclient.errors import ArgumentError, ProtocolError
-from mqclient.messages import pack_bytes, read_messages
 from mqclient.models import QueueInfo, ServerInfo, SnapshotInfo
 from mqclient.options import checked_options
 from mqwire import PROTOCOL_VERSION
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from mqclient.batches import Messages
     from mqclient.identity import Identity
-    from mqclient.messages import Message, Source
+    from mqclient.messages import Source
     from mqclient.options import QueueOptions
     from mqclient.url import Credentials
     from mqwire.frames import Frame
@@ -232,6 +233,14 @@ def push(
     return call
 
 
+def pull_one(source: Source, durability: str | None = None) -> Call:
+    """Pull a message if there is one. Result: Message or None."""
+    arguments: tuple[Any, ...] = (source.queue, 1)
+    if durability is not None:
+        arguments = (source.queue, 1, {"durability": check_level(durability)})
+    return Call("PULL", arguments, lambda frame: read_message(frame, source))
+
+
 def pull(source: Source, count: int, wait: float, durability: str | None = None) -> Call:
     """Pull up to `count` messages. Result: (messages, bytes of their packs)."""
     options: dict[str, Any] = {}
@@ -285,7 +294,7 @@ def then(call: Call, change: Callable[[Any], Any]) -> Call:
     return call
 
 
-def _batch_reader(source: Source) -> Callable[[Frame], tuple[list[Message], int]]:
+def _batch_reader(source: Source) -> Callable[[Frame], tuple[Messages, int]]:
     return lambda frame: (read_messages(frame, source), pack_bytes(frame))
 
 

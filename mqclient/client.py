@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from mqclient.backups import Destination
+    from mqclient.batches import Messages
     from mqclient.messages import Message
     from mqclient.models import QueueInfo, SnapshotInfo
     from mqclient.options import PushOptions, QueueOptions
@@ -293,6 +294,11 @@ class Client(JobClient):
             ConnectionLost, RequestTimeout: with `in_doubt`, a message may have been
                 removed; after a time-out it is kept for the next pull if it arrives.
         """
+        source = self._source(queue, into)
+        if not check_wait(wait) and not self._kept.concern(queue):
+            call = calls.pull_one(source, durability)
+            message: Message | None = self._result(call, self._seconds(timeout))
+            return message or next(iter(self._kept.take(source, 1)), None)
         messages = self.pull_many(
             queue, 1, wait=wait, durability=durability, into=into, timeout=timeout
         )
@@ -307,7 +313,7 @@ class Client(JobClient):
         durability: str | None = None,
         into: type | None = None,
         timeout: float | None = None,
-    ) -> list[Message]:
+    ) -> Messages:
         """Remove up to `count` of the oldest messages and return them.
 
         It waits until there is at least one. More than one frame's worth is asked for
@@ -332,7 +338,7 @@ class Client(JobClient):
             calls.check_level(durability)
         limits = self._limits(seconds)
         operation = steps.pull_many(self._kept, limits, source, count, check_wait(wait), durability)
-        messages: list[Message] = self._run(operation, seconds)
+        messages: Messages = self._run(operation, seconds)
         return messages
 
     def peek(
@@ -344,7 +350,7 @@ class Client(JobClient):
         state: str | None = None,
         into: type | None = None,
         timeout: float | None = None,
-    ) -> list[Message]:
+    ) -> Messages:
         """Return up to `count` of the oldest messages after the first `skip`; change nothing.
 
         Args:
@@ -363,7 +369,7 @@ class Client(JobClient):
         seconds = self._seconds(timeout)
         source = self._source(queue, into, 0)
         operation = steps.peek(self._limits(seconds), source, count, skip, state)
-        messages: list[Message] = self._run(operation, seconds)
+        messages: Messages = self._run(operation, seconds)
         return messages
 
     def purge(self, queue: str, *, state: str | None = None, timeout: float | None = None) -> int:

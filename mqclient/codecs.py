@@ -102,6 +102,13 @@ class Encoder:
         """The header that goes with what was encoded, or None."""
         self.marks_all = self.mark is None or isinstance(codec, Codec)
         """Whether `mark` goes with all bodies alike."""
+        self._keeps_bytes = not isinstance(codec, Codec)
+
+    def encode_all(self, bodies: list[Any]) -> list[Raw]:
+        """Make bytes or text of many bodies; bytes alone are as they are, and cost no call."""
+        if self._keeps_bytes and _BYTES_ALONE.issuperset(map(type, bodies)):
+            return bodies
+        return list(map(self.encode, bodies))
 
     def is_marked(self, body: Any) -> bool:
         """Tell whether `body` is sent with the header `codec`."""
@@ -204,6 +211,7 @@ def _unpack(raw: Any) -> Any:
 
 
 _BYTES_LIKE: Final = (bytes, bytearray, memoryview)
+_BYTES_ALONE: Final = {bytes}
 _OWN: Final[dict[str, tuple[Callable[[Any], Raw], Callable[[Any], Any]]]] = {
     "json": (_json, _decode_json),
     "msgpack": (_msgpack, _unpack),

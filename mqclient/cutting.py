@@ -165,7 +165,7 @@ def _groups(
     remaining = iter(bodies)
     size = _FIRST_GROUP
     while bodies_now := list(islice(remaining, size)):
-        raws = list(map(encoder.encode, bodies_now))
+        raws = encoder.encode_all(bodies_now)
         each = None if plan.is_shared else list(map(plan.headers_of, bodies_now))
         group = _Group(raws, each, plan.shared)
         yield group

@@ -31,6 +31,7 @@ from mqclient.errors import (
     ServerError,
     server_error,
 )
+from mqclient.messages import Message
 from mqclient.models import BEFORE_AUTH
 from mqwire.codes import Code
 from mqwire.frames import FrameReader, FrameWriter, prefix
@@ -304,7 +305,7 @@ class InFlight:
             return
         messages = result[0] if type(result) is tuple else result
         if messages:
-            kept = messages if type(messages) is list else [messages]
+            kept = [messages] if isinstance(messages, Message) else messages
             self._kept.keep(request.call.arguments[0], kept)
         if was_expected:  # only now: a pull that looks in between must find one or the other
             self._forget(request)

@@ -63,6 +63,10 @@ class KeptMessages:
         """Tell whether messages of `queue` may still arrive for a pull that was given up."""
         return queue in self._expected
 
+    def concern(self, queue: str) -> bool:
+        """Tell whether messages of `queue` are kept, or expected."""
+        return queue in self._kept or queue in self._expected
+
     def counts(self) -> dict[str, int]:
         """Return how many messages are kept, by queue."""
         with self._lock:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from mqclient.batches import read_messages
 from mqclient.calls import Call, check_level, number
 from mqclient.checks import check_seconds, checked_runs, reason_text
-from mqclient.messages import read_messages
 from mqclient.models import Holder, LeaseId
 from mqwire.limits import MAX_REASON_CHARS
 from mqwire.runs import ids_of
@@ -28,7 +28,7 @@ class Leased(NamedTuple):
 
     lease: LeaseId
     messages: Any
-    """A list of them, unless the call has a reader of its own."""
+    """`Messages`, unless the call has a reader of its own."""
 
 
 def pull(

@@ -16,7 +16,7 @@ from mqclient.errors import InterfaceError
 from mqclient.models import LeaseId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from mqclient.async_client import AsyncClient
     from mqclient.base import BaseClient
@@ -47,7 +47,7 @@ class BaseLease:
     def __init__(self, client: BaseClient, leased: Leased) -> None:
         self.id: LeaseId = leased.lease
         """Its id; `str` of it is what `mqctl` shows."""
-        self.messages: list[Message] = leased.messages
+        self.messages: Sequence[Message] = leased.messages
         """What it was given; settled ones stay in the list. Empty where it is only named."""
         self._client = client
 

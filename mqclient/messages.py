@@ -1,50 +1,24 @@
-"""Messages, and how they are read off a reply. Floor 1.
+"""One message: its body, decoded when it is asked for, and what is known of it. Floor 1.
 
-A pulled message is gone from the server, so reading a reply must never fail
-for what is in a body: bodies are decoded when they are asked for, and one that
-cannot be decoded fails alone, with the message at hand. Reading a reply costs
-one C call for all bodies and one small object for each message.
+How messages are read off a reply is in `mqclient.batches`.
 """
 
 from __future__ import annotations
 
-from itertools import repeat
 from typing import TYPE_CHECKING, Any
-
-import msgpack
 
 from mqclient.codecs import CODEC_HEADER, decode_plain, decoders
 from mqclient.errors import BodyError
 from mqclient.models import Attempt, LeaseId, Origin
 from mqclient.typed import MismatchError
 from mqwire.limits import DEFAULT_PRIORITY
-from mqwire.packs import decode_body, split_pack
-from mqwire.runs import ids_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
 
     from mqclient.typed import Restore
-    from mqwire.frames import Frame
 
 _SHOWN_CHARS = 60
-_COLUMNS = frozenset(
-    (
-        "deliveries",
-        "attempts",
-        "losses",
-        "history",
-        "origin",
-        "due_at",
-        "expires_at",
-        "priority",
-        "lease",
-        "holder",
-        "deadline_at",
-        "state",
-    )
-)
-"""Columns beside the headers; others are not known yet, and passed over."""
 
 
 class Source:
@@ -246,119 +220,3 @@ class Message:
         shown = repr(self.raw[:_SHOWN_CHARS] if isinstance(self.raw, bytes | str) else self.raw)
         cut = "..." if isinstance(self.raw, bytes | str) and len(self.raw) > _SHOWN_CHARS else ""
         return f"Message(id={self.id}, queue={self.queue!r}, raw={shown}{cut})"
-
-
-def read_messages(frame: Frame, source: Source) -> list[Message]:
-    """Read the messages of the reply to a PULL or PEEK.
-
-    Raises:
-        LookupError, TypeError, ValueError: the reply does not have the form of one.
-    """
-    if not frame[2]:
-        return []
-    ids, count, pack = _ids_and_pack(frame)
-    headers: Iterable[dict[str, Any] | None] = repeat(None)
-    columns = frame[4] if len(frame) > 4 else {}
-    if "headers" in columns:
-        headers = columns["headers"]
-    try:
-        raws = _values(count, pack)
-    except (ValueError, TypeError):  # one of the bodies; find out which
-        messages = _read_one_by_one(ids, count, pack, headers, source)
-    else:
-        messages = list(map(Message, ids, raws, headers, repeat(source)))
-    for name in _COLUMNS.intersection(columns):
-        _add_column(messages, name, columns[name])
-    return messages
-
-
-def read_plain(frame: Frame) -> list[Any] | None:
-    """Read the bodies alone of the reply to a PULL or PEEK, which costs no object for each.
-
-    Returns:
-        The raw bodies; None where there is more to tell of the messages than ids and bodies, or
-        a body is no value: then `read_messages` has it.
-
-    Raises:
-        LookupError, TypeError, ValueError: the reply does not have the form of one.
-    """
-    if not frame[2]:
-        return []
-    if len(frame) > 4 and frame[4]:
-        return None
-    _, count, pack = _ids_and_pack(frame)
-    try:
-        return _values(count, pack)
-    except (ValueError, TypeError):
-        return None
-
-
-def _ids_and_pack(frame: Frame) -> tuple[Iterable[int], int, bytes]:
-    """Return the ids of a reply's messages, how many there are, and their pack."""
-    packs = frame[3]
-    ids, count = _ids(frame[2])
-    pack = packs[0] if len(packs) == 1 else b"".join(packs)
-    if count > len(pack):
-        raise ValueError(f"{count} messages cannot be in {len(pack)} bytes")
-    return ids, count, pack
-
-
-def _values(count: int, pack: bytes) -> list[Any]:
-    """Return the values in a pack, with one C call."""
-    values: list[Any] = msgpack.unpackb(_array_header(count) + pack, strict_map_key=False)
-    return values
-
-
-def _add_column(messages: list[Message], name: str, column: Sequence[Any]) -> None:
-    for message, value in zip(messages, column, strict=True):
-        if value is None:
-            continue
-        if not hasattr(message, "_more"):
-            message._more = {}  # noqa: SLF001  made here
-        message._more[name] = value  # noqa: SLF001  made here
-
-
-def pack_bytes(frame: Frame) -> int:
-    """Return the size of the packs of such a reply in bytes."""
-    return sum(map(len, frame[3]))
-
-
-def _ids(runs: Sequence[int]) -> tuple[Iterable[int], int]:
-    if len(runs) == 2:
-        first, count = runs
-        return range(first, first + count), count
-    return ids_of(runs), sum(runs[1::2])
-
-
-def _read_one_by_one(
-    ids: Iterable[int],
-    count: int,
-    pack: bytes,
-    headers: Iterable[dict[str, Any] | None],
-    source: Source,
-) -> list[Message]:
-    try:
-        pieces = split_pack(pack)
-    except Exception as error:
-        raise ValueError(str(error)) from error
-    if len(pieces) != count:
-        raise ValueError(f"{count} ids came with {len(pieces)} bodies")
-    messages = []
-    for message_id, piece, each in zip(ids, pieces, headers, strict=False):
-        message = Message(message_id, piece, each, source)
-        try:
-            message.raw = decode_body(piece)
-        except (ValueError, TypeError, RecursionError) as error:
-            message._flaw = f"it is no msgpack value that Python can hold: {error}"  # noqa: SLF001  made here
-        messages.append(message)
-    return messages
-
-
-def _array_header(count: int) -> bytes:
-    if count < 16:
-        return bytes((0x90 | count,))
-    return (
-        (b"\xdc" + count.to_bytes(2, "big"))
-        if count < 65536
-        else b"\xdd" + count.to_bytes(4, "big")
-    )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from mqclient.async_client import AsyncClient
     from mqclient.base import BaseClient
+    from mqclient.batches import Messages
     from mqclient.calls import Call
     from mqclient.client import Client
     from mqclient.inflight import Request
@@ -126,7 +127,10 @@ class BasePipeline:
     ) -> None:
         """Add a pull. Result: Message or None."""
         source = self._client._source(queue, into)  # noqa: SLF001  a part of the client
-        self._add(calls.then(calls.pull(source, 1, check_wait(wait), durability), _first))
+        if check_wait(wait):
+            self._add(calls.then(calls.pull(source, 1, wait, durability), _first))
+        else:
+            self._add(calls.pull_one(source, durability))
 
     def pull_many(
         self,
@@ -137,7 +141,7 @@ class BasePipeline:
         durability: str | None = None,
         into: type | None = None,
     ) -> None:
-        """Add a pull of up to `count` messages. Result: list of Message."""
+        """Add a pull of up to `count` messages. Result: Messages."""
         steps.check_count(count)
         source = self._client._source(queue, into)  # noqa: SLF001  a part of the client
         self._add(calls.then(calls.pull(source, count, check_wait(wait), durability), _all))
@@ -151,7 +155,7 @@ class BasePipeline:
         state: str | None = None,
         into: type | None = None,
     ) -> None:
-        """Add a look at up to `count` messages. Result: list of Message."""
+        """Add a look at up to `count` messages. Result: Messages."""
         steps.check_count(count)
         steps.check_count(skip, "skip", 0)
         source = self._client._source(queue, into, 0)  # noqa: SLF001  a part of the client
@@ -269,9 +273,9 @@ class AsyncPipeline(BasePipeline):
             await self.run()
 
 
-def _first(batch: tuple[list[Message], int]) -> Message | None:
+def _first(batch: tuple[Messages, int]) -> Message | None:
     return batch[0][0] if batch[0] else None
 
 
-def _all(batch: tuple[list[Message], int]) -> list[Message]:
+def _all(batch: tuple[Messages, int]) -> Messages:
     return batch[0]

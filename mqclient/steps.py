@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from mqclient import calls
+from mqclient.batches import Messages
 from mqclient.cutting import Portion, cut_portions
 from mqclient.errors import (
     ArgumentError,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from mqclient.calls import Call
     from mqclient.codecs import Encoder
     from mqclient.kept import KeptMessages
-    from mqclient.messages import Message, Source
+    from mqclient.messages import Source
     from mqclient.models import Limits
 
     StepsOf: TypeAlias = "Generator[Call | Pause | Within, Any, Any]"
@@ -259,7 +260,7 @@ def pull_many(
     count: int,
     wait: float,
     durability: str | None,
-) -> Generator[Call, tuple[list[Message], int], list[Message]]:
+) -> Generator[Call, tuple[Messages, int], Messages]:
     """Pull up to `count` messages: kept ones first, then the server's.
 
     Once there are messages, an error ends the pull without being raised, since
@@ -268,10 +269,11 @@ def pull_many(
     """
     queue = source.queue
     ends_at = monotonic() + wait
-    got: list[Message] = []
+    got = Messages()
     is_drained = not kept.expects(queue)
     while True:
-        got += kept.take(source, count - len(got))
+        if taken := kept.take(source, count - len(got)):
+            got = got.plus(Messages(taken))
         asked = min(count - len(got), limits.max_messages_per_frame)
         if not asked:
             return got
@@ -286,24 +288,24 @@ def pull_many(
         except BaseException:
             kept.keep(queue, got)
             raise
-        got += fresh
+        got = got.plus(fresh)
         if fresh:
             if len(fresh) < asked and not _is_cut(size, limits):
                 return got
         elif got or ends_at - monotonic() < _SHORTEST_WAIT_SECONDS:
-            return got + kept.take(source, count - len(got))
+            return got.plus(Messages(kept.take(source, count - len(got))))
         is_drained = True
 
 
 def peek(
     limits: Limits, source: Source, count: int, skip: int, state: str | None = None
-) -> Generator[Call, tuple[list[Message], int], list[Message]]:
+) -> Generator[Call, tuple[Messages, int], Messages]:
     """Look at up to `count` messages after the first `skip`, in as many frames as it takes."""
-    got: list[Message] = []
+    got = Messages()
     while len(got) < count:
         asked = min(count - len(got), limits.max_messages_per_frame)
         fresh, size = yield calls.peek(source, asked, skip + len(got), state)
-        got += fresh
+        got = got.plus(fresh)
         if not fresh or (len(fresh) < asked and not _is_cut(size, limits)):
             break
     return got

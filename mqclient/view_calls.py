@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from mqclient.batches import read_messages
 from mqclient.calls import Call, check_level
 from mqclient.checks import checked_runs
 from mqclient.log_models import LogTail
-from mqclient.messages import read_messages
 from mqclient.view_models import Cancellation, Status
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from mqclient.messages import read_messages, read_plain
+from mqclient.batches import read_messages, read_plain
 from mqwire.runs import ids_of
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Found:
         self.plain = read_plain(frame)
         """Their raw bodies, where there is nothing else to tell of them but ids; else None."""
         if self.plain is None:
-            self._messages = read_messages(frame, source)
+            self._messages = list(read_messages(frame, source))
 
     def __len__(self) -> int:
         return sum(self.runs[1::2])

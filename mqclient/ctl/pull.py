@@ -228,8 +228,8 @@ def _others(info: QueueInfo, state: str) -> str:
 
 
 def _riding(
-    pull_some: Callable[..., list[Message]], ends_at: float
-) -> Callable[[int, bool], list[Message]]:
+    pull_some: Callable[..., Sequence[Message]], ends_at: float
+) -> Callable[[int, bool], Sequence[Message]]:
     """Return what pulls so many messages, and whether it waits for the first.
 
     Where it waits, a connection that is lost is no end: it is said once, and waited for on a
@@ -239,7 +239,7 @@ def _riding(
         MqError: it is not to wait, or not any more; or it is not about the connection.
     """
 
-    def pull(most: int, waits: bool) -> list[Message]:  # noqa: FBT001  no one else's
+    def pull(most: int, waits: bool) -> Sequence[Message]:  # noqa: FBT001  no one else's
         from mqclient.errors import MqError  # noqa: PLC0415  --help does without
         from mqclient.steps import Patience, is_passing  # noqa: PLC0415  as above
 

@@ -35,8 +35,8 @@ class MqdClient(Client):
         self._client.push_many(self._queue, bodies)
 
     def pull_many(self, count: int) -> int:
-        """PULL of so many."""
-        return len(self._client.pull_many(self._queue, count))
+        """PULL of so many, and the list of their bodies, which is what redis-py returns."""
+        return len(self._client.pull_many(self._queue, count).bodies())
 
     def push_pipelined(self, bodies: list[bytes]) -> None:
         """A pipeline of PUSHes."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import msgpack
 import pytest
 
+from mqclient.batches import pack_bytes, read_messages
 from mqclient.codecs import Codec, decoders
 from mqclient.errors import BodyError
-from mqclient.messages import Source, pack_bytes, read_messages
+from mqclient.messages import Source
 from mqclient.typed import restorer
 from mqwire.packs import join_bodies
 
