@@ -3,13 +3,14 @@ r"""The journal: records go in, and come to be on the disk.
     event loop                                writer thread
     append(record) ... append(record)
     commit(level) -> lsn  -- queue of loads -> write -> sync -> on_progress()
-         \__ or, while the writer has nothing to do and the load is small:
+         \__ or, while the writer does nothing, or nothing but a sync:
               written here and now, and only the sync is left to the writer;
               that, too, is done here where nobody else waits and the disk is quick
 
-What is committed while the writer is busy gathers in one load, so that a busy server
-writes and syncs hundreds of commits at a time. A sync happens when a commit asks for
-one, and otherwise `sync_interval_seconds` after the oldest write that waits for one.
+What is committed while the writer writes gathers in one load, and what was written while
+it syncs shares the next sync, so that a busy server syncs hundreds of commits at a time. A
+sync happens when a commit asks for one, and otherwise `sync_interval_seconds` after the
+oldest write that waits for one, or as soon as `SYNC_BYTES` wait.
 When nothing has come for a moment after a sync, an empty batch is written, so that the
 disk itself says up to where everything was promised.
 
@@ -42,10 +43,19 @@ if TYPE_CHECKING:
     from mqd.store.segments import SegmentWriter
 
 SYNC_INTERVAL_SECONDS: Final = 1.0
+SYNC_BYTES: Final = 8 * 1024 * 1024
+"""So much is synced unasked: all of a full segment has to be before the next one begins."""
+
 MARKER_SECONDS: Final = 0.005
 RETRY_SECONDS: Final = 1.0
-INLINE_BYTES: Final = 64 * 1024
+INLINE_BYTES: Final = 1024 * 1024
 """Loads up to this size may be written by the one who commits."""
+
+INLINE_WRITE_SECONDS: Final = 0.01
+"""After a write of its own that took longer, it leaves writes to the writer for a while."""
+
+SLOW_WRITES_SECONDS: Final = 1.0
+"""This long."""
 
 INLINE_SYNC_SECONDS: Final = 0.0005
 """A disk is quick whose syncs take no longer."""
@@ -125,13 +135,16 @@ class Journal:
         self._is_closing = False
         self._is_busy = True  # the writer has work in hand, or looks for some
         self._is_asleep = False
+        self._is_syncing = False  # the writer syncs, and touches nothing meanwhile
         self._wakes_at = _NEVER
         self._bell = threading.Lock()  # released to wake the writer
         self._bell.acquire()
-        # What follows is the writer's own, or written while it has nothing to do.
+        # What follows is the writer's own, or written while it does nothing but a sync at most.
         self._data_lsn = writer.written_lsn  # the last batch that is not an empty one
         self._marked_lsn = 0  # the highest synced_upto that was written
         self._unsynced_since = _NEVER
+        self._synced_bytes = 0  # of those that are written
+        self._inline_write_from = 0.0
         self._inline_pause_seconds = INLINE_PAUSE_SECONDS
         self._inline_sync_from = 0.0  # the disk has been quick since a while before this
         self._marker_at = time.monotonic() + marker_seconds
@@ -279,12 +292,22 @@ class Journal:
             return
         load = self._new_load(parts, size_bytes)
         self.committed_lsn = load.lsn
-        may_write = not (self._is_busy or queue or self.is_sealing)
-        if may_write and load.size_bytes <= INLINE_BYTES and self._writer.fits(load.size_bytes):
+        if self._may_write(load.size_bytes):
             self._write_inline(load)
         else:
             queue.append(load)
             self._wake()
+
+    def _may_write(self, size_bytes: int) -> bool:
+        """Whether a load may be written by the one who commits it."""
+        is_free = self._is_syncing or not self._is_busy
+        return (
+            is_free
+            and not (self._queue or self.is_sealing)
+            and size_bytes <= INLINE_BYTES
+            and self._writer.fits(size_bytes)
+            and (not self._inline_write_from or self._inline_write_from <= time.monotonic())
+        )
 
     def _new_load(self, parts: list[bytes], size_bytes: int) -> Load:
         load = Load(self._next_lsn, parts, size_bytes)
@@ -293,17 +316,27 @@ class Journal:
         return load
 
     def _write_inline(self, load: Load) -> None:
-        """Write a load here and now; the writer sleeps, so its books are kept here too."""
-        writer, figures = self._writer, self.figures
-        writer.write_one(load)
+        """Write a load here and now; the writer sleeps or syncs, so its books are kept here."""
+        figures = self.figures
+        began = time.monotonic()
+        self._marked_lsn = self._writer.write_one(load)
+        ended = time.monotonic()
+        self._inline_write_from = (
+            0.0 if ended - began < INLINE_WRITE_SECONDS else ended + SLOW_WRITES_SECONDS
+        )
         figures.batches += 1
         figures.written_bytes += load.size_bytes
         self._data_lsn = load.lsn
-        self._marked_lsn = writer.synced_lsn
         if self._unsynced_since == _NEVER:
-            self._unsynced_since = time.monotonic()
-        if self._unsynced_since + self._sync_interval_seconds < self._wakes_at:
+            self._unsynced_since = began
+        if self._sync_due_at() < self._wakes_at:
             self._wake()
+
+    def _sync_due_at(self) -> float:
+        """Tell when a sync is due that nobody has asked for, on the monotonic clock; 0 for now."""
+        if self.figures.written_bytes - self._synced_bytes >= SYNC_BYTES:
+            return 0.0
+        return self._unsynced_since + self._sync_interval_seconds
 
     def _sync_inline(self, lsn: int) -> bool:
         """Sync here, if the writer sleeps and the disk has been quick. Under the lock.
@@ -374,7 +407,7 @@ class Journal:
                 self._fail(error)
         finally:
             with self._lock:
-                self._is_busy = True  # for ever: nobody writes in place
+                self._is_busy, self._is_syncing = True, False  # for ever: nobody writes in place
             self._writer.abandon()
             self._on_progress()
 
@@ -419,7 +452,7 @@ class Journal:
             return 0.0
         wakes_at = self._retry_at if writer.is_full else _NEVER
         if writer.written_lsn > writer.synced_lsn:
-            wakes_at = min(wakes_at, self._unsynced_since + self._sync_interval_seconds)
+            wakes_at = min(wakes_at, self._sync_due_at())
         if self._needs_marker():
             wakes_at = min(wakes_at, self._marker_at)
         return wakes_at
@@ -438,6 +471,8 @@ class Journal:
         self._sync_if_due(now)
         if self._standing() != before:
             self._on_progress()
+        if self.failure is not None:  # somebody's write, beside the sync
+            return
         if not self._writer.has_spare and self._may_reserve():
             self._reserve()
         if self._needs_marker() and self._marker_at <= now:
@@ -499,20 +534,27 @@ class Journal:
         writer = self._writer
         if writer.written_lsn == writer.synced_lsn:
             self._unsynced_since = _NEVER
+            self._synced_bytes = self.figures.written_bytes
             return
-        is_late = self._unsynced_since + self._sync_interval_seconds <= now
-        if not is_late and self._sync_wanted_lsn <= writer.synced_lsn:
+        if self._sync_due_at() > now and self._sync_wanted_lsn <= writer.synced_lsn:
             return
+        with self._lock:
+            self._is_syncing = True
         self._sync(time.monotonic())
+        with self._lock:
+            self._is_syncing = False
 
     def _sync(self, started: float) -> None:
-        self._writer.sync()
+        """Sync what has been written so far; the writer's own sync has others write meanwhile."""
+        writer, figures = self._writer, self.figures
+        written_bytes = figures.written_bytes
+        self._unsynced_since = _NEVER  # what is written from here on may not be synced
+        writer.sync()
         ended = time.monotonic()
         if ended - started > INLINE_SYNC_SECONDS:
             self._inline_sync_from = ended + self._inline_pause_seconds
-        self._unsynced_since = _NEVER
+        self._synced_bytes = written_bytes
         self._marker_at = ended + self._marker_seconds
-        figures = self.figures
         figures.syncs += 1
         figures.sync_seconds += ended - started
         figures.sync_seconds_max = max(figures.sync_seconds_max, ended - started)

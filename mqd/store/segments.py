@@ -198,17 +198,24 @@ class SegmentWriter:
             self._put(parts, size_bytes, loads[-1].lsn)
         return len(loads)
 
-    def write_one(self, load: Load) -> None:
+    def write_one(self, load: Load) -> int:
         """Write a load that `fits`; what `write` does for one, in a fraction of its steps.
+
+        It may be called while another thread is in `sync`.
+
+        Returns:
+            What the batch says to be synced.
 
         Durability: in the kernel.
         """
         assert load.lsn == self.written_lsn + 1, "a gap in the journal is damage to who reads it"
         assert self._handle is not None
-        batch = encode_batch(load.lsn, self.synced_lsn, self._file_id, load.parts)
+        synced_lsn = self.synced_lsn
+        batch = encode_batch(load.lsn, synced_lsn, self._file_id, load.parts)
         self._files.write(self._handle, self._offset, batch)
         self._offset += load.size_bytes
         self.written_lsn = load.lsn
+        return synced_lsn
 
     def _put(self, parts: list[bytes], size_bytes: int, last_lsn: int) -> None:
         assert self._handle is not None

@@ -63,8 +63,20 @@ class GatedFiles(MemoryFiles):
         super().allocate(handle, size_bytes)
 
 
-def make(**options: Any) -> tuple[GatedFiles, Driver]:
-    files = GatedFiles()
+class OnceBroken(GatedFiles):
+    """Takes nothing the next time that it is asked to write."""
+
+    is_next = False
+
+    def write(self, handle: int, offset: int, parts: Sequence[bytes]) -> None:
+        super().write(handle, offset, parts)
+        if self.is_next:
+            self.is_next = False
+            raise OSError(errno.EIO, "broken")
+
+
+def make(files: GatedFiles | None = None, **options: Any) -> tuple[GatedFiles, Driver]:
+    files = GatedFiles() if files is None else files
     driver = Driver(files, Model(), **{"marker_seconds": 3600.0, **options})
     driver.do(driver.broker.plan_create("a", {}, 1))
     settle(driver)
@@ -141,26 +153,112 @@ def test_who_is_alone_is_told_of_a_sync_that_fails(monkeypatch: pytest.MonkeyPat
     assert files.syncers == ["mqd-journal", threading.current_thread().name], "never again"
 
 
-def test_what_comes_during_a_sync_is_one_batch() -> None:
-    files, driver = make()
-    journal = driver.journal
+def during_a_sync(files: GatedFiles, journal: Journal) -> int:
+    """Commit something, and return its lsn while it is being synced; the gate opens that."""
     files.gate.clear()
     journal.append((records.PURGE, 1))
-    first = journal.commit()
-    driver.wait(lambda: journal._is_busy)
+    lsn = journal.commit()
+    _until(lambda: journal._is_syncing)
+    return lsn
+
+
+def test_what_comes_during_a_sync_is_written_at_once_and_shares_the_next() -> None:
+    files, driver = make()
+    journal = driver.journal
+    first = during_a_sync(files, journal)
+    for number in range(10):
+        journal.append((records.PURGE, 1))
+        assert journal.commit() == first + 1 + number == journal.written_lsn
+        assert files.writers[-1] == threading.current_thread().name
+    assert journal.synced_lsn == first - 1, "nothing is promised before the sync has returned"
+    before = files.syncs
+    files.passes = 1
+    driver.wait(lambda: journal.synced_lsn > first - 1)
+    assert journal.synced_lsn == first, "it may have come too late for that sync"
+    files.gate.set()
+    driver.wait(lambda: journal.synced_lsn == first + 10)
+    assert files.syncs == before + 2
+    journal.close()
+    assert reopen(files).state == view(driver.broker)
+
+
+def test_what_only_the_writer_may_write_gathers_in_one_batch_during_a_sync(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files, driver = make()
+    journal = driver.journal
+    first = during_a_sync(files, journal)
+    monkeypatch.setattr(journals, "INLINE_BYTES", 0)
     lsns = set()
     for _ in range(50):
         journal.append((records.PURGE, 1))
         lsns.add(journal.commit())
     assert lsns == {first + 1}
     assert journal.backlog_bytes == BATCH_BYTES + 50 * 3
-    assert journal.synced_lsn == first - 1, "nothing is promised before the sync has returned"
     before = files.syncs
     files.gate.set()
     driver.wait(lambda: journal.synced_lsn >= first + 1)
     assert files.syncs == before + 2
     journal.close()
     assert batches(files, 1)[1:3] == [3, 150]
+
+
+def test_what_was_written_during_a_sync_is_synced_within_the_interval() -> None:
+    files, driver = make(sync_interval_seconds=0.01)
+    journal = driver.journal
+    first = during_a_sync(files, journal)
+    journal.append((records.PURGE, 1))
+    lsn = journal.commit(Level.WRITTEN)
+    assert lsn == first + 1
+    files.gate.set()
+    driver.wait(lambda: journal.synced_lsn == lsn)
+    journal.close()
+
+
+def test_after_a_write_that_fails_beside_a_sync_nothing_is_written_or_synced() -> None:
+    broken = OnceBroken()
+    files, driver = make(broken, marker_seconds=-1.0)
+    journal = driver.journal
+    during_a_sync(files, journal)
+    journal.append((records.PURGE, 1))
+    broken.is_next = True
+    with pytest.raises(JournalFailed, match="broken"):
+        journal.commit()
+    before = len(files.writers), files.syncs
+    files.gate.set()
+    with pytest.raises(JournalFailed, match="broken"):
+        journal.close()
+    assert (len(files.writers), files.syncs) == (before[0], before[1] + 1)
+
+
+def test_a_disk_that_takes_its_time_is_left_to_the_writer(monkeypatch: pytest.MonkeyPatch) -> None:
+    files, driver = make()
+    monkeypatch.setattr(journals, "INLINE_WRITE_SECONDS", -1.0)  # slower than that is any disk
+    for writer in (threading.current_thread().name, "mqd-journal"):
+        driver.journal.append((records.PURGE, 1))
+        lsn = driver.journal.commit(Level.WRITTEN)
+        driver.wait(lambda lsn=lsn: driver.journal.written_lsn >= lsn)
+        assert files.writers[-1] == writer
+        settle(driver)
+    driver.journal.close()
+
+
+def test_much_that_was_written_is_synced_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    files, driver = make(sync_interval_seconds=3600.0)
+    journal = driver.journal
+    monkeypatch.setattr(journals, "SYNC_BYTES", 3 * (BATCH_BYTES + 3))
+    before, syncs = journal.synced_lsn, files.syncs
+    for _ in range(2):
+        journal.append((records.PURGE, 1))
+        journal.commit(Level.WRITTEN)
+    settle(driver)
+    journal._synced_bytes = journal.figures.written_bytes - 2 * (BATCH_BYTES + 3)
+    assert journal.synced_lsn == before
+    journal.append((records.PURGE, 1))
+    lsn = journal.commit(Level.WRITTEN)
+    driver.wait(lambda: journal.synced_lsn == lsn)
+    assert files.syncs == syncs + 1
+    journal.close()
 
 
 def test_progress_is_told() -> None:
@@ -493,7 +591,10 @@ def test_a_seal_takes_in_what_was_committed_before_it() -> None:
     journal.close()
 
 
-def test_who_waits_for_the_writing_alone_is_told_before_the_sync() -> None:
+def test_who_waits_for_the_writing_alone_is_told_before_the_sync(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journals, "INLINE_BYTES", 0)
     files = GatedFiles()
     told: list[tuple[int, int]] = []
     driver = Driver(files, Model(), marker_seconds=3600.0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,9 @@ from mqd.store.segments import (
     segment_name,
     segment_number,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Full(MemoryFiles):
@@ -61,6 +65,31 @@ def test_loads_to_begin_with_are_synced() -> None:
     assert (writer.number, writer.written_lsn, writer.synced_lsn) == (4, 8, 8)
     found = scan(files.content()[segment_name(4)])
     assert (found.first_lsn, found.next_lsn, found.synced_upto) == (7, 9, 6)
+    writer.abandon()
+
+
+def test_a_batch_that_is_written_beside_a_sync_says_what_was_synced_before() -> None:
+    said = []
+
+    class Beside(MemoryFiles):
+        def sync_data(self, handle: int) -> None:
+            if not said:
+                said.append(writer.write_one(load(2)))
+            super().sync_data(handle)
+
+        def write(self, handle: int, offset: int, parts: Sequence[bytes]) -> None:
+            super().write(handle, offset, parts)
+            if len(said) == 1:
+                writer.sync()  # it ends while the batch is written
+
+    files = Beside()
+    writer = make(files)
+    assert writer.write_one(load(1)) == 0
+    writer.sync()
+    assert (said, writer.written_lsn, writer.synced_lsn) == ([0], 2, 1)
+    assert writer.write_one(load(3)) == 1, "what it says, and not what is true by now"
+    assert writer.synced_lsn == 2
+    assert scan(files.content()[segment_name(1)]).synced_upto == 1
     writer.abandon()
 
 
