@@ -35,7 +35,7 @@ from mqwire.framelog import Gap
 FLUSH_SECONDS: Final = 0.05
 """How long a record may stay in the event loop's hands."""
 
-FLUSH_BYTES: Final = 256 * 1024
+FLUSH_BYTES: Final = 1024 * 1024
 """How much may gather there before it goes to the writer at once."""
 
 MAX_BACKLOG_BYTES: Final = 64 * 1024 * 1024

@@ -14,6 +14,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from mqd.net.disk_space import reserve_space
 from mqwire.framelog import file_name, parse_file_name
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 PART_SUFFIX: Final = ".part"
 """What follows the name of a compressed file that is not whole yet."""
+
+RESERVE_BYTES: Final = 4 * 1024 * 1024
+"""How much space a file reserves at a time: writing into it costs the kernel half."""
 
 _IOV_MAX: Final = 512
 _NANOSECONDS: Final = 1_000_000_000
@@ -68,7 +72,7 @@ class OpenFile:
             os.close(self._fd)
             self.path.unlink(missing_ok=True)
             raise
-        self._start_bytes = self.size_bytes
+        self._start_bytes = self._reserved_bytes = self.size_bytes
 
     @property
     def is_empty(self) -> bool:
@@ -79,6 +83,19 @@ class OpenFile:
     def is_gone(self) -> bool:
         """Whether somebody has removed it, so that what is written to it is lost."""
         return os.fstat(self._fd).st_nlink == 0
+
+    def reserve(self, size_bytes: int) -> None:
+        """Have space for `size_bytes` more, where the file system can tell that beforehand.
+
+        The file does not become longer by it. What is not used is given back by `close`, or after
+        a crash when the file goes; a disk that has none left says so to the next write.
+        """
+        wanted_bytes = self.size_bytes + size_bytes
+        if wanted_bytes > self._reserved_bytes:
+            start = max(self.size_bytes, self._reserved_bytes)
+            more_bytes = max(size_bytes, RESERVE_BYTES)
+            reserve_space(self._fd, start, more_bytes)
+            self._reserved_bytes = start + more_bytes
 
     def append(self, parts: list[bytes]) -> None:
         """Write all parts, or nothing.
@@ -115,6 +132,9 @@ class OpenFile:
 
     def close(self, now_ns: int) -> None:
         """Close it; its age counts from `now_ns`, whatever the machine's clock says."""
+        if self._reserved_bytes > self.size_bytes and not self.is_torn:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, self.size_bytes)
         with contextlib.suppress(OSError):
             os.utime(self._fd, ns=(now_ns, now_ns))
         os.close(self._fd)

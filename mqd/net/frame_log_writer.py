@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 IDLE_SECONDS: Final = 30.0
 """How often a writer that has nothing to write looks whether its file is old."""
 
+RESERVE_FROM_BYTES: Final = 128 * 1024
+"""Where so much comes at a time, more will: its space is reserved."""
+
 RETRY_SECONDS: Final = 1.0
 """How soon it tries again what has failed: a gap's record, a new file."""
 
@@ -147,10 +150,13 @@ class Writer:
         parts = self._format.encode(load.parts)
         if gap is not None:
             parts = [self._format.encode_gap(now_ns, gap), *parts]
-        self._change_file_if_due(sum(map(len, parts)), now_ns)
+        size_bytes = sum(map(len, parts))
+        self._change_file_if_due(size_bytes, now_ns)
         if not parts:
             return
         before_bytes = self.file.size_bytes
+        if size_bytes >= RESERVE_FROM_BYTES:
+            self.file.reserve(size_bytes)
         self.file.append(parts)
         self.written_bytes += self.file.size_bytes - before_bytes
         self._gap = None

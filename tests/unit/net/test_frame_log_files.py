@@ -9,7 +9,9 @@ import os
 import pytest
 
 from mqd.config import FrameLogConfig
+from mqd.net import disk_space
 from mqd.net.frame_log_files import (
+    RESERVE_BYTES,
     OpenFile,
     Stored,
     is_held,
@@ -37,6 +39,31 @@ def test_a_file_begins_with_its_start_and_is_its_owners(file):
     file.append([b"a", b"bc"])
     assert file.path.read_bytes() == b"startabc"
     assert (file.size_bytes, file.is_empty) == (8, False)
+
+
+def test_space_is_reserved_beyond_the_end_and_given_back(tmp_path):
+    file = OpenFile(tmp_path, 1, "binary", b"start", 1)
+    file.reserve(100_000)
+    file.append([bytes(100_000)])
+    status = file.path.stat()
+    assert (status.st_size, file.size_bytes) == (100_005, 100_005), "nobody reads what is not there"
+    if status.st_blocks * 512 < RESERVE_BYTES:
+        pytest.skip("this file system reserves nothing")
+    file.reserve(100_000)
+    assert file.path.stat().st_blocks == status.st_blocks, "there is enough"
+    file.reserve(2 * RESERVE_BYTES)
+    assert file.path.stat().st_blocks * 512 > 3 * RESERVE_BYTES
+    file.close(1)
+    status = file.path.stat()
+    assert status.st_size == 100_005
+    assert status.st_blocks * 512 < 200_000
+
+
+def test_where_no_space_can_be_reserved_the_file_is_written_all_the_same(file, monkeypatch):
+    monkeypatch.setattr(disk_space, "_fallocate", None)
+    file.reserve(100_000)
+    file.append([bytes(100_000)])
+    assert file.path.stat().st_size == 100_005
 
 
 def test_a_number_that_is_taken_is_left_alone(tmp_path):

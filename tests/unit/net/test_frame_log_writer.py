@@ -123,6 +123,18 @@ def test_one_load_that_is_too_large_has_a_file_of_its_own(make):
     assert run.contents() == [[1], [2], [3], [4, 5]]
 
 
+def test_space_is_reserved_where_much_comes_at_a_time(make, monkeypatch):
+    asked = []
+    monkeypatch.setattr(module.OpenFile, "reserve", lambda _self, size: asked.append(size))
+    run = make()
+    run.write(1, size=1000)
+    assert asked == []
+    run.write(2, size=module.RESERVE_FROM_BYTES)
+    assert len(asked) == 1
+    assert asked[0] > module.RESERVE_FROM_BYTES
+    assert run.contents() == [[1, 2]]
+
+
 def test_an_old_file_is_followed_by_another(make):
     run = make(max_file_seconds=60.0)
     run.write(1)
