@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mqd.children import module_command
+from mqd.children import Child, module_command
 from mqd.engine.base import Snapshot
 from mqd.store.segments import LEAST_PART_BYTES
 from mqd.store.snapshot import snapshot_name
@@ -38,9 +38,6 @@ _logger = logging.getLogger("mqd.snapshots")
 
 CHECK_SECONDS: Final = 0.25
 """How often it is looked whether a snapshot is due."""
-
-KILL_SECONDS: Final = 2.0
-"""How long a stop waits for a process that was killed."""
 
 SEAL_SECONDS: Final = 5.0
 """How long a full disk is given to let the journal begin a segment."""
@@ -304,23 +301,9 @@ class Snapshotter:
 
     async def _fold(self, before: int) -> dict[str, Any]:
         """Run a fold in a process of its own, and return what it says it has done."""
-        process = await asyncio.create_subprocess_exec(
-            *module_command(
-                "mqd.store.fold", self._directory, "--before", str(before), *self._fold_options
-            ),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the server, which makes a last one
-        )
-        try:
-            assert process.stdout is not None
-            output = await process.stdout.read()
-            code = await process.wait()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                with suppress(asyncio.TimeoutError):  # a disk that hangs holds it
-                    await asyncio.wait_for(process.wait(), KILL_SECONDS)
+        arguments = (self._directory, "--before", str(before), *self._fold_options)
+        async with Child(module_command("mqd.store.fold", *arguments)) as process:
+            output, code = await process.output()
         try:
             figures: dict[str, Any] = json.loads(output)
         except ValueError:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from mqd.children import Child
 from mqd.core.broker import Bounds, Broker
 from mqd.engine import snapshots
 from mqd.engine.durable import Durable, Settings
@@ -129,13 +130,12 @@ async def test_a_fold_that_fails_is_told_and_harms_nothing(tmp_path, monkeypatch
 def slow_folds(monkeypatch):
     """Have folds that never end by themselves; give their processes."""
     begun = []
-    create = asyncio.create_subprocess_exec
 
-    async def create_slow(*_command, **options):
-        begun.append(await create("sleep", "60", **options))
+    def begin_slow(_command):
+        begun.append(Child(["sleep", "60"]))
         return begun[-1]
 
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", create_slow)
+    monkeypatch.setattr(snapshots, "Child", begin_slow)
     return begun
 
 
