@@ -32,6 +32,7 @@ from mqd.core.keys import Keys, digest_of_push
 from mqd.core.order_state import OrderState
 from mqd.core.parcels import PLAIN
 from mqd.core.queue import Queue, Waiter
+from mqd.core.rows import Rows
 from mqd.core.standings import NO_CAPS, Caps
 from mqd.core.steps import Steps
 from mqd.core.view_state import ViewState
@@ -89,6 +90,7 @@ class Broker:
         self.keys = Keys(self._by_uid, self.apply)
         self._steps = Steps(self, self.keys)
         self._order = OrderState(self._by_uid, self._state)
+        self.rows = Rows(self._by_uid, self._state)
         self.accounts = Accounts(bounds.accounts)
         self.view = self.jobs.view = ViewState(self._by_uid, self._state)
         self.appliers: dict[int, Callable[..., int]] = {
@@ -103,6 +105,7 @@ class Broker:
             **self.keys.appliers,
             **self._steps.appliers,
             **self._order.appliers,
+            **self.rows.appliers,
             **self.view.appliers,
             **self.accounts.appliers,
         }

@@ -17,16 +17,17 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mqd.core.deadlines import Timetable
 from mqd.core.fifo import PIECE_BYTES, Batch
 from mqd.core.lanes import PRIORITY, Lanes
 from mqd.core.messages import Message
+from mqd.core.parcel_table import ParcelTable, body_of, expiry_of
 from mqd.core.parcels import ParcelBatch, cut, is_simple, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mqd.core.parcels import Parcel
 
@@ -38,6 +39,9 @@ HELD_BYTES: Final = 40
 """What a message with an object costs in a reply beside its body and headers, at most: the head
 of a msgpack binary, a run of ids, and an entry in each column."""
 
+
+Lone: TypeAlias = "tuple[list[int], list[bytes]]"
+"""Messages out of parcels that are lone ones: their ids and their bodies, in order."""
 
 _NOWHERE: Final = (-1,)
 
@@ -78,7 +82,7 @@ class Held:
         """Those with objects, as in the next two."""
         self.delayed: dict[int, Message] = {}
         self.dead: dict[int, Message] = {}
-        self.parcels: dict[int, Parcel] = {}
+        self.parcels = ParcelTable()
         """The ready ones by key."""
         self.delayed_parcels: dict[int, Parcel] = {}
         """The delayed ones by key."""
@@ -119,7 +123,7 @@ class Held:
         """Put a parcel where its priority and its ids say."""
         first_id, count, _, _, _, priority, _, expires_ms, _ = parcel
         key = first_id + count - 1
-        self.parcels[key] = parcel
+        self.parcels.put(key, parcel)
         self.ready_count += count
         self.ready_bytes += size_bytes
         if priority != PRIORITY:
@@ -127,6 +131,35 @@ class Held:
         if expires_ms:
             self.expiries.add(expires_ms, key)
         self._lanes.add(priority, key)
+
+    def add_each(
+        self, first_id: int, pieces: Sequence[bytes], priorities: bytes, times: tuple[int, int, int]
+    ) -> None:
+        """Put messages in as parcels, one for each, behind all that there were.
+
+        Args:
+            first_id: of the first.
+            pieces: their bodies.
+            priorities: a byte for each.
+            times: when they were pushed, when they become ready and when they expire; the
+                last two are 0 for at once and for never.
+        """
+        pushed_ms, due_ms, expires_ms = times
+        count = len(pieces)
+        numbers = list(range(first_id, first_id + count))  # each one object, wherever it is kept
+        if due_ms:
+            for number, piece, priority in zip(numbers, pieces, priorities, strict=True):
+                times_of_it = (pushed_ms, priority, due_ms, expires_ms)
+                self.add_delayed_parcel((number, 1, piece, (), *times_of_it, None))
+            return
+        self.parcels.put_each(numbers, pieces, priorities, (pushed_ms, expires_ms))
+        self.ready_count += count
+        self.ready_bytes += sum(map(len, pieces))
+        self.ranked += count - priorities.count(PRIORITY)
+        if expires_ms:
+            for number in numbers:
+                self.expiries.add(expires_ms, number)
+        self._lanes.add_each(priorities, numbers)
 
     def add_delayed(self, message: Message, due_ms: int) -> None:
         """Keep a message back until `wake`, which is called for after `due_ms`."""
@@ -202,7 +235,7 @@ class Held:
         elif number in self.parcels:
             self._remove_parcel(number, found)
             self._leave(found[5], found[1], size_of(found))
-            self._lanes.note_gone(number)
+            self._lanes.note_gone(found[5], number)
         else:
             del self.delayed_parcels[number]
             self._forget(number, found[1], found[6], found[7])
@@ -226,7 +259,7 @@ class Held:
     def remove_ready(self, message_id: int) -> Message:
         """Take a ready message that has an object out of its place, wherever that is."""
         message = self._remove_first(message_id)
-        self._lanes.note_gone(message_id)
+        self._lanes.note_gone(message.priority, message_id)
         return message
 
     def _remove_first(self, message_id: int) -> Message:
@@ -253,6 +286,10 @@ class Held:
             return False
         self.turn = 0
         return True
+
+    def takes_before_age(self) -> int:
+        """Tell how many takes that count come before the next that goes by age."""
+        return BY_AGE_EVERY - 1 - self.turn
 
     def first(self, *, by_age: bool = False) -> tuple[int, int] | None:
         """Return what is next of all that is ready here; None if nothing is.
@@ -290,9 +327,43 @@ class Held:
                 if expires_ms:
                     self.expiries.remove(expires_ms, number)
                 self._leave(priority, count, size_bytes)
-                self._forget_upto(priority, number)
+                self._lanes.forget(priority, number)
                 return ParcelBatch(first_id, count, [pack], None, size_bytes, [parcel])
         return self._take_parcels(number, parcel, most, room_bytes, at_least)
+
+    def take_lone(self, most: int, room_bytes: int, least: int) -> Lone:
+        """Remove what is first, as long as it is told quickly and is a lone parcel.
+
+        Not all such parcels are found: there may be fewer, or none.
+
+        Args:
+            most: how many at most.
+            room_bytes: how large they may be together.
+            least: the lowest priority that they may have.
+        """
+        ids: list[int] = []
+        bodies: list[bytes] = []
+        while len(ids) < most and (front := self._lanes.front(least)) is not None:
+            priority, line = front
+            first = line[0]
+            keys, entries = self.parcels.take_lone(line, most - len(ids), room_bytes)
+            if not keys:
+                if first in self.parcels or first in self.ready:
+                    break
+                line.popleft()
+                continue
+            if self.expiries.next_ms() is not None:
+                for key, entry in zip(keys, entries, strict=True):
+                    if expires_ms := expiry_of(entry):
+                        self.expiries.remove(expires_ms, key)
+            some = list(map(body_of, entries))
+            size_bytes = sum(map(len, some))
+            self._leave(priority, len(keys), size_bytes)
+            room_bytes -= size_bytes
+            ids += keys
+            bodies += some
+        self._lanes.note_taken(len(ids))
+        return ids, bodies
 
     def _take_messages(self, first_id: int, most: int, room_bytes: int, at_least: int) -> HeldBatch:
         messages: list[Message] = []
@@ -305,7 +376,7 @@ class Held:
             room_bytes -= size_bytes
             messages.append(self._remove_first(message.message_id))
             message = self.ready.get(message.message_id + 1)
-        self._forget_upto(priority, first_id + len(messages) - 1)
+        self._lanes.forget(priority, first_id + len(messages) - 1)
         headers = [message.headers for message in messages]
         column = headers if any(headers) else None
         packs = [b"".join([message.piece for message in messages])] if messages else []
@@ -324,7 +395,7 @@ class Held:
             if left is None:
                 self._remove_parcel(key, parcel)
             else:
-                self.parcels[key] = left
+                self.parcels.put(key, left)
             if taken[1]:
                 size_bytes = _join(batch, taken, headers)
                 most -= taken[1]
@@ -335,7 +406,7 @@ class Held:
                 break
             key, parcel, at_least = following, self.parcels[following], 0
         self._leave(priority, batch.count, batch.size_bytes)
-        self._forget_upto(priority, end - 1)
+        self._lanes.forget(priority, end - 1)
         return batch
 
     def _leave(self, priority: int, count: int, size_bytes: int) -> None:
@@ -344,11 +415,6 @@ class Held:
         self.ready_bytes -= size_bytes
         if priority != PRIORITY:
             self.ranked -= count
-
-    def _forget_upto(self, priority: int, number: int) -> None:
-        """Forget the numbers of what was taken, which was the first of its lane."""
-        is_oldest = not self.ranked and priority == PRIORITY
-        self._lanes.forget(priority, number, is_oldest=is_oldest)
 
     def in_order(self) -> Iterator[tuple[int, Message | Parcel]]:
         """Yield what is ready here in the order in which it is taken, each with its rank.

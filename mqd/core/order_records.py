@@ -2,6 +2,11 @@
 
     (PUSH_WITH, uid, first_id, count, pack, headers, now_ms, priority, due_ms, expires_ms, terms)
                                     messages are pushed as a parcel
+    (PUSH_EACH, uid, first_id, count, pack, priorities, now_ms, due_ms, expires_ms)
+                                    messages are pushed, each as a parcel with a priority of its
+                                    own: a byte of `priorities`
+    (PULL_EACH, uid, count)         so many takes of one message each, while there was a choice
+                                    between priorities
     (PARCEL, uid, first_id, count, pack, headers, pushed_ms, priority, due_ms, expires_ms, terms)
                                     a parcel as it was, its ids given by SKIPs
     (PAUSE,  uid)                   nothing is delivered until a RESUME
@@ -27,6 +32,8 @@ PAUSE: Final = 42
 RESUME: Final = 43
 TURN: Final = 44
 EXPIRE: Final = 45
+PUSH_EACH: Final = 46
+PULL_EACH: Final = 47
 
 # Where messages go that have waited too long, beside the places of `mqd.core.job_records`;
 # in a RETURN they are those that have expired while they were under the lease.

@@ -47,7 +47,7 @@ from mqd.core import (
 )
 from mqd.core.broker import Bounds, Broker
 from mqd.core.salvage_jobs import NO_DOUBT, NO_QUEUE, JobRules
-from mqd.core.salvage_parcels import flaw_of
+from mqd.core.salvage_parcels import flaw_of, pushes_in
 from mqwire.errors import RequestError
 from mqwire.packs import PackChecker
 
@@ -86,6 +86,8 @@ SHAPES: Final[dict[int, tuple[Any, ...]]] = {
     step_records.KEYED_STEP: (int, str, bytes, int, tuple, tuple),
     step_records.KEYS: (int, int, tuple),
     order_records.PUSH_WITH: (int, int, *_PARCEL),
+    order_records.PUSH_EACH: (int, int, int, int, bytes, bytes, int, int, int),
+    order_records.PULL_EACH: (int, int, int),
     order_records.PARCEL: (int, int, *_PARCEL),
     order_records.PAUSE: (int, int),
     order_records.RESUME: (int, int),
@@ -112,13 +114,16 @@ NO_BOUNDS: Final = Bounds(0, 0, 0)
 
 _JOB_KINDS: Final = frozenset(range(job_records.LEASE, job_records.MORE + 1))
 _PARCEL_KINDS: Final = frozenset({order_records.PUSH_WITH, order_records.PARCEL})
-_ORDER_KINDS: Final = _PARCEL_KINDS | {order_records.TURN, order_records.EXPIRE}
+_EACH_KINDS: Final = frozenset({order_records.PUSH_EACH, order_records.PULL_EACH})
+_ORDER_KINDS: Final = _PARCEL_KINDS | _EACH_KINDS | {order_records.TURN, order_records.EXPIRE}
 _VIEW_KINDS: Final = frozenset(range(view_records.DONE, view_records.CANCELLED + 1))
 _LIFE_KINDS: Final = (
     _JOB_KINDS | _ORDER_KINDS | _VIEW_KINDS | {order_records.PAUSE, order_records.RESUME}
-) - {order_records.PUSH_WITH}
+) - {order_records.PUSH_WITH, *_EACH_KINDS}
 _ACKS: Final = frozenset({job_records.ACK, view_records.DONE})
-_REMOVALS: Final = frozenset({records.PULL, records.PURGE, job_records.PURGE_DEAD})
+_REMOVALS: Final = frozenset(
+    {records.PULL, order_records.PULL_EACH, records.PURGE, job_records.PURGE_DEAD}
+)
 _ACCOUNT_KINDS: Final = frozenset(range(account_records.USER, account_records.NUMBER + 1))
 _WITHOUT_UID: Final = _ACCOUNT_KINDS | {
     job_records.SEQUENCE,
@@ -223,6 +228,8 @@ class Salvager:
             records.PURGE: self._apply_purge,
             **dict.fromkeys(_LIFE_KINDS, self._apply_job),
             order_records.PUSH_WITH: self._push,
+            order_records.PUSH_EACH: self._push_each,
+            order_records.PULL_EACH: self._pull,
             step_records.STEP: self._apply_step,
             step_records.KEYED_PUSH: self._apply_keyed_push,
             step_records.KEYED_STEP: self._apply_step,
@@ -395,6 +402,15 @@ class Salvager:
         self._note_parcel(record)
         return None
 
+    def _push_each(self, record: Record) -> str | None:
+        flaw = self._flaw(record)
+        if flaw is not None:
+            return flaw
+        if len(record[5]) != record[3]:
+            return "it has not as many priorities as messages"
+        reasons = list(map(self._push, pushes_in(record)))
+        return next(filter(None, reasons), None)
+
     def _flaw(self, record: Record) -> str | None:
         """Tell what is wrong with what a record says of messages; None for nothing."""
         kind, _, _, count, pack, *_ = record
@@ -434,12 +450,15 @@ class Salvager:
         return ids
 
     def _pull(self, record: Record) -> str | None:
-        _, uid, count = record
+        kind, uid, count = record
         queue = self._queues.get(uid)
         if queue is None:
             return NO_QUEUE
         if count < 1:
             return _NO_COUNT
+        if kind == order_records.PULL_EACH:  # there is no gap before it
+            self._broker.apply(record)
+            return None
         fifo = queue.fifo
         if queue.uid not in self._ids and (not self._has_gap or count <= fifo.count):
             self._broker.apply(record)

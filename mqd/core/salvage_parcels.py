@@ -11,13 +11,18 @@ from array import array
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
+from mqd.core import order_records
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.messages import unpacked
 from mqd.core.parcels import NO_TERMS, cut, size_of
+from mqwire.packs import split_pack
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mqd.core.parcels import Parcel
     from mqd.core.queue import Queue
+    from mqd.core.records import Record
 
 _MAX_PRIORITY: Final = 255
 
@@ -88,3 +93,12 @@ def flaw_of(parcel: Parcel) -> str | None:
     if terms is not None and list(map(type, terms)) != list(map(type, NO_TERMS)):
         return "what it says of time and budgets is not understood"
     return None
+
+
+def pushes_in(record: Record) -> Iterator[Record]:
+    """Yield the pushes that a PUSH_EACH stands for, one by one."""
+    _, uid, first_id, _, pack, priorities, now_ms, *times = record
+    made = zip(split_pack(pack), priorities, strict=True)
+    for message_id, (body, priority) in enumerate(made, first_id):
+        told = (body, (), now_ms, priority, *times, None)
+        yield (order_records.PUSH_WITH, uid, message_id, 1, *told)

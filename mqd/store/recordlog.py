@@ -39,7 +39,7 @@ from zlib import crc32
 
 import msgpack
 
-from mqd.core.order_records import PARCEL, PUSH_WITH
+from mqd.core.order_records import PARCEL, PUSH_EACH, PUSH_WITH
 from mqd.core.records import PUSH
 from mqd.core.step_records import KEYED_PUSH
 
@@ -250,7 +250,7 @@ def find_later(data: bytes, offset: int, file_id: bytes) -> Later:
 # Records
 
 
-_WITH_PACK = frozenset({PUSH, PUSH_WITH, PARCEL})
+_WITH_PACK = frozenset({PUSH, PUSH_WITH, PUSH_EACH, PARCEL})
 """Kinds of records that have a pack, as their fifth element."""
 
 

@@ -75,6 +75,8 @@ _KIND_NAMES: Final = {
     step_records.KEYED_STEP: "KEYED_STEP",
     step_records.KEYS: "KEYS",
     order_records.PUSH_WITH: "PUSH_WITH",
+    order_records.PUSH_EACH: "PUSH_EACH",
+    order_records.PULL_EACH: "PULL_EACH",
     order_records.PARCEL: "PARCEL",
     order_records.PAUSE: "PAUSE",
     order_records.RESUME: "RESUME",
@@ -86,7 +88,7 @@ _KIND_NAMES: Final = {
     view_records.MARK: "MARK",
     view_records.CANCELLED: "CANCELLED",
 }
-_OF_BODIES: Final = frozenset({"PUSH", "PUSH_WITH", "PARCEL"})
+_OF_BODIES: Final = frozenset({"PUSH", "PUSH_WITH", "PUSH_EACH", "PARCEL"})
 
 
 @dataclass

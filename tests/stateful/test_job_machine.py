@@ -26,7 +26,7 @@ from mqd.core import lanes as lanes_module
 from mqd.core import leases as leases_module
 from mqd.core.broker import Bounds, Broker
 from mqd.core.errors import BrokerError
-from mqd.core.fifo import ANY_SIZE
+from mqd.core.fifo import ANY_SIZE, Batch
 from mqd.core.held import HeldBatch
 from mqd.core.messages import MAX_HISTORY
 from mqd.core.parcels import PushExtras, closed, size_of
@@ -57,7 +57,7 @@ OPTIONS = st.fixed_dictionaries(
         "expires_seconds": st.sampled_from([0, 0, 0, 0, 3, 50]),
     },
 )
-BY_AGE_EVERY = 2
+BY_AGE_EVERY = 4
 
 SMALL = (
     (held_module, "BY_AGE_EVERY", BY_AGE_EVERY),
@@ -606,6 +606,31 @@ class JobMachine(RuleBasedStateMachine):
             self.pushed(queue, Job(piece, values, size_bytes, self.now_ms), extras)
         self.touch(name)
 
+    @precondition(lambda self: self.queues)
+    @rule(
+        data=st.data(),
+        priorities=st.lists(st.sampled_from([0, 128, 129, 255]), min_size=1, max_size=5),
+        due_ms=st.sampled_from([0, 0, 0, 300]),
+    )
+    def push_each(self, data, priorities, due_ms):
+        name = data.draw(st.sampled_from(sorted(self.queues)))
+        queue, real = self.queues[name], self.broker.queue(name)
+        texts = [f"{self.bodies + at:04}" for at in range(len(priorities))]
+        self.bodies += len(priorities)
+        pieces = [join_bodies([text]) for text in texts]
+        due_ms = due_ms and self.now_ms + due_ms
+        arguments = (real, b"".join(pieces), bytes(priorities), due_ms, self.now_ms)
+        if not queue.has_room(len(pieces), sum(map(len, pieces))):
+            self.refused(Code.QUEUE_FULL, self.broker.rows.plan_push, *arguments)
+            return
+        record = self.planned(self.broker.rows.plan_push, *arguments)
+        assert self.broker.rows.push(record, pieces) == queue.next_id
+        self.follow(record)
+        for piece, priority in zip(pieces, priorities, strict=True):
+            extras = PushExtras(priority, due_ms)
+            self.pushed(queue, Job(piece, None, len(piece), self.now_ms), extras)
+        self.touch(name)
+
     def from_now(self, extras):
         """Return what a push says with a time of day in it, as the broker wants it."""
         if extras is None or not extras.due_ms:
@@ -673,6 +698,35 @@ class JobMachine(RuleBasedStateMachine):
         queue.pulled += len(numbers)
         for number in numbers:
             del queue.jobs[number]
+
+    @precondition(lambda self: self.some_available())
+    @rule(
+        data=st.data(),
+        most=st.sampled_from([1, 2, 3, 5, 9]),
+        room=st.sampled_from([ANY_SIZE, ANY_SIZE, 1, 14, 40]),
+    )
+    def pull_each(self, data, most, room):
+        name = self.draw_available(data)
+        queue, real = self.queues[name], self.broker.queue(name)
+        self.touch(name)
+        record, lots = self.broker.rows.take(real, most, room)
+        numbers = []
+        for lot in lots:
+            if isinstance(lot, Batch):
+                numbers += self.check_batch(queue, lot)
+                continue
+            ids, bodies = lot
+            wanted = [(queue.jobs[number].piece, queue.jobs[number].headers) for number in ids]
+            assert wanted == [(body, None) for body in bodies]
+            numbers += ids
+        for number in numbers:
+            assert number == queue.next_takes()[0]
+            del queue.jobs[number]
+        assert numbers
+        assert len(numbers) == most or room != ANY_SIZE or not queue.ids("ready")
+        assert record[1:] == (real.uid, len(numbers))
+        queue.pulled += len(numbers)
+        self.follow(record)
 
     @precondition(lambda self: self.some_available())
     @rule(

@@ -27,6 +27,8 @@ CREATIONS = (records.CREATE, records.RESTORE)
 UNORDERED_KINDS = {
     *range(job_records.LEASE, job_records.MORE + 1),
     order_records.PUSH_WITH,
+    order_records.PUSH_EACH,
+    order_records.PULL_EACH,
     order_records.PARCEL,
     order_records.TURN,
     order_records.EXPIRE,

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from mqd.core.lanes import _SWEPT_TOGETHER, Lanes
+from mqd.core.lanes import _MOST_LOWS, _SWEPT_TOGETHER, Lanes
 
 
 class Things(dict):
@@ -36,8 +36,7 @@ def put(lanes, things, *numbers, priority=128):
 def lose(lanes, things, *numbers):
     """Let things go otherwise than from the front."""
     for number in numbers:
-        del things[number]
-        lanes.note_gone(number)
+        lanes.note_gone(things.pop(number), number)
 
 
 def told(lanes):
@@ -69,7 +68,8 @@ def test_what_has_gone_behind_an_old_thing_is_dropped(lanes, things):
     for number in range(2, 20_000):
         put(lanes, things, number, priority=9)
         del things[number]
-        lanes.forget(9, number, is_oldest=False)
+        lanes.forget(9, number)
+        assert lanes.oldest() == 1
     assert len(lanes) < 300
     assert told(lanes) == [1]
 
@@ -89,7 +89,7 @@ def test_no_call_looks_at_more_than_a_few(lanes, things):
 def test_numbers_come_and_go_while_a_sweep_is_under_way(lanes, things):
     put(lanes, things, *range(10, 1000), priority=7)
     gone = list(range(200, 700))
-    while not lanes._all.kept:  # a sweep is under way then
+    while not lanes._lanes[7].kept:  # a sweep is under way then
         lose(lanes, things, gone.pop())
     lose(lanes, things, 205, 300)
     put(lanes, things, 5, 205, 1001, 300, priority=7)
@@ -100,7 +100,7 @@ def test_numbers_come_and_go_while_a_sweep_is_under_way(lanes, things):
     lose(lanes, things, *range(10, 100))
     for number in (5, *range(100, 200)):
         del things[number]
-    lanes.forget(7, 199, is_oldest=True)
+    lanes.forget(7, 199)
     assert told(lanes) == sorted(things)
     assert lanes.first()[1] == 200
 
@@ -124,10 +124,47 @@ def test_against_a_plain_set(things, lanes):
         else:
             chosen = lanes.first()[1]
             assert chosen == rank[1]
-            is_oldest = chosen == min(things)
             del things[chosen]
-            lanes.forget(128 + chosen % 3, chosen, is_oldest=is_oldest)
+            lanes.forget(128 + chosen % 3, chosen)
         gone.append(chosen)
         assert lanes.oldest() == min(things, default=None)
     assert told(lanes) == sorted(things, key=lambda each: (-things[each], each))
     assert len(lanes) < 3 * len(things) + 300
+
+
+def test_the_oldest_is_found_among_many_lanes_that_come_and_go(things, lanes):
+    dice = random.Random(6)
+    for number in range(1, 9000):
+        put(lanes, things, number, priority=dice.randrange(256))
+        if dice.random() < 0.9:
+            _, chosen = lanes.first()
+            lanes.forget(things.pop(chosen), chosen)
+        if number % 7 == 0:
+            assert lanes.oldest() == min(things, default=None)
+
+
+def test_numbers_that_come_ever_older_leave_little_behind(things, lanes):
+    put(lanes, things, 1, priority=200)
+    for number in range(20_000, 2, -1):
+        put(lanes, things, number, priority=7)
+        lose(lanes, things, number)
+    assert len(lanes._lows_heap) <= _MOST_LOWS
+    assert lanes.oldest() == 1
+
+
+def test_many_numbers_at_once_come_to_their_lanes(things, lanes):
+    put(lanes, things, 1, 2, priority=7)
+    things.update(zip(range(3, 9), [7, 9, 7, 128, 9, 255], strict=True))
+    lanes.add_each(bytes([7, 9, 7, 128, 9, 255]), range(3, 9))
+    assert told(lanes) == [8, 6, 4, 7, 1, 2, 3, 5]
+    assert lanes.oldest() == 1
+
+
+def test_the_front_is_told_where_that_is_quick(things, lanes):
+    put(lanes, things, 5, 6, priority=200)
+    put(lanes, things, 7, priority=100)
+    priority, line = lanes.front(0)
+    assert (priority, list(line)) == (200, [5, 6])
+    assert lanes.front(201) is None
+    put(lanes, things, 9, 3, 8, priority=210)  # 8 lies between others
+    assert lanes.front(0) is None

@@ -6,6 +6,7 @@ import pytest
 
 from mqd.core import job_records, order_records, records
 from mqd.core.broker import Bounds, Broker
+from mqd.core.fifo import ANY_SIZE
 from mqd.core.parcels import PushExtras
 from mqd.core.salvage import Salvager
 from mqd.core.salvage_jobs import DOUBTFUL, MAYBE_OLD, NO_QUEUE
@@ -21,6 +22,16 @@ class OrderLife(Life):
         pack, said = join_bodies(texts), PushExtras(**extras)
         plan = self.broker.plan_push
         return self.do(plan(name, len(texts), pack, headers, now_ms, extras=said))
+
+    def say_each(self, *texts, priorities, due_ms=0):
+        """Push as pushes of one message each, with priorities of their own."""
+        queue, pack = self.broker.queue("jobs"), join_bodies(texts)
+        return self.do(self.broker.rows.plan_push(queue, pack, bytes(priorities), due_ms, 0))
+
+    def pull_each(self, most):
+        """Take as takes of one message each, and keep the record."""
+        record, _ = self.broker.rows.take(self.broker.queue("jobs"), most, ANY_SIZE)
+        self.history.append(record)
 
     def snapshot(self):
         """Let the history begin with a snapshot."""
@@ -64,6 +75,57 @@ def test_pushes_behind_a_gap_are_kept_with_what_they_said(life):
     assert parcel[5:] == (200, 0, 500, (500, 0, 0))
     assert life.counts() == {"ready": 2, "delayed": 1}
     assert life.broker.queue("jobs").fifo.next_id == 5
+
+
+def test_rows_are_kept_and_carried_out(life):
+    life.push("x")
+    life.say_each("a", "b", "c", "d", priorities=[9, 200, 128, 201])
+    life.say_each("e", "f", priorities=[3, 4], due_ms=700)
+    life.pull_each(3)
+    before = list(life.broker.export())
+    life.salvage()
+    assert life.reasons == [None] * len(life.history)
+    assert list(life.broker.export()) == before
+    assert life.counts() == {"ready": 2, "delayed": 2}
+
+
+def test_a_row_behind_a_gap_is_kept(life):
+    life.hole()
+    life.push("a")
+    life.hole()
+    life.say_each("b", "c", "d", priorities=[9, 200, 128])
+    life.salvage()
+    assert life.reasons == [None] * 2
+    assert life.outcome() == (3, 1, 0)
+    assert life.texts() == ["c", "d", "b"]
+
+
+def test_no_row_of_takes_is_carried_out_behind_a_gap(life):
+    life.say_each("a", "b", "c", priorities=[9, 200, 128])
+    life.hole()
+    life.push("x")
+    life.hole()
+    life.pull_each(2)
+    life.salvage()
+    assert WHO_KNOWS in life.reasons[-1]
+    assert life.counts() == {"ready": 3}
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ((order_records.PUSH_EACH, 1, 1, 1, b"\xa1a", b"\x01\x02", 0, 0, 0), "priorities"),
+        ((order_records.PUSH_EACH, 1, 1, 2, b"\xa1a", b"\x01\x02", 0, 0, 0), "bodies"),
+        ((order_records.PUSH_EACH, 1, 1, 0, b"", b"", 0, 0, 0), "it is about no message"),
+        ((order_records.PULL_EACH, 1, 0), "it is about no message"),
+        ((order_records.PULL_EACH, 5, 1), NO_QUEUE),
+    ],
+)
+def test_rows_that_make_no_sense_are_refused(life, record, reason):
+    life.history.append(record)
+    life.salvage()
+    assert reason in life.reasons[-1]
+    assert life.counts() == {}
 
 
 def test_messages_of_parcels_are_done_though_their_lease_is_lost(life):
