@@ -144,6 +144,18 @@ class Append:
     options: PushOptions = NO_OPTIONS
 
 
+class Each(NamedTuple):
+    """What pulls of one message each have returned."""
+
+    ids: Sequence[int]
+    bodies: Sequence[bytes]
+    """Their encodings."""
+    columns: dict[int, dict[str, Any]]
+    """What else there is to tell of a message, by its place among these; most have nothing."""
+    level: Level
+    """What all of it is to reach before it leaves."""
+
+
 class StepDone(NamedTuple):
     """What a step has come to."""
 
@@ -405,17 +417,36 @@ class Engine(Protocol):
         NO_JOURNAL, STORAGE_FULL.
         """
 
+    def push_each(
+        self, name: str, bodies: Sequence[bytes], priorities: bytes, delay_ms: int
+    ) -> tuple[int, Level] | None:
+        """Append messages as pushes of one message each would, at the queue's level.
+
+        Args:
+            name: the queue.
+            bodies: their encodings, checked.
+            priorities: a byte for each.
+            delay_ms: how long all of them are kept back.
+
+        Returns:
+            The first id and the level; None, and nothing has happened, where pushes one by one
+            might come to something else. QUEUE_FULL and STORAGE_FULL are about all of them.
+        """
+
     def may_pull_each(self, name: str) -> bool:
         """Tell whether `pull_each` would return something now; it costs little to ask."""
 
-    def pull_each(
-        self, name: str, most: int, room_bytes: int
-    ) -> tuple[int, list[bytes], Level] | None:
-        """Remove the oldest messages for as many pulls of one message each, at the queue's level.
+    def pull_each(self, name: str, most: int, room_bytes: int) -> Each | None:
+        """Remove messages as pulls of one message each would, at the queue's level.
+
+        Args:
+            name: the queue.
+            most: how many pulls, each of which finds something to return.
+            room_bytes: how large all that is returned may be, but for its last message.
 
         Returns:
-            The id of the first, their bodies' encodings, and the level; there is one at least.
-            None where a `pull` would have more to tell of them, or of there being none.
+            What was taken, one message at least. None, and nothing has happened, where a `pull`
+            might come to something else. INTERNAL where what was put aside cannot be had.
         """
 
     def wait(

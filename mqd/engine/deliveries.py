@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from mqd.core import records
 from mqd.core.errors import BrokerError
+from mqd.core.fifo import Batch
 from mqd.core.held import HeldBatch
 from mqd.engine.waits import LocalWait, Waits
 from mqwire.levels import Level
+from mqwire.packs import split_pack
+from mqwire.runs import runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mqd.core.broker import Broker
-    from mqd.core.fifo import Batch
     from mqd.core.queue import Queue
+    from mqd.core.rows import Lots
     from mqd.engine.base import Results, Terms
     from mqd.engine.commits import Commits
 
@@ -46,7 +49,7 @@ class Deliveries:
             queue.fifo.warm(most, room_bytes)
         batches = self._broker.take(queue, most, room_bytes)
         if self._commits.observer is not None:
-            self._commits.observer.pulled(queue, batches)
+            self._commits.observer.pulled(queue, _joined(batches)[0])
         if len(batches) == 1:
             (batch,) = batches
             self._commits.append((records.PULL, queue.uid, batch.count))
@@ -64,6 +67,32 @@ class Deliveries:
         columns = _columns(batches)
         ids, packs = _joined(batches)
         return (ids, packs, columns) if columns else (ids, packs)
+
+    def take_each(
+        self, queue: Queue, most: int, room_bytes: int
+    ) -> tuple[Sequence[int], Sequence[bytes], dict[int, dict[str, Any]]]:
+        """Remove messages of a queue that has some, as takes of one message each would.
+
+        Returns:
+            Their ids, their bodies, and what else there is to tell of some, by their places.
+
+        Raises:
+            BrokerError: INTERNAL: what was put aside cannot be had; nothing has changed.
+        """
+        if queue.fifo.cold is not None:
+            queue.fifo.warm(most, room_bytes)
+        record, lots = self._broker.rows.take(queue, most, room_bytes)
+        self._commits.append(record)
+        self.delivered += record[2]
+        ids: Sequence[int]
+        if len(lots) == 1 and isinstance(batch := lots[0], Batch):
+            ids, bodies = range(batch.first_id, batch.first_id + batch.count), _bodies(batch)
+            columns = _columns_each(batch, 0)
+        else:
+            ids, bodies, columns = _laid_out(lots)
+        if self._commits.observer is not None:
+            self._commits.observer.pulled(queue, runs_of(ids))
+        return ids, bodies, columns
 
     def lease(self, queue: Queue, most: int, room_bytes: int, terms: Terms, now_ms: int) -> Results:
         """Put messages of a queue that has some under a lease and return them with it.
@@ -126,6 +155,48 @@ def results(batch: Batch) -> Results:
     if batch.headers is None:
         return (ids, batch.packs)
     return (ids, batch.packs, {"headers": batch.headers})
+
+
+def _laid_out(lots: Lots) -> tuple[list[int], list[bytes], dict[int, dict[str, Any]]]:
+    """Return ids and bodies of what was taken one by one, and columns as `_columns_each`."""
+    ids: list[int] = []
+    bodies: list[bytes] = []
+    columns: dict[int, dict[str, Any]] = {}
+    for lot in lots:
+        if isinstance(lot, Batch):
+            columns.update(_columns_each(lot, len(ids)))
+            ids += range(lot.first_id, lot.first_id + lot.count)
+            bodies += _bodies(lot)
+        else:
+            ids += lot[0]
+            bodies += lot[1]
+    return ids, bodies, columns
+
+
+def _bodies(batch: Batch) -> list[bytes]:
+    packs = batch.packs
+    return packs if len(packs) == batch.count else split_pack(b"".join(packs))
+
+
+def _columns_each(batch: Batch, place: int) -> dict[int, dict[str, Any]]:
+    """Return the columns that each message of a batch has for itself, by places from `place` on.
+
+    A message that has none is left out. Those with objects count it as a delivery.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    if isinstance(batch, HeldBatch):
+        for at, message in enumerate(batch.messages, place):
+            message.deliveries += 1
+            alone = HeldBatch(message.message_id, 1, [], None, [message])
+            if message.headers:
+                alone.headers = [message.headers]
+            if columns := _columns((alone,)):
+                found[at] = columns
+    elif batch.headers is not None:
+        for at, headers in enumerate(batch.headers, place):
+            if headers is not None:
+                found[at] = {"headers": [headers]}
+    return found
 
 
 def _joined(batches: Sequence[Batch]) -> tuple[tuple[int, ...], list[bytes]]:

@@ -12,9 +12,11 @@ from mqd.engine.accounts import LocalAccounts
 from mqd.engine.base import (
     NO_MESSAGES,
     Append,
+    Each,
     HeaderRuns,
     Needs,
     OnEnd,
+    PushOptions,
     Results,
     Snapshot,
     StepDone,
@@ -28,7 +30,6 @@ from mqd.engine.views import LocalViews
 from mqd.engine.waits import LocalWait, Waits
 from mqwire.levels import LEVELS, Level
 from mqwire.limits import FRAME_OVERHEAD_BYTES
-from mqwire.packs import split_pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -257,6 +258,30 @@ class LocalEngine:
                 self._deliveries.serve(queue, self._now_ms)
         return first_id, record is None, level
 
+    def push_each(
+        self, name: str, bodies: Sequence[bytes], priorities: bytes, delay_ms: int
+    ) -> tuple[int, Level] | None:
+        """Append messages as pushes of one message each would."""
+        queue, pack = self.broker.queue(name), b"".join(bodies)
+        if queue.waiters:  # each push would serve them before the next
+            return None
+        priority = priorities[0]
+        if priorities.count(priority) == len(bodies):
+            options = PushOptions(None, priority, delay_ms)
+            first_id, _, level = self.push_with(Append(name, len(bodies), pack, (), options), None)
+            return first_id, level
+        commits, due_ms = self._commits, self._now_ms + delay_ms if delay_ms else 0
+        record = self.broker.rows.plan_push(queue, pack, priorities, due_ms, self._now_ms)
+        level = commits.level_for(queue, None)
+        commits.check_room(name, RECORD_BYTES + len(bodies) + len(pack))
+        if commits.observer is not None:
+            commits.observer.before(record)
+        commits.append(record)
+        first_id = self.broker.rows.push(record, bodies)
+        self.pushed += len(bodies)
+        self._pushed_level = max(self._pushed_level, level)
+        return first_id, level
+
     def step(
         self, parts: Sequence[Settle | Append], key: str | None, level: Level | None
     ) -> tuple[StepDone, Level]:
@@ -301,19 +326,17 @@ class LocalEngine:
     def may_pull_each(self, name: str) -> bool:
         """Tell whether `pull_each` would return something now."""
         queue = self.broker.queue(name)
-        is_plain = queue.held is None and queue.max_leased is None and queue.fifo.is_plain
-        return is_plain and queue.available > 0 and not self._storage.is_full
+        is_free = queue.available > 0 and queue.max_leased is None and not self._storage.is_full
+        return is_free and (queue.held is None or not queue.has_overdue(self._now_ms))
 
-    def pull_each(
-        self, name: str, most: int, room_bytes: int
-    ) -> tuple[int, list[bytes], Level] | None:
-        """Remove the oldest messages for as many pulls, where nothing is to be said of them."""
+    def pull_each(self, name: str, most: int, room_bytes: int) -> Each | None:
+        """Remove messages as pulls of one message each would."""
         if not self.may_pull_each(name):
             return None
         queue = self.broker.queue(name)
         queue.used_ms = self._now_ms
-        (first_id, _), packs = self._deliveries.take(queue, most, room_bytes)
-        return first_id, split_pack(b"".join(packs)), self._commits.level_for(queue, None)
+        found = self._deliveries.take_each(queue, most, room_bytes)
+        return Each(*found, self._commits.level_for(queue, None))
 
     def wait(
         self,

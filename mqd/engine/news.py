@@ -17,10 +17,9 @@ from mqwire import causes
 from mqwire.runs import ids_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from mqd.core.broker import Broker
-    from mqd.core.fifo import Batch
     from mqd.core.leases import Lease
     from mqd.core.queue import Queue
     from mqd.core.records import Record
@@ -60,6 +59,7 @@ class News:
             records.DELETE: self._deleted,
             records.PUSH: self._pushed,
             order_records.PUSH_WITH: self._pushed,
+            order_records.PUSH_EACH: self._pushed,
             order_records.EXPIRE: self._expired,
             order_records.PAUSE: self._paused,
             order_records.RESUME: self._resumed,
@@ -101,10 +101,9 @@ class News:
         if maker is not None:
             maker(*record[1:])
 
-    def pulled(self, queue: Queue, batches: Sequence[Batch]) -> None:
+    def pulled(self, queue: Queue, ids: Runs) -> None:
         """Note that messages have been taken."""
         if self._wanting(queue.name):
-            ids = tuple(each for batch in batches for each in (batch.first_id, batch.count))
             self._note("pulled", queue, ids)
 
     def leased(self, queue: Queue, record: Record) -> None:

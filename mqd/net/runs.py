@@ -11,11 +11,18 @@ requests is answered by itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from math import ceil
+from typing import TYPE_CHECKING, Any, Final
 
 from mqd.net.replies import WORDS
 from mqwire.errors import CodedError
-from mqwire.limits import MAX_REQUEST_ID, MIB
+from mqwire.limits import (
+    DEFAULT_PRIORITY,
+    MAX_DELAY_SECONDS,
+    MAX_PRIORITY,
+    MAX_REQUEST_ID,
+    MIB,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +46,9 @@ _MOST_BODY_BYTES: Final = 4096
 
 _ROOM_BYTES: Final = MIB
 """Of the bodies that a run of pulls returns."""
+
+_ORDER_OPTIONS: Final = frozenset({"priority", "delay"})
+_PLAIN_LENGTH: Final = 5  # of a PUSH without options
 
 
 def carry_out(session: Session, frames: list[Frame], start: int, end: int) -> list[Reply]:
@@ -66,14 +76,20 @@ def carry_out(session: Session, frames: list[Frame], start: int, end: int) -> li
 
 
 def _push(session: Session, frames: Sequence[Frame]) -> list[Reply]:
+    length = len(frames[0])
+    if not _PLAIN_LENGTH <= length <= _PLAIN_LENGTH + 1:
+        return []
     ids: list[int] = []
     packs: list[bytes] = []
     check, most_bytes = session.check_pack, min(_MOST_BODY_BYTES, session.max_body_bytes)
     name = None
     for frame in frames:
-        if len(frame) != 5:
+        if len(frame) != length:
             break
-        verb, request_id, queue, count, pack = frame
+        if length == _PLAIN_LENGTH:
+            verb, request_id, queue, count, pack = frame
+        else:
+            verb, request_id, queue, count, pack, _ = frame
         if name is None:
             name = queue
         if (
@@ -95,13 +111,86 @@ def _push(session: Session, frames: Sequence[Frame]) -> list[Reply]:
         packs.append(pack)
     if len(ids) < LEAST_RUN or type(name) is not str:
         return []
+    orders = None
+    if length != _PLAIN_LENGTH:
+        orders = _orders([frame[5] for frame in frames[: len(ids)]])
+        del ids[len(orders[0]) :], packs[len(orders[0]) :]
+    return _pushed(session, name, ids, packs, orders)
+
+
+def _pushed(
+    session: Session,
+    name: str,
+    ids: Sequence[int],
+    packs: Sequence[bytes],
+    orders: tuple[bytes, int] | None,
+) -> list[Reply]:
+    """Carry pushes out, and return their replies; none where that is to be done one by one.
+
+    Args:
+        session: whose they are.
+        name: the queue.
+        ids: of the requests.
+        packs: their bodies.
+        orders: as `_orders` returns it; None for plain pushes.
+    """
+    if len(ids) < LEAST_RUN:
+        return []
+    engine = session.engine
     try:
-        first_id, level = session.engine.push(name, len(ids), b"".join(packs), (), None)
+        if orders is None:
+            first_id, level = engine.push(name, len(ids), b"".join(packs), (), None)
+        else:
+            pushed = engine.push_each(name, packs, *orders)
+            if pushed is None:
+                return []
+            first_id, level = pushed
     except CodedError:
         return []  # some may be carried out, or each is to be told why not
     session.rest_on(level)
     word = WORDS[level]
     return [(request_id, "OK", first_id + at, word) for at, request_id in enumerate(ids)]
+
+
+def _orders(options: Sequence[Any]) -> tuple[bytes, int]:
+    """Return the priorities of the pushes that come first, and the delay that all of them have.
+
+    Args:
+        options: of pushes. The first that asks for anything else, or not soundly, or for
+            another delay, ends the row.
+
+    Returns:
+        A byte for each push, and milliseconds.
+    """
+    try:
+        asked = [each["priority"] for each in options if len(each) == 1]  # by far the most
+        if set(map(type, asked)) == {int} and len(asked) == len(options):
+            return bytes(asked), 0
+    except (KeyError, TypeError, ValueError):
+        pass
+    priorities, delay_ms = bytearray(), -1
+    for each in options:
+        order = _order_of(each)
+        if order is None or (order[1] != delay_ms and priorities):
+            break
+        priorities.append(order[0])
+        delay_ms = order[1]
+    return bytes(priorities), delay_ms
+
+
+def _order_of(options: Any) -> tuple[int, int] | None:
+    """Return the priority and the delay, in milliseconds, that a push asks for.
+
+    None where it asks for anything else, or not soundly.
+    """
+    if type(options) is not dict or not options.keys() <= _ORDER_OPTIONS:
+        return None
+    priority, seconds = options.get("priority", DEFAULT_PRIORITY), options.get("delay", 0)
+    if type(priority) is not int or not 0 <= priority <= MAX_PRIORITY:
+        return None
+    if type(seconds) not in (int, float) or not 0 <= seconds <= MAX_DELAY_SECONDS:
+        return None
+    return priority, ceil(1000 * seconds) if seconds else 0
 
 
 def _pull(session: Session, frames: Sequence[Frame]) -> list[Reply]:
@@ -125,15 +214,20 @@ def _pull(session: Session, frames: Sequence[Frame]) -> list[Reply]:
         ids.append(request_id)
     if len(ids) < LEAST_RUN:
         return []
-    found = session.engine.pull_each(name, len(ids), _ROOM_BYTES)
+    try:
+        found = session.engine.pull_each(name, len(ids), _ROOM_BYTES)
+    except CodedError:
+        return []  # as in _pushed
     assert found is not None, "nothing has happened since it was asked"
-    first_id, bodies, level = found
     session.outbox.shows_messages = True
-    session.rest_on(level)
-    return [
+    session.rest_on(found.level)
+    replies: list[Reply] = [
         (request_id, "OK", (message_id, 1), (body,))
-        for message_id, (request_id, body) in enumerate(zip(ids, bodies, strict=False), first_id)
+        for request_id, message_id, body in zip(ids, found.ids, found.bodies, strict=False)
     ]
+    for place, columns in found.columns.items():
+        replies[place] = (*replies[place], columns)
+    return replies
 
 
 def _has_some(session: Session, name: str) -> bool:

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mqd.config import Config, LimitsConfig, ServerConfig
+from mqd.core.held import BY_AGE_EVERY
+from mqd.core.order_records import PULL_EACH, PUSH_EACH, PUSH_WITH
 from mqd.net.server import Server, Services
 from mqd.net.session import Session
 from mqwire.codes import Code
@@ -56,9 +58,9 @@ class Bench:
     """A server without sockets, one session, and its client."""
 
     async def start(self, user="admin", **limits):
-        self.disk, clock = Disk(), Clock()
-        self.engine = new_engine(clock, self.disk, Level.ACCEPTED)
-        services = Services(self.engine, clock, EveryRole(self.engine.accounts), None)
+        self.disk, self.clock = Disk(), Clock()
+        self.engine = new_engine(self.clock, self.disk, Level.ACCEPTED)
+        services = Services(self.engine, self.clock, EveryRole(self.engine.accounts), None)
         config = Config(server=ServerConfig(port=0), limits=LimitsConfig(**limits))
         self.server = Server(config, services)
         self.session, self.transport = Session(self.server, 1), Transport()
@@ -76,6 +78,11 @@ class Bench:
 
     def kinds(self):
         return [record[0] for record in self.disk.records]
+
+    def turn(self, name):
+        """Tell how many takes were counted since the last that went by age."""
+        held = self.engine.broker.queue(name).held
+        return 0 if held is None else held.turn
 
     def close(self):
         self.session.connection_lost(None)
@@ -143,11 +150,95 @@ async def test_a_row_ends_where_others_have_their_turn():
     bench.close()
 
 
+def ordered(*priorities, first=1, **options):
+    return [
+        ("PUSH", first + at, "jobs", 1, join_bodies([str(at)]), {"priority": priority, **options})
+        for at, priority in enumerate(priorities)
+    ]
+
+
+async def test_a_row_of_pushes_with_priorities_is_one_record():
+    bench = await Bench().start()
+    before = len(bench.kinds())
+    replies = await bench.ask(*ordered(9, 200, 128, 9))
+    assert replies == [(at, "OK", at, "accepted") for at in range(1, 5)]
+    assert bench.kinds()[before:] == [PUSH_EACH]
+    replies = await bench.ask(*pulls(5))
+    assert [reply[2] for reply in replies] == [(2, 1), (3, 1), (1, 1), (4, 1), ()]
+    bench.close()
+
+
+async def test_a_row_of_pushes_with_one_delay_lies_together():
+    bench = await Bench().start()
+    before = len(bench.kinds())
+    await bench.ask(*ordered(128, 128, 128, 128, delay=0.5))
+    [record] = bench.disk.records[before:]
+    assert record[0] == PUSH_WITH
+    assert record[3] == 4
+    assert [reply[2]["delayed"] for reply in await bench.ask(("INFO", 1, "jobs"))] == [4]
+    bench.close()
+
+
+async def test_a_row_of_pulls_goes_by_age_when_one_of_them_would():
+    bench = await Bench().start()
+    await bench.ask(*pushes("old"), *ordered(*[200] * 40, first=2))
+    replies = await bench.ask(*pulls(40))
+    ids = [reply[2][0] for reply in replies]
+    assert ids == [*range(2, BY_AGE_EVERY + 1), 1, *range(BY_AGE_EVERY + 1, 41)]
+    assert bench.kinds()[-1] == PULL_EACH
+    bench.close()
+
+
+async def test_who_waits_is_served_before_the_next_push_of_a_row():
+    bench = await Bench().start()
+    await bench.ask(("PULL", 99, "jobs", 1, {"wait": 60}))
+    replies = await bench.ask(*ordered(1, 2, 3, 4))
+    assert [reply[2] for reply in replies if reply[0] == 99] == [(1, 1)]
+    bench.close()
+
+
+async def test_what_a_lease_has_given_back_is_told_in_a_row_too():
+    bench = await Bench().start()
+    await bench.ask(*pushes(*"abcdef"), ("PULL", 9, "jobs", 3, {"lease": 60}))
+    await bench.ask(("NACK", 1, (7, 1), {"delay": 0}))
+    replies = await bench.ask(*pulls(6))
+    assert [reply[2] for reply in replies] == [(at, 1) for at in range(1, 7)]
+    told = {"deliveries": (2,), "attempts": (1,)}
+    assert [reply[4:] for reply in replies] == 3 * [(told,)] + 3 * [()]
+    bench.close()
+
+
+async def test_what_has_waited_too_long_is_not_given_out_in_a_row():
+    bench = await Bench().start()
+    await bench.ask(("CREATE", 1, "brief", {"ttl_seconds": 1}))
+    await bench.ask(*pushes(*"abcd", name="brief"))
+    bench.clock.ms += 1000
+    assert [reply[2] for reply in await bench.ask(*pulls(4, "brief"))] == 4 * [()]
+    bench.close()
+
+
 texts = st.text("ab", max_size=3)
 plain_pushes = st.builds(
     lambda texts, name: [("PUSH", name, 1, join_bodies([text])) for text in texts],
     st.lists(texts, min_size=1, max_size=9),
     st.sampled_from(["jobs", "jobs", "jobs", "small", "other", "nowhere"]),
+)
+ordered_pushes = st.builds(
+    lambda options, name: [("PUSH", name, 1, join_bodies(["o"]), each) for each in options],
+    st.one_of(
+        st.lists(
+            st.fixed_dictionaries({"priority": st.sampled_from([0, 127, 128, 200, 255])}),
+            min_size=1,
+            max_size=9,
+        ),
+        st.builds(
+            lambda each, count: count * [each],
+            st.sampled_from([{"delay": 0.5}, {"delay": 0}, {"delay": 1, "priority": 9}]),
+            st.integers(1, 9),
+        ),
+        st.lists(st.sampled_from([{"priority": 7}, {"delay": 2}, {}]), min_size=1, max_size=9),
+    ),
+    st.sampled_from(["jobs", "jobs", "jobs", "small", "other", "brief", "nowhere"]),
 )
 plain_pulls = st.builds(
     lambda count, name: [("PULL", name, 1)] * count,
@@ -164,6 +255,16 @@ ODD = (
     ("PUSH", "jobs", True, join_bodies("a")),
     ("PUSH", "jobs", 1, join_bodies("a"), {"headers": {"n": 1}}),
     ("PUSH", "jobs", 1, join_bodies("a"), {"priority": 200}),
+    ("PUSH", "jobs", 1, join_bodies("a"), {"priority": 200, "headers": {"n": 1}}),
+    ("PUSH", "jobs", 1, join_bodies("a"), {"priority": True}),
+    ("PUSH", "jobs", 1, join_bodies("a"), {"priority": 256}),
+    ("PUSH", "jobs", 1, join_bodies("a"), {"delay": float("inf")}),
+    ("PUSH", "jobs", 1, join_bodies("a"), {"delay": -1}),
+    ("PUSH", "jobs", 1, join_bodies("a"), {"delay": None}),
+    ("PUSH", "jobs", 1, join_bodies("a"), {"priority": 9, "key": "k"}),
+    ("PUSH", "jobs", 1, join_bodies("a"), {7: 9}),
+    ("PUSH", "jobs", 1, join_bodies("a"), 9),
+    ("PUSH", "jobs", 2, join_bodies("ab"), {"priority": 77}),
     ("PUSH", "jobs", 1),
     ("PUSH", 7, 1, join_bodies("a")),
     ("PULL", "jobs", 2),
@@ -177,23 +278,28 @@ ODD = (
     ("PING",),
 )
 odd = st.sampled_from(ODD).map(lambda request: [request])
-requests = st.lists(plain_pushes | plain_pushes | plain_pulls | odd, max_size=8).map(
-    lambda rows: [request for row in rows for request in row]
-)
+requests = st.lists(
+    plain_pushes | ordered_pushes | ordered_pushes | plain_pulls | plain_pulls | odd, max_size=12
+).map(lambda rows: [request for row in rows for request in row])
 
 
 async def _answers(asked, *, at_once):
     """Return all replies to requests, and what is there in the end."""
     bench = await Bench().start()
     await bench.ask(("CREATE", 1, "small", {"max_messages": 4}), ("CREATE", 2, "other"))
+    await bench.ask(("CREATE", 3, "brief", {"ttl_seconds": 60}))
     frames = [(verb, number, *rest) for number, (verb, *rest) in enumerate(asked, 1)]
     pieces = [frames] if at_once else [[frame] for frame in frames]
     replies = [reply for piece in pieces for reply in await bench.ask(*piece)]
-    names = ("jobs", "small", "other")
+    names = ("jobs", "small", "other", "brief")
     infos = await bench.ask(*[("INFO", at, name) for at, name in enumerate(names, 1)])
     left = await bench.ask(*[("PEEK", at, name, 999) for at, name in enumerate(names, 1)])
+    late = await bench.ask(
+        *[("PEEK", at, name, 999, {"state": "delayed"}) for at, name in enumerate(names, 1)]
+    )
+    turns = [bench.turn(name) for name in names]
     bench.close()
-    return list(map(_joined, replies)), infos, list(map(_joined, left))
+    return list(map(_joined, replies)), infos, list(map(_joined, left + late)), turns
 
 
 def _joined(reply):
