@@ -33,6 +33,7 @@ from mqclient.inflight import InFlight
 from mqclient.polling import Polling, polling_of
 from mqclient.probing import ASK, LOST, Probe
 from mqclient.sockets import tune
+from mqclient.waiters import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from mqclient.kept import KeptMessages
     from mqclient.models import ServerInfo
     from mqwire.frames import Frame
-    from mqwire.polling import Gamble
 
 _SMALL_RECV_BYTES: Final = 16 * 1024
 _LARGE_RECV_BYTES: Final = 1024 * 1024
@@ -92,33 +92,6 @@ def _connect(attempt: Attempt) -> socket.socket:
     return sock
 
 
-class _Waiter:
-    """A thread that waits for replies."""
-
-    __slots__ = ("gamble", "is_waiting", "lock", "looks")
-
-    def __init__(self) -> None:
-        self.lock = _new_lock()
-        self.lock.acquire()
-        self.is_waiting = False
-        """Whether it does nothing else just now, so that an interrupt does no harm."""
-        self.gamble: Gamble | None = None
-        """Learns how long its exchange takes; None where looking is no choice."""
-        self.looks = False
-        """Whether it still has to look for its reply before it sleeps."""
-
-    def wake(self) -> None:
-        """Make it look again; the caller holds the connection's state."""
-        if self.lock.locked():
-            self.lock.release()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait until it is woken, for so long at most."""
-        self.is_waiting = True
-        self.lock.acquire(True, seconds)
-        self.is_waiting = False
-
-
 class BlockingConnection:
     """One connection; thread-safe; of no use any more once it is lost.
 
@@ -136,7 +109,7 @@ class BlockingConnection:
         self._in_flight = InFlight(kept)
         self._state = _new_lock()
         self._sending = _new_lock()
-        self._leader: _Waiter | None = None  # who reads
+        self._leader: Waiter | None = None  # who reads
         self._arrived: list[bytes] = []  # what was read and not looked at yet
         self._unsent: list[bytes] = []
         self._recv_bytes = _SMALL_RECV_BYTES
@@ -166,7 +139,7 @@ class BlockingConnection:
             The requests, all done: answered, refused, expired or lost with the connection.
             If it is interrupted they are given up.
         """
-        waiter = _Waiter()
+        waiter = Waiter()
         requests: list[Request] = []
         try:
             started_at = monotonic()
@@ -216,7 +189,7 @@ class BlockingConnection:
 
         For a connection over which nobody has calls under way.
         """
-        waiter = _Waiter()
+        waiter = Waiter()
         with self._state:
             self._leader = waiter
             self._probe.heard(monotonic())  # nobody was listening before
@@ -237,20 +210,24 @@ class BlockingConnection:
     # Sending
 
     def _begin(
-        self, many: Sequence[Call], waiter: _Waiter, requests: list[Request], now: float
+        self, many: Sequence[Call], waiter: Waiter, requests: list[Request], now: float
     ) -> bytes:
         """Register the calls, take the lead if nobody has it, and return the frames."""
-        begin = self._in_flight.begin
+        in_flight = self._in_flight
+        begin = in_flight.begin
         with self._state:
             leader = self._leader
             if leader is None and now - self._used_at > _IDLE_SECONDS:
                 self._look()
             # One that has nothing in flight does not read any more: it is about to pass the
             # lead on, or was interrupted before it could.
-            if leader is None or not self._in_flight.has(leader):
+            if leader is None or not in_flight.has(leader):
                 self._leader = waiter
+            else:
+                waiter.follow()
             self._used_at = now
-            if self._in_flight.is_idle:
+            is_alone = in_flight.is_idle
+            if is_alone:
                 self._probe.heard(now)  # nobody was listening: silence begins to count now
             frames = []
             for call in many:
@@ -258,13 +235,13 @@ class BlockingConnection:
                 requests.append(request)
                 frames.append(frame)
             # Threads that share the connection need the interpreter: none of them looks.
-            if self._polling is not None and self._in_flight.count == len(requests) > 0:
+            if is_alone and self._polling is not None and requests:
                 waiter.gamble = self._polling.gamble_of(requests[0].call)
                 waiter.looks = waiter.gamble.looks
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
     def _send(
-        self, data: bytes, requests: Sequence[Request], waiter: _Waiter, deadline: float
+        self, data: bytes, requests: Sequence[Request], waiter: Waiter, deadline: float
     ) -> bool:
         """Send all of `data`; False if the time was over before."""
         sending = self._sending
@@ -291,7 +268,7 @@ class BlockingConnection:
         return True
 
     def _send_rest(
-        self, rest: memoryview, requests: Sequence[Request], waiter: _Waiter, deadline: float
+        self, rest: memoryview, requests: Sequence[Request], waiter: Waiter, deadline: float
     ) -> None:
         """Send what the kernel did not take at once, and read meanwhile if we lead."""
         while rest and not self.is_lost:
@@ -342,7 +319,7 @@ class BlockingConnection:
 
     # Waiting
 
-    def _await_all(self, requests: Sequence[Request], waiter: _Waiter, deadline: float) -> bool:
+    def _await_all(self, requests: Sequence[Request], waiter: Waiter, deadline: float) -> bool:
         """Wait until all requests are done; False if the time was over before."""
         for request in requests:
             while request.reply is None and request.error is None:
@@ -354,20 +331,16 @@ class BlockingConnection:
                     waiter.sleep(_left(deadline))
         return True
 
-    def _receive(self, waiter: _Waiter, deadline: float) -> None:
+    def _receive(self, waiter: Waiter, deadline: float) -> None:
         """Read once, until the deadline at most, and hand out what has come."""
-        left = max(min(deadline, self._probe.next_at) - monotonic(), 0.001)
-        set_to = self._recv_seconds
-        if set_to > left * 1.02 + 0.005 or set_to < left * 0.5:
-            self._set_recv_seconds(left)
         arrived = self._arrived
+        if not (waiter.looks and self._is_found(waiter)):
+            self._limit_recv(min(deadline, self._probe.next_at) - monotonic())
         try:
             # One C call reads and stores: an interrupt comes before or after, so that
             # no bytes get lost between the two.
             waiter.is_waiting = True
             if not arrived:
-                if waiter.looks:
-                    self._look_for_reply(waiter)
                 arrived.extend(map(self._socket.recv, (self._recv_bytes,)))
             waiter.is_waiting = False
         except BlockingIOError:
@@ -386,12 +359,15 @@ class BlockingConnection:
         if self._unsent:
             self._flush()
 
-    def _look_for_reply(self, waiter: _Waiter) -> None:
+    def _is_found(self, waiter: Waiter) -> bool:
         """Look at the socket again and again for a moment, once in an exchange."""
         waiter.looks = False
         assert self._polling is not None
         assert waiter.gamble is not None
-        self._polling.run(waiter.gamble)
+        waiter.is_waiting = True
+        is_found = self._polling.run(waiter.gamble)
+        waiter.is_waiting = False
+        return is_found
 
     def _look_after(self, now: float) -> None:
         """Ask a server that is silent whether it is there, and give up one that is not."""
@@ -419,6 +395,13 @@ class BlockingConnection:
         else:
             self._lose("the server has closed the connection")
 
+    def _limit_recv(self, left: float) -> None:
+        """Have the next recv end after so many seconds, more or less."""
+        left = max(left, 0.001)
+        set_to = self._recv_seconds
+        if set_to > left * 1.02 + 0.005 or set_to < left * 0.5:
+            self._set_recv_seconds(left)
+
     def _set_recv_seconds(self, seconds: float) -> None:
         seconds = min(max(seconds, 0.001), _LONGEST_RECV_SECONDS)
         whole = int(seconds)
@@ -438,7 +421,7 @@ class BlockingConnection:
         except OSError as error:
             self._lose("the connection broke", error)
 
-    def _pass_on(self, waiter: _Waiter) -> None:
+    def _pass_on(self, waiter: Waiter) -> None:
         """Give the lead to some thread that waits, or to the next that comes."""
         with self._state:
             if self._leader is not waiter:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _FIRST_GROUP: Final = 64
 _LARGEST_GROUP: Final = 512
 _GROUP_BYTES: Final = MIB
+_SHORT_BYTES: Final = 256
+_SHORT_HEADS: Final = tuple(bytes((0xC4, size)) for size in range(_SHORT_BYTES))
+"""What stands before binary of so many bytes."""
 _MAX_COLUMN_BYTES: Final = MAX_CONTAINER_BYTES - KIB
 """Bound of the array of headers; the map of options around it needs a few bytes too."""
 
@@ -149,6 +152,8 @@ class _Cutter:
 
 def pack_bodies(raws: list[Any]) -> bytes:
     """Encode raw bodies, one after the other, with one C call."""
+    if len(raws) == 1 and type(raws[0]) is bytes and len(raws[0]) < _SHORT_BYTES:
+        return _SHORT_HEADS[len(raws[0])] + raws[0]
     try:
         array: bytes = msgpack.packb(raws)
     except ValueError as error:  # text with a lone surrogate, mostly

@@ -188,11 +188,6 @@ class InFlight:
         """Whether nothing is in flight."""
         return not self._requests
 
-    @property
-    def count(self) -> int:
-        """How many are in flight."""
-        return len(self._requests)
-
     def ping(self) -> bytes:
         """Return a PING whose reply nobody waits for; empty if the connection is lost."""
         return self.say(calls.ping())

@@ -57,8 +57,8 @@ class Polling:
             gamble = self._gambles[kind] = Gamble()
         return gamble
 
-    def run(self, gamble: Gamble) -> None:
-        """Look until there is something to read, or the time is over.
+    def run(self, gamble: Gamble) -> bool:
+        """Look until there is something to read, or the time is over; tell which.
 
         An interrupt does no harm: nothing is read here.
         """
@@ -67,8 +67,9 @@ class Polling:
         while not look():
             if clock() >= ends_at:
                 gamble.missed()
-                return
+                return False
         gamble.found()
+        return True
 
 
 def polling_of(sock: socket.socket) -> Polling | None:

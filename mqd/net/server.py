@@ -301,10 +301,13 @@ class Server:
         if self.engine.views.has_listeners:
             self.engine.views.tell()
         unflushed = self.unflushed
-        level = Level.ACCEPTED
-        for session in unflushed:
-            level = max(level, session.outbox.level)
-        self.engine.end_turn(level, is_alone=len(unflushed) == 1 and not self.waiting)
+        if len(unflushed) == 1:
+            session = unflushed.pop()
+            self.engine.end_turn(session.outbox.level, is_alone=not self.waiting)
+            session.flush()
+        else:
+            levels = [session.outbox.level for session in unflushed]
+            self.engine.end_turn(max(levels, default=Level.ACCEPTED))
         while unflushed:
             unflushed.pop().flush()
         self._ticker.arm_soon()

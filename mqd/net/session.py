@@ -337,7 +337,11 @@ class Session(asyncio.Protocol):
         if self.is_held:
             self._backlog += frames
             return
-        answered = self._answer(frames) if frames else 0
+        if len(frames) == 1:  # as of a client that waits for each reply
+            self._answer_one(frames[0])
+            answered = 1
+        else:
+            answered = self._answer(frames) if frames else 0
         self._server.meters.frames += answered
         if self.is_closing:
             return

@@ -342,6 +342,7 @@ class Looks:
         self.count += 1
         if self.error is not None:
             raise self.error
+        return False
 
 
 @pytest.fixture
