@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mqweb.forms import BodyForm, PushForm, PushOptions, PushPart
     from mqwire.frames import Frame
 
+_encode = msgspec.msgpack.Encoder().encode
 OPTIONS = ("priority", "delay", "not_before", "ttl", "max_attempts", "max_worker_losses")
 
 
@@ -109,16 +110,18 @@ def load_of_lines(body: bytes, headers: dict[str, Any] | None, limits: Limits) -
     Raises:
         Problem: a line is no JSON document, or something is over a bound.
     """
-    body = body.removesuffix(b"\n")
+    most = limits.max_messages_per_frame
     try:
         # No more is made of them than there may be: there may be millions.
-        raws = body.decode("utf-8").split("\n", limits.max_messages_per_frame)
+        raws = body.decode("utf-8").split("\n", most + 1)
     except UnicodeDecodeError as error:
         number = body.count(b"\n", 0, error.start) + 1
         text = f"line {number} is no text in UTF-8"
         raise Problem(GatewayCode.MALFORMED_BODY, text, {"line": number}) from error
-    if len(raws) > limits.max_messages_per_frame:
-        _check_count(body.count(b"\n") + 1, limits)
+    if len(raws) > 1 and not raws[-1]:
+        raws.pop()  # the last line has ended
+    if len(raws) > most:
+        _check_count(body.count(b"\n") + (not body.endswith(b"\n")), limits)
     if bodies.count_lines(body) != len(raws):
         raise _bad_line(raws)
     return _packed(raws, headers, limits)
@@ -161,8 +164,18 @@ def _check_count(count: int, limits: Limits) -> None:
         )
 
 
+def _pack_of(raws: list[Any]) -> bytes:
+    """Return a pack, as `pack_bodies` does; for many this takes half as long."""
+    try:
+        array = _encode(raws)
+    except ValueError:  # a lone surrogate
+        return pack_bodies(raws)
+    count = len(raws)
+    return array[1 if count < 16 else 3 if count < 65536 else 5 :]
+
+
 def _packed(raws: list[Any], headers: Any, limits: Limits) -> Load:
-    pack = pack_bodies(raws)
+    pack = _pack_of(raws)
     largest = len(pack)
     if largest > limits.max_body_bytes:
         largest = max(len(pack_bodies([raw])) for raw in raws)

@@ -119,9 +119,9 @@ def _as_lines(found: Found) -> Answer:
     """Return messages as lines, a JSON document each; their ids stand in a header field."""
     lines = bodies.lines_of(found.raws)
     if lines is None:
-        lines = "\n".join([_line(each) for each in found.messages]).encode()
+        lines = "".join([f"{_line(each)}\n" for each in found.messages]).encode()
     fields = ((b"mq-ids", found.shown_runs.encode("ascii")),)
-    return Answer(200, lines + b"\n", LINES, fields)
+    return Answer(200, lines, LINES, fields)
 
 
 def _line(message: Message) -> str:

@@ -5,6 +5,7 @@ import tracemalloc
 import msgspec
 import pytest
 
+from mqclient.cutting import pack_bodies
 from mqclient.models import Limits
 from mqweb import bodies, forms, pushing
 from mqweb.problems import Problem
@@ -97,3 +98,36 @@ def test_lines_are_counted_as_they_stand():
     with pytest.raises(Problem) as raised:
         pushing.load_of_lines(b"", None, limits)
     assert raised.value.code is GatewayCode.MALFORMED_BODY
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 300, 65536])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_lines_are_packed_as_the_client_packs_bodies(count, end):
+    limits = Limits(max_messages_per_frame=65536)
+    raws = ['{"é": 1}', "2 ", "[3]", '"' + "x" * 300 + '"'] * count
+    load = pushing.load_of_lines(("\n".join(raws[:count]) + end).encode(), None, limits)
+    assert (load.count, load.pack) == (count, pack_bodies(raws[:count]))
+
+
+def test_one_line_more_than_there_may_be_is_refused_with_their_number():
+    limits = Limits(max_messages_per_frame=3)
+    for end in (b"", b"\n"):
+        assert pushing.load_of_lines(b"1\n2\n3" + end, None, limits).count == 3
+        for count in (4, 5, 9):
+            with pytest.raises(Problem) as raised:
+                pushing.load_of_lines(b"\n".join([b"1"] * count) + end, None, limits)
+            assert raised.value.details == {"limit": 3, "asked": count}
+
+
+def test_a_line_is_a_document_by_itself():
+    assert bodies.lines_of(["1", " {} "]) == b"1\n {} \n"
+    for texts in (
+        ["1\n", "2"],
+        ["[1,", "2]"],
+        ["1 2"],
+        [""],
+        ["1", b"2"],
+        ["1", [2]],
+        ["1\n2", ""],
+    ):
+        assert bodies.lines_of(texts) is None
