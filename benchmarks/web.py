@@ -89,22 +89,34 @@ class Talker(asyncio.Protocol):
 
     Args:
         request: all of it.
-        left: how many are to be sent, shared by all connections.
-        seconds: where the time of each is put.
     """
 
-    def __init__(self, request: bytes, left: list[int], seconds: list[float]) -> None:
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def __init__(self, request: bytes) -> None:
         self._request = request
-        self._left = left
-        self._seconds = seconds
+        self._left = [0]
+        self._seconds: list[float] = []
         self._rest = b""
         self._wanted = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Take the transport."""
         self._transport: Any = transport
+
+    def ask(self, left: list[int], seconds: list[float]) -> asyncio.Future[None]:
+        """Send until there is nothing left; gives what is done then.
+
+        Args:
+            left: how many are to be sent, shared by all connections.
+            seconds: where the time of each is put.
+        """
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._left, self._seconds = left, seconds
         self._next()
+        return self._done
+
+    def close(self) -> None:
+        """End the connection."""
+        self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Count an answer, and go on."""
@@ -114,7 +126,7 @@ class Talker(asyncio.Protocol):
             if not separator:
                 return
             if not head.startswith(b"HTTP/1.1 2"):
-                self.done.set_exception(RuntimeError(self._rest.decode()))
+                self._done.set_exception(RuntimeError(self._rest.decode()))
                 return
             _, _, length = head.partition(b"content-length: ")
             size = int(length.partition(b"\r\n")[0] or b"0")
@@ -126,13 +138,12 @@ class Talker(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; early if there was more to do."""
-        if not self.done.done():
-            self.done.set_exception(exc or RuntimeError("the connection was closed"))
+        if not self._done.done():
+            self._done.set_exception(exc or RuntimeError("the connection was closed"))
 
     def _next(self) -> None:
         if self._left[0] <= 0:
-            self.done.set_result(None)
-            self._transport.close()
+            self._done.set_result(None)
             return
         self._left[0] -= 1
         self._since = time.perf_counter()
@@ -150,28 +161,29 @@ class Outcome:
     p99_ms: float
 
 
-async def _load(behind: Behind, request: bytes, count: int, connections: int) -> list[float]:
+async def _load(behind: Behind, request: bytes, count: int, connections: int) -> Outcome:
     loop = asyncio.get_running_loop()
-    seconds: list[float] = []
-    left = [count]
     talkers = []
     for _ in range(connections):
-        _, talker = await loop.create_connection(
-            lambda: Talker(request, left, seconds), "127.0.0.1", behind.port
-        )
+        _, talker = await loop.create_connection(lambda: Talker(request), "127.0.0.1", behind.port)
         talkers.append(talker)
-    await asyncio.gather(*(talker.done for talker in talkers))
-    return seconds
+    # What a connection costs is not what a request does: each has been used before it counts.
+    await asyncio.gather(*(talker.ask([1], []) for talker in talkers))
+    seconds: list[float] = []
+    left = [count]
+    cpu, start = behind.cpu_seconds(), time.perf_counter()
+    await asyncio.gather(*(talker.ask(left, seconds) for talker in talkers))
+    took = time.perf_counter() - start
+    used = [after - before for before, after in zip(cpu, behind.cpu_seconds(), strict=True)]
+    for talker in talkers:
+        talker.close()
+    cpu_us, server_us = (each / count * 1e6 for each in used)
+    return Outcome(count / took, cpu_us, server_us, *_quantiles(seconds))
 
 
 def outcome(behind: Behind, request: bytes, count: int, connections: int = CONNECTIONS) -> Outcome:
-    """Send a request `count` times over some connections, and tell how fast that was."""
-    cpu, start = behind.cpu_seconds(), time.perf_counter()
-    seconds = uvloop.run(_load(behind, request, count, connections))
-    took = time.perf_counter() - start
-    used = [after - before for before, after in zip(cpu, behind.cpu_seconds(), strict=True)]
-    cpu_us, server_us = (each / count * 1e6 for each in used)
-    return Outcome(count / took, cpu_us, server_us, *_quantiles(seconds))
+    """Send a request `count` times over open connections, and tell how fast that was."""
+    return uvloop.run(_load(behind, request, count, connections))
 
 
 def _quantiles(seconds: list[float]) -> tuple[float, float]:
