@@ -10,6 +10,7 @@ What it is not: what records mean. See `mqd.core.broker`.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from contextlib import ExitStack
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 
 MAX_BACKLOG_BYTES: Final = 64 * 1024 * 1024
 """How much may wait for the journal before clients are slowed down."""
+
+LOOK_SECONDS: Final = 2.0
+"""How often it is looked whether the directory is where it was."""
 
 FOLD_PATIENCE_SECONDS: Final = 10.0
 """How long a start waits for the fold of a server that was killed; it ends by itself."""
@@ -129,6 +133,7 @@ class Durable:
             resident_bytes=settings.resident_bytes,
         )
         self._snapshotter.start(loop)
+        self._look = loop.call_later(LOOK_SECONDS, self._look_after, loop)
 
     def commit(self, level: Level, *, is_alone: bool = False) -> int:
         """End the turn; return the lsn of all records so far, `NEVER_LSN` after a failure."""
@@ -149,6 +154,7 @@ class Durable:
         Raises:
             JournalFailed: not everything is on the disk.
         """
+        self._look.cancel()
         try:
             await self._snapshotter.stop(hurry)
             self._journal.close()
@@ -215,6 +221,14 @@ class Durable:
             "snapshot": recovered.snapshot_number,
             "decision": recovered.decision.reason,
         }
+
+    def _look_after(self, loop: asyncio.AbstractEventLoop) -> None:
+        """See that the directory is still there: the journal would be written without it, too."""
+        if self._lock.is_in_place:
+            self._look = loop.call_later(LOOK_SECONDS, self._look_after, loop)
+            return
+        why = f"the data directory {self._directory} was removed, moved or replaced"
+        self._journal.fail(FileNotFoundError(errno.ENOENT, why, self._directory))
 
     def _progressed(self) -> None:
         self.is_behind = self._journal.backlog_bytes > self._max_backlog_bytes

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from pathlib import Path
 from typing import Final
 
 from mqd.store.errors import DirectoryLocked, DirectoryUnusable
@@ -60,7 +61,22 @@ class DirectoryLock:
         except BaseException:
             os.close(handle)
             raise
+        self._path = Path(path)
         self._handle: int | None = handle
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the directory is where it was: else what is written to its files is lost.
+
+        What cannot be judged counts as in place: that a disk fails is noticed by who writes.
+        """
+        assert self._handle is not None
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._handle))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
 
     def release(self) -> None:
         """Let others have the directory. May be called again."""

@@ -357,6 +357,12 @@ class Journal:
             self._wake()
         return True
 
+    def fail(self, error: OSError) -> None:
+        """Write nothing any more, for a reason that somebody else has found."""
+        with self._lock:
+            if self.failure is None and not self._is_closing:
+                self._fail(error)
+
     def _wake(self) -> None:
         """Wake the writer if it sleeps. Under the lock."""
         if self._is_asleep:

@@ -178,6 +178,18 @@ def test_without_a_journal_everything_ends_with_the_process(tmp_path):
     assert not list(server.data_dir.glob("*.mqj"))
 
 
+def test_a_server_whose_directory_is_taken_away_ends(tmp_path):
+    with running_server(directory=tmp_path) as server:
+        with Raw(server) as raw:
+            raw.ok("CREATE", "jobs")
+            server.data_dir.rename(tmp_path / "aside")
+            assert server.process.wait(20) == 1
+        assert "the journal cannot be written" in server.stderr
+    (tmp_path / "aside").rename(server.data_dir)
+    with running_server(directory=tmp_path) as server, Raw(server) as raw:
+        assert raw.ok("INFO", "jobs")[0]["ready"] == 0
+
+
 needs_strace = pytest.mark.skipif(
     shutil.which("strace") is None, reason="strace is not there: apt-get install strace"
 )

@@ -57,6 +57,38 @@ def test_an_unrelated_close_does_not_drop_it(tmp_path: Path) -> None:
     DirectoryLock(str(tmp_path)).release()
 
 
+def test_whether_the_directory_is_where_it_was(tmp_path: Path) -> None:
+    directory, aside = tmp_path / "data", tmp_path / "aside"
+    directory.mkdir()
+    with DirectoryLock(str(directory)) as lock:
+        assert lock.is_in_place
+        directory.rename(aside)
+        assert not lock.is_in_place
+        directory.mkdir()
+        assert not lock.is_in_place, "one without a lock stands there"
+        DirectoryLock(str(directory)).release()
+        assert not lock.is_in_place, "another one stands there"
+        (directory / "lock").unlink()
+        directory.rmdir()
+        directory.write_text("a file")
+        assert not lock.is_in_place
+        directory.unlink()
+        aside.rename(directory)
+        assert lock.is_in_place
+
+
+def test_what_cannot_be_judged_counts_as_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with DirectoryLock(str(tmp_path)) as lock:
+        monkeypatch.setattr("mqd.store.dirlock.Path.stat", refuse)
+        assert lock.is_in_place
+        monkeypatch.undo()
+
+
 def test_it_does_not_follow_links_and_says_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(DirectoryUnusable, match="cannot be opened"):
