@@ -20,8 +20,6 @@ from mqwire.levels import Level
 from mqwire.limits import PREFIX_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from mqd.engine.base import Engine, Needs
 
 
@@ -49,7 +47,7 @@ class Outbox:
         self.leases: list[tuple[int, int]] = []
         """Those whose messages are in what has not left, and maybe some that are not any more."""
         self.parts: list[bytes] = []
-        """The frames of this turn's replies, prefix and body in turn."""
+        """The frames of this turn's replies, in pieces."""
         self.level = Level.ACCEPTED
         """The highest that one of these is to reach; raised by whoever adds one."""
         self.shows_messages = False
@@ -71,14 +69,10 @@ class Outbox:
         parts.append(body)
         self.size_bytes += len(body) + PREFIX_BYTES
 
-    def add_all(self, bodies: Iterable[bytes]) -> None:
-        """As `add`, for many."""
-        parts, size_bytes = self.parts, 0
-        for body in bodies:
-            parts.append(prefix(len(body)))
-            parts.append(body)
-            size_bytes += len(body) + PREFIX_BYTES
-        self.size_bytes += size_bytes
+    def add_frames(self, frames: bytes) -> None:
+        """As `add`, for whole frames."""
+        self.parts.append(frames)
+        self.size_bytes += len(frames)
 
     def take_turn(self) -> tuple[bytes, bytes]:
         """Let the replies of this turn wait for what they rest on; as `take_ready`.

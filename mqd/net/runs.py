@@ -15,6 +15,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from mqd.net.replies import WORDS
+from mqd.net.run_replies import pull_replies, push_replies
 from mqwire.errors import CodedError
 from mqwire.limits import (
     DEFAULT_PRIORITY,
@@ -27,7 +28,6 @@ from mqwire.limits import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mqd.net.replies import Reply
     from mqd.net.session import Session
     from mqwire.frames import Frame
 
@@ -50,9 +50,11 @@ _ROOM_BYTES: Final = MIB
 _ORDER_OPTIONS: Final = frozenset({"priority", "delay"})
 _PLAIN_LENGTH: Final = 5  # of a PUSH without options
 
+_NO_RUN: Final = (0, b"")
 
-def carry_out(session: Session, frames: list[Frame], start: int, end: int) -> list[Reply]:
-    """Carry out the run that begins with a frame, and return its replies.
+
+def carry_out(session: Session, frames: list[Frame], start: int, end: int) -> tuple[int, bytes]:
+    """Carry out the run that begins with a frame.
 
     Args:
         session: whose frames they are.
@@ -61,7 +63,7 @@ def carry_out(session: Session, frames: list[Frame], start: int, end: int) -> li
         end: where it ends at the latest.
 
     Returns:
-        A reply for each of its requests; none where there is no run.
+        How many requests it has, and the frames of their replies; 0 where there is no run.
     """
     verb = frames[start][0] if frames[start] else None
     if verb == "PUSH":
@@ -69,16 +71,16 @@ def carry_out(session: Session, frames: list[Frame], start: int, end: int) -> li
     elif verb == "PULL":
         kind = _pull
     else:
-        return []
+        return _NO_RUN
     if verb not in session.identity.handlers:
-        return []
+        return _NO_RUN
     return kind(session, frames[start : min(end, start + MOST_RUN)])
 
 
-def _push(session: Session, frames: Sequence[Frame]) -> list[Reply]:
+def _push(session: Session, frames: Sequence[Frame]) -> tuple[int, bytes]:
     length = len(frames[0])
     if not _PLAIN_LENGTH <= length <= _PLAIN_LENGTH + 1:
-        return []
+        return _NO_RUN
     ids: list[int] = []
     packs: list[bytes] = []
     check, most_bytes = session.check_pack, min(_MOST_BODY_BYTES, session.max_body_bytes)
@@ -110,7 +112,7 @@ def _push(session: Session, frames: Sequence[Frame]) -> list[Reply]:
         ids.append(request_id)
         packs.append(pack)
     if len(ids) < LEAST_RUN or type(name) is not str:
-        return []
+        return _NO_RUN
     orders = None
     if length != _PLAIN_LENGTH:
         orders = _orders([frame[5] for frame in frames[: len(ids)]])
@@ -124,8 +126,8 @@ def _pushed(
     ids: Sequence[int],
     packs: Sequence[bytes],
     orders: tuple[bytes, int] | None,
-) -> list[Reply]:
-    """Carry pushes out, and return their replies; none where that is to be done one by one.
+) -> tuple[int, bytes]:
+    """Carry pushes out, as `carry_out`; no run where that is to be done one by one.
 
     Args:
         session: whose they are.
@@ -135,7 +137,7 @@ def _pushed(
         orders: as `_orders` returns it; None for plain pushes.
     """
     if len(ids) < LEAST_RUN:
-        return []
+        return _NO_RUN
     engine = session.engine
     try:
         if orders is None:
@@ -143,13 +145,12 @@ def _pushed(
         else:
             pushed = engine.push_each(name, packs, *orders)
             if pushed is None:
-                return []
+                return _NO_RUN
             first_id, level = pushed
     except CodedError:
-        return []  # some may be carried out, or each is to be told why not
+        return _NO_RUN  # some may be carried out, or each is to be told why not
     session.rest_on(level)
-    word = WORDS[level]
-    return [(request_id, "OK", first_id + at, word) for at, request_id in enumerate(ids)]
+    return len(ids), push_replies(ids, first_id, WORDS[level])
 
 
 def _orders(options: Sequence[Any]) -> tuple[bytes, int]:
@@ -193,11 +194,11 @@ def _order_of(options: Any) -> tuple[int, int] | None:
     return priority, ceil(1000 * seconds) if seconds else 0
 
 
-def _pull(session: Session, frames: Sequence[Frame]) -> list[Reply]:
+def _pull(session: Session, frames: Sequence[Frame]) -> tuple[int, bytes]:
     ids: list[int] = []
     name = frames[0][2] if len(frames[0]) == 4 else None
     if type(name) is not str or not _has_some(session, name):
-        return []
+        return _NO_RUN
     for frame in frames:
         if len(frame) != 4:
             break
@@ -213,21 +214,15 @@ def _pull(session: Session, frames: Sequence[Frame]) -> list[Reply]:
             break
         ids.append(request_id)
     if len(ids) < LEAST_RUN:
-        return []
+        return _NO_RUN
     try:
         found = session.engine.pull_each(name, len(ids), _ROOM_BYTES)
     except CodedError:
-        return []  # as in _pushed
+        return _NO_RUN  # as in _pushed
     assert found is not None, "nothing has happened since it was asked"
     session.outbox.shows_messages = True
     session.rest_on(found.level)
-    replies: list[Reply] = [
-        (request_id, "OK", (message_id, 1), (body,))
-        for request_id, message_id, body in zip(ids, found.ids, found.bodies, strict=False)
-    ]
-    for place, columns in found.columns.items():
-        replies[place] = (*replies[place], columns)
-    return replies
+    return len(found.bodies), pull_replies(ids, found)
 
 
 def _has_some(session: Session, name: str) -> bool:

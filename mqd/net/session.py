@@ -393,12 +393,12 @@ class Session(asyncio.Protocol):
 
     def _answer_run(self, frames: list[Frame], start: int, end: int) -> int:
         """Answer the run that begins with a frame, if one does; return how many were answered."""
-        replies = carry_out(self, frames, start, end)
-        if replies:
+        count, replies = carry_out(self, frames, start, end)
+        if count:
             if not self.outbox.parts:
                 self._server.unflushed.append(self)
-            self.outbox.add_all(map(self._pack, replies))
-        return len(replies)
+            self.outbox.add_frames(replies)
+        return count
 
     def _refuse(self, frame: Frame, error: CodedError) -> None:
         """Answer a request that cannot be carried out."""

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from mqwire.codes import Code
 from mqwire.errors import RequestError
-from mqwire.packs import Cutter, PackChecker, decode_body, iter_sizes, join_bodies, split_pack
+from mqwire.packs import (
+    Cutter,
+    PackChecker,
+    decode_body,
+    iter_sizes,
+    join_bodies,
+    split_pack,
+)
 from support.wire_values import (
     EDGE_LENGTHS,
     MIB,
@@ -292,3 +299,26 @@ class TestIterSizes:
 
     def test_a_large_pack(self):
         assert list(iter_sizes(msgpack.packb(b"x" * MIB) * 9)) == [MIB + 5] * 9
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=300).map(msgpack.packb),
+        st.text(max_size=300).map(msgpack.packb),
+        st.binary(max_size=6),
+        st.builds(bytes.__add__, st.sampled_from((b"\xc4", b"\xd9")), st.binary(max_size=300)),
+    )
+)
+def test_one_short_body_is_judged_as_others_are(pack):
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(pack)
+    try:
+        unpacker.skip()
+        is_sound = unpacker.tell() == len(pack)
+    except (ValueError, msgpack.OutOfData):
+        is_sound = False
+    if is_sound:
+        PackChecker().check(pack, 1)
+    else:
+        with pytest.raises(RequestError):
+            PackChecker().check(pack, 1)
