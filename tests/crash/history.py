@@ -14,6 +14,7 @@ from mqd.store.journal import Journal
 from mqd.store.recovery import Recovered, recover
 from mqwire.levels import Level
 from mqwire.packs import join_bodies
+from support.pages import small_pager
 
 if TYPE_CHECKING:
     import random
@@ -36,7 +37,8 @@ class Promise(NamedTuple):
 
 
 def new_broker() -> Broker:
-    return Broker(Bounds(10**9, 10**12, 1000))
+    """Return a broker that puts aside what is more than a few bodies."""
+    return Broker(Bounds(10**9, 10**12, 1000), small_pager(20, 12, 6, 24)[0])
 
 
 def view(broker: Broker) -> View:

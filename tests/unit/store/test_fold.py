@@ -10,6 +10,7 @@ import pytest
 from crash.crash_files import MemoryFiles
 from crash.history import DIRECTORY, Driver, Model, reopen, view
 from mqd.core import records
+from mqd.core.errors import BrokerError, page_lost
 from mqd.store import fold as fold_module
 from mqd.store.dirlock import FOLD_LOCK_NAME, DirectoryLock
 from mqd.store.errors import JournalDamaged, SnapshotDamaged, SnapshotRefused
@@ -17,6 +18,7 @@ from mqd.store.files import OsFiles
 from mqd.store.fold import fold, main
 from mqd.store.segments import segment_name
 from mqd.store.snapshot import snapshot_name
+from support.pages import small_pager
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +43,31 @@ def test_fold_upon_fold() -> None:
         assert names == [segment_name(driver.journal.segment_number), snapshot_name(number)]
     driver.journal.close()
     assert reopen(driver.files).state == view(driver.broker)
+
+
+def test_a_fold_that_puts_bodies_aside_makes_the_same_snapshot() -> None:
+    driver = make()
+    for number in range(30):
+        driver.do(driver.push("a", f"body {number}"))
+    pager, pages = small_pager()
+    fold(driver.files, DIRECTORY, driver.seal(), pager)
+    assert pages.put_aside > 0
+    driver.journal.close()
+    assert reopen(driver.files).state == view(driver.broker)
+
+
+def test_a_fold_that_loses_a_page_leaves_all_as_it_is() -> None:
+    driver = make()
+    for number in range(30):
+        driver.do(driver.push("a", f"body {number}"))
+    number = driver.seal()
+    before = driver.files.content()
+    pager, pages = small_pager()
+    pages.is_broken = True
+    with pytest.raises(BrokerError, match="cannot be had"):
+        fold(driver.files, DIRECTORY, number, pager)
+    assert driver.files.content() == before
+    driver.journal.close()
 
 
 def test_serving_goes_on_meanwhile() -> None:
@@ -119,7 +146,7 @@ def test_as_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = str(tmp_path / DIRECTORY)
     monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
     (tmp_path / DIRECTORY / "snapshot-0000000001.tmp").write_bytes(b"left by one that was killed")
-    code, said = run_main(directory, "--before", str(number))
+    code, said = run_main(directory, "--before", str(number), "--resident-bytes", "1")
     assert code == 0
     assert said["snapshot"] == 1
     assert said["records"] >= 3
@@ -144,6 +171,12 @@ def test_exit_codes(
         raise OSError(28, "No space left on device", "file")
 
     monkeypatch.setattr(fold_module, "fold", fail)
+    assert main(arguments) == 5
+
+    def lose(*_: object) -> None:
+        raise page_lost("Input/output error")
+
+    monkeypatch.setattr(fold_module, "fold", lose)
     assert main(arguments) == 5
     lines = capsys.readouterr().out.splitlines()
     assert all(set(json.loads(line)) == {"error", "path"} for line in lines)

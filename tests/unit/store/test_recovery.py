@@ -7,6 +7,7 @@ import pytest
 
 from crash.crash_files import Content, MemoryFiles
 from crash.history import DIRECTORY, SEGMENT_BYTES, Driver, Model, new_broker, reopen, view
+from mqd.core.errors import page_lost
 from mqd.store.decisions import TABLE, Action, SegmentsState, SnapshotState, TailState, decide
 from mqd.store.errors import (
     DirectoryUnusable,
@@ -223,6 +224,21 @@ def test_a_record_that_cannot_be_applied(payload: bytes) -> None:
     files = MemoryFiles(before)
     with pytest.raises(RecordRefused, match="good checksum"):
         reopen(files)
+    assert files.content() == before
+
+
+def test_a_state_that_cannot_be_held_because_pages_are_lost_is_the_disks_fault() -> None:
+    files = MemoryFiles()
+    driver = Driver(files, Model())
+    driver.do(driver.broker.plan_create("a", {}, 1))
+    driver.journal.close()
+    before = files.content()
+
+    def losing(_: object) -> None:
+        raise page_lost("Input/output error")
+
+    with pytest.raises(DirectoryUnusable, match="Input/output error"):
+        recover(files, DIRECTORY, losing)
     assert files.content() == before
 
 
