@@ -66,6 +66,16 @@ def test_the_largest_store_makes_room_for_the_others():
     assert large.resident_bytes + small.resident_bytes <= 200 + 60 + 20
 
 
+def test_it_is_the_largest_whatever_was_there_first():
+    for sizes in ((12, 26), (26, 12)):
+        _, pages, both = fifos(2, limit_bytes=400)
+        for fifo, count in zip(both, sizes, strict=True):
+            fill(fifo, count)
+        fill(both[sizes.index(12)], 6)
+        assert pages.put_aside == 2
+        assert [fifo.cold is not None for fifo in both] == [size == 26 for size in sizes]
+
+
 def test_many_stores_that_are_too_small_for_a_page_are_left_alone():
     pager, pages, many = fifos(40)
     for fifo in many:
@@ -96,6 +106,13 @@ def test_a_take_reads_no_more_than_it_needs():
     while not pages.reads:
         fifo.take(1, ANY_SIZE)
     fifo.take(2000, 60)
+    assert pages.reads <= 3
+
+
+def test_a_peek_reads_no_more_than_it_shows():
+    _, pages, (fifo,) = fifos(1)
+    fill(fifo, 400)
+    fifo.peek(200, 2000, 60)
     assert pages.reads <= 3
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mqd.core.fifo import ANY_SIZE, Fifo
 from mqd.core.finding import Ranks
-from mqwire.packs import join_bodies
+from mqwire.packs import iter_sizes, join_bodies
 from support.pages import small_pager
 
 
@@ -64,7 +64,13 @@ class Twins:
         assert self.paged.resident_bytes == self.paged.size_bytes - sum(
             chunk.size_bytes for chunk in chunks if chunk.page is not None
         )
-        assert all(chunk.count >= 0 and chunk.size_bytes >= 0 for chunk in chunks)
+        for chunk in chunks:
+            left = [
+                size
+                for number, size in bodies_in(chunk)
+                if number >= self.paged.first_id and not self.paged.is_hole(number)
+            ]
+            assert (chunk.count, chunk.size_bytes) == (len(left), sum(left))
         if cold is not None:
             assert cold.count == sum(chunk.count for chunk in chunks)
 
@@ -73,6 +79,13 @@ class Twins:
             self.take(7)
         assert self.paged.cold is None
         assert self.pages.live == 0
+
+
+def bodies_in(chunk):
+    """Yield the ids of all bodies that lie in a chunk, wanted or not, and their sizes."""
+    for pack, end in zip(*chunk.read(), strict=True):
+        sizes = list(iter_sizes(pack))
+        yield from zip(range(end - len(sizes), end), sizes, strict=True)
 
 
 def bodies(chooser, count):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mqd.core.errors import BrokerError
-from mqd.engine.base import NO_MESSAGES, Terms
+from mqd.engine.base import NO_MESSAGES, Append, GiveBack, PushOptions, Terms
+from mqwire.causes import HAND_BACK
 from mqwire.codes import Code
 from mqwire.levels import Level
 from mqwire.packs import join_bodies, split_pack
@@ -117,3 +118,33 @@ def test_leases_hold_what_they_were_given_and_go_on_from_records(engine, disk):
         Clock(), Disk(), records=list(engine.broker.export()), pager=small_pager()[0]
     )
     assert again.info("jobs")["leased"] == COUNT
+
+
+@pytest.mark.parametrize("way", ["pull", "lease"])
+def test_a_lost_page_behind_what_has_come_back_takes_nothing_apart(engine, pages, disk, way):
+    found, _ = engine.jobs.lease("jobs", 2, Terms(1000, {"instance": "a"}), None)
+    engine.jobs.give_back((*found[3], (), "a"), GiveBack(HAND_BACK), None)
+    before, records = engine.info("jobs"), len(disk.records)
+    pages[1].is_broken = True
+    with pytest.raises(BrokerError):
+        WAYS[way](engine)
+    assert (engine.info("jobs"), len(disk.records)) == (before, records)
+    pages[1].is_broken = False
+    found, _ = engine.pull("jobs", COUNT, None)
+    assert bodies(found) == [wanted(number) for number in range(COUNT)]
+
+
+def test_looks_at_what_lies_between_chunks_show_the_same_at_any_depth(pages):
+    both = [new_engine(Clock(), Disk(), pager=pager) for pager in (pages[0], None)]
+    for engine in both:
+        for number in range(60):
+            push(engine, "jobs", 1)
+            if number % 17 == 3:  # it lies beside the packs, in its place
+                options = PushOptions(ttl_ms=1000)
+                part = Append("jobs", 1, join_bodies([f"own {number}"]), (), options)
+                engine.push_with(part, None)
+    assert pages[1].live > 0
+    for skip in range(64):
+        paged, plain = (engine.peek("jobs", skip, 5) for engine in both)
+        assert paged == plain
+        assert len(bodies(plain)) == min(5, 64 - skip)
