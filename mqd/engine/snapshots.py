@@ -45,6 +45,12 @@ SEAL_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 5.0
 """How soon it is tried again on a full disk."""
 
+FOLD_SHARE: Final = 8
+"""A fold keeps this part of the bodies in memory that the server may keep."""
+
+MIN_FOLD_BYTES: Final = 1024 * 1024
+"""And so much in any case."""
+
 LAST_SECONDS: Final = 30.0
 """How long the snapshot of a clean stop may take; without it the next start reads more."""
 
@@ -88,8 +94,8 @@ class Snapshotter:
         live_bytes: tells how large the state is.
         schedule: when they are due.
         is_stale: whether the journal holds records already that no snapshot has.
-        resident_bytes: how much of the messages' bodies a fold keeps in memory, about; None
-            for all.
+        resident_bytes: how much of the messages' bodies the server keeps in memory, about; a
+            fold, from which nobody pulls, keeps less. None for all.
     """
 
     def __init__(
@@ -105,7 +111,8 @@ class Snapshotter:
         self._directory = directory
         self._fold_options = ["--until-eof"]
         if resident_bytes is not None:
-            self._fold_options += ["--resident-bytes", str(resident_bytes)]
+            share = max(MIN_FOLD_BYTES, resident_bytes // FOLD_SHARE)
+            self._fold_options += ["--resident-bytes", str(share)]
         self._journal = journal
         self._live_bytes = live_bytes
         self._schedule = schedule

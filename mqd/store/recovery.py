@@ -93,7 +93,7 @@ class Replay:
     """Where in the last segment the sound batches end."""
     cut_bytes: int = 0
     runs: deque[Scan] = field(default_factory=deque)
-    """Sound batches of the last segments, without runs that were promised to the end."""
+    """Sound batches of the last segment, without runs that were promised to the end."""
     damage: JournalDamaged | None = None
 
     def promise(self, lsn: int) -> None:
@@ -248,7 +248,8 @@ def _replay_segment(
         _apply(apply, records, reader.path, f"lsn {run.first_lsn} to {run.next_lsn - 1}")
         replay.records += len(records)
         replay.next_lsn = run.next_lsn
-        replay.runs.append(run)
+        if last_lsn is None:  # else the next segment's header promises it, or nobody wants to know
+            replay.runs.append(run)
         replay.promise(run.synced_upto)
 
 
