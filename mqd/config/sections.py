@@ -232,7 +232,7 @@ class StorageConfig(Section):
         "may be lost.",
     )
     resident_bytes: int = _key(
-        64 * limits.MIB,
+        32 * limits.MIB,
         Integer(limits.MIB, 2**50, "bytes"),
         "How much of the bodies of waiting messages is kept in memory, over all queues. What is "
         "beyond that is put aside in files without names in the data directory's file system, "
