@@ -12,7 +12,7 @@ from mqwire.codes import Code
 from mqwire.limits import MAX_TAIL_ENTRIES
 
 if TYPE_CHECKING:
-    from mqclient.log_models import LoggedFrame
+    from mqclient.log_models import LoggedFrame, LogTail
     from mqweb.requests import Request
 
 _AT_ONCE: Final = 1000
@@ -20,6 +20,9 @@ _AT_ONCE: Final = 1000
 
 _MOST_LOOKS: Final = -(-MAX_TAIL_ENTRIES // _AT_ONCE)
 """So many for one answer: together they see all that mqd keeps."""
+
+_OLDEST: Final = 0
+"""A number that no run has given: what comes after it is all that is kept."""
 
 LOOKS: Final = frozenset(
     (
@@ -46,28 +49,66 @@ LOOKS: Final = frozenset(
 async def list_frames(request: Request) -> Answer:
     """Tell the newest frames of the log that are wanted."""
     query = request.query(forms.FramesQuery)
-    shown: deque[LoggedFrame] = deque(maxlen=query.limit)
-    after, count, missed, is_known, left = query.after, 0, 0, True, _MOST_LOOKS
-    while True:
-        tail = await request.client.frames(after, count=_AT_ONCE)
-        fitting = [each for each in tail.frames if fits(each, query)]
-        shown += fitting
-        count += len(fitting)
-        missed += tail.missed or 0
-        is_known = is_known and tail.missed is not None
-        left -= 1
-        if after is None or not left or len({each.number for each in tail.frames}) < _AT_ONCE:
-            break
-        after = tail.last
-    return json_answer(
-        {
-            "frames": [shown_frame(each) for each in shown],
-            "last": tail.last,
-            "missed": missed if is_known else None,
-            "cut": count - len(shown),
-            "level": tail.level,
-        }
-    )
+    found = _Found(query)
+    if query.after is None:
+        found.add(await request.client.frames(count=_AT_ONCE))
+        if found.is_at_end or len(found.shown) == query.limit:
+            return found.answer()
+        found = _Found(query)
+        await found.go_through(request, _OLDEST)
+        found.missed = 0  # nothing was asked for but what there is
+    else:
+        await found.go_through(request, query.after)
+    return found.answer()
+
+
+class _Found:
+    """The frames that are wanted, of those that have been looked at.
+
+    Args:
+        query: which are wanted.
+    """
+
+    def __init__(self, query: forms.FramesQuery) -> None:
+        self.shown: deque[LoggedFrame] = deque(maxlen=query.limit)
+        self.missed: int | None = 0
+        self.is_at_end = False
+        """Whether there is nothing behind what was looked at last."""
+        self._query = query
+        self._count = 0
+        self._last: LogTail | None = None
+
+    async def go_through(self, request: Request, after: int) -> None:
+        """Look at all that come after a number."""
+        for _ in range(_MOST_LOOKS):
+            tail = await request.client.frames(after, count=_AT_ONCE)
+            self.add(tail)
+            if self.is_at_end:
+                return
+            after = tail.last
+
+    def add(self, tail: LogTail) -> None:
+        """Look at frames that come behind those so far."""
+        fitting = [each for each in tail.frames if fits(each, self._query)]
+        self.shown += fitting
+        self._count += len(fitting)
+        self._last = tail
+        is_known = self.missed is not None and tail.missed is not None
+        self.missed = (self.missed or 0) + (tail.missed or 0) if is_known else None
+        self.is_at_end = len({each.number for each in tail.frames}) < _AT_ONCE
+
+    def answer(self) -> Answer:
+        """Return the answer with them."""
+        assert self._last is not None
+        return json_answer(
+            {
+                "frames": [shown_frame(each) for each in self.shown],
+                "last": self._last.last,
+                "missed": self.missed,
+                "cut": self._count - len(self.shown),
+                "level": self._last.level,
+            }
+        )
 
 
 def fits(frame: LoggedFrame, query: forms.FramesQuery) -> bool:
@@ -114,8 +155,8 @@ OPERATIONS = (
         "Server",
         "What clients have sent and got, with the bodies if the log holds them (`level`), without "
         "passwords and tokens. mqd keeps the newest ones in memory; `mqctl log` reads all. Without "
-        "`after` the newest 1000 reads and writes are looked at; with `last` of the answer as "
-        "`after` all that came since and is kept.",
+        "`after` the newest of these that are wanted come; with `last` of the answer as `after` "
+        "those that came since and are kept.",
         ("FRAMES",),
         query=forms.FramesQuery,
         result=shapes.LoggedFrames,

@@ -396,12 +396,18 @@ def test_the_newest_frames_of_the_log_are_filtered(web, queue):
 def test_all_that_came_since_is_looked_through(web, gateway, queue):
     before = web.get("/v1/frames?limit=1").json()["last"]
     with Raw(gateway.server) as admin:
+        admin.ok("PEEK", queue, 1)
         for number in range(1100):
             admin.ok("PUSH", queue, 1, join_bodies([str(number)]))
-    found = web.get(f"/v1/frames?after={before}&queue={queue}&direction=in&limit=2").json()
+    found = web.get(
+        f"/v1/frames?after={before}&queue={queue}&verb=push&direction=in&limit=2"
+    ).json()
     assert [each["frame"][4] for each in found["frames"]] == [["1098"], ["1099"]]
     assert (found["cut"], found["missed"]) == (1098, 0)
     assert web.get(f"/v1/frames?after={found['last']}").json()["frames"] == []
+    old = web.get(f"/v1/frames?queue={queue}&verb=peek&direction=in").json()
+    assert [each["frame"][2] for each in old["frames"]] == [queue]
+    assert (old["cut"], old["missed"]) == (0, 0)
 
 
 def test_the_server_tells_how_it_is(web):

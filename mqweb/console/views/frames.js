@@ -24,7 +24,7 @@ export function Frames() {
     setOpen(open === frame.key ? null : frame.key);
     if (open !== frame.key) setFollowing(false);
   };
-  return html`<section class="frames" aria-label="Frames">
+  return html`<section class="frames" id="frames" tabindex="-1" aria-label="Frames">
     <div class="head"><h2>Frames, as they come</h2><div class="actions"><span role="status" class="muted">${isFollowing ? "following" : "paused"}</span>
       <button type="button" onClick=${() => setFollowing(!isFollowing)}>${isFollowing ? "Pause" : "Go on"}</button></div></div>
     <${Filters} said=${said} onSay=${setSaid} frames=${tail.frames} />

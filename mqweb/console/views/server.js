@@ -100,7 +100,16 @@ function FrameLog({ log }) {
     ["level", log.level], ["state", html`<${Badge} kind=${state[0]}>${state[1]}</${Badge}>`],
     ["on the disk", `${bytes(log.bytes)} in ${plural(log.files, "file")}`], ["not yet written", bytes(log.backlog_bytes)],
     ["lost", log.lost_records ? html`<${Badge} kind="bad">${plural(log.lost_records, "record")}</${Badge}>` : "nothing"],
-  ]} /><a href=${to("log")}>How to read all of it</a></${Card}>`;
+  ]} /><p>${may("FRAMES") && html`<a href=${to("server")} onClick=${toFrames}>Its newest frames</a> · `}<a href=${to("log")}>How to read all of it</a></p></${Card}>`;
+}
+
+/** Bring the frames into view, which stand on this page, and take the keyboard there. */
+function toFrames(event) {
+  const frames = document.getElementById("frames");
+  if (!frames) return;
+  event.preventDefault();
+  frames.scrollIntoView();
+  frames.focus({ preventScroll: true });
 }
 
 function Versions({ told: { server } }) {
