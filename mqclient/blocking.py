@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from mqclient.models import ServerInfo
     from mqwire.frames import Frame
 
-_SMALL_RECV_BYTES: Final = 16 * 1024
+_SMALL_RECV_BYTES: Final = 64 * 1024
+"""What costs a read no more than the least does."""
 _LARGE_RECV_BYTES: Final = 1024 * 1024
 _IDLE_SECONDS: Final = 1.0
 """A connection that has been quiet for longer is looked at before it is used."""
@@ -353,9 +354,11 @@ class BlockingConnection:
             return
         data = arrived.pop()
         is_full = len(data) == self._recv_bytes
-        self._recv_bytes = _LARGE_RECV_BYTES if is_full else _SMALL_RECV_BYTES
         with self._state:
             self._take(data)
+            missing_bytes = self._in_flight.missing_bytes
+        wanted_bytes = missing_bytes or (_LARGE_RECV_BYTES if is_full else 0)
+        self._recv_bytes = min(max(wanted_bytes, _SMALL_RECV_BYTES), _LARGE_RECV_BYTES)
         if self._unsent:
             self._flush()
 

@@ -188,6 +188,11 @@ class InFlight:
         """Whether nothing is in flight."""
         return not self._requests
 
+    @property
+    def missing_bytes(self) -> int:
+        """How much of a reply is still to come of which a part has; 0 if there is none."""
+        return self._reader.missing_bytes
+
     def ping(self) -> bytes:
         """Return a PING whose reply nobody waits for; empty if the connection is lost."""
         return self.say(calls.ping())

@@ -118,6 +118,11 @@ class FrameReader:
         """How many bytes at the stream's end belong to a frame that is not whole yet."""
         return self._received - self._position
 
+    @property
+    def missing_bytes(self) -> int:
+        """How many bytes the frame still needs whose prefix has come; 0 between frames."""
+        return self._end - self._received if self._end else 0
+
     def feed(self, data: bytes) -> list[Frame]:
         """Take the next bytes of the stream.
 

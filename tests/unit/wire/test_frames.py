@@ -144,6 +144,18 @@ class TestReading:
         reader.feed(PING[4:])
         assert reader.leftover_bytes == 0
 
+    def test_what_is_missing(self, make_reader):
+        reader = make_reader()
+        reader.feed(PING[:4])
+        assert reader.missing_bytes == 0, "nobody knows yet"
+        for count in range(5, len(PING)):
+            reader.feed(PING[4:5] if count == 5 else PING[count - 1 : count])
+            assert reader.missing_bytes == len(PING) - count
+        reader.feed(PING[-1:])
+        assert reader.missing_bytes == 0
+        reader.feed(PING + PING[:5])
+        assert reader.missing_bytes == len(PING) - 5
+
     def test_integers_of_any_form(self, make_reader):
         forms = [
             b"\x01",
