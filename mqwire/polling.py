@@ -25,11 +25,18 @@ ROUND: Final = 32
 MAX_REST: Final = 64
 """Most rounds between two such lessons."""
 
+TRUSTED: Final = 4
+"""Looking that has been right for so many rounds is not doubted any more."""
+
 PAYS: Final = 0.9
 """Looking is worth its processor time where what it is for takes at most this part of the time
 that it takes who sleeps."""
 
-LONGEST_SECONDS: Final = 0.0005
+FAILS: Final = 1.3
+"""A round of looking that takes so many times what sleeping took is the last one. Not less: the
+other end of the connection tries its two ways as well."""
+
+LONGEST_SECONDS: Final = 0.001
 """What takes longer counts as this: others have had the core, and one such time in a round must
 not outweigh all the rest of it."""
 
@@ -46,21 +53,26 @@ class Gamble:
           ^                                                                   |
           '----------------- the faster of the two is kept -------------------'
 
-    Each lesson that confirms the way that was kept doubles the rest before the next one. So
-    looking goes on where it is faster by a tenth or more, which it is not where others want the
-    cores. Three looks in vain, more or less in a row, end it at once, and count as a lesson:
-    what never comes in time is looked for three times in 64 chances, then ever more rarely,
-    down to three times in two thousand.
+    Looking is kept where it is faster by a tenth or more, which it is not where others want the
+    cores. Each lesson that confirms it doubles the rest before the next one. It is distrusted
+    more easily than trusted: a round of it that takes a third longer than sleeping did ends it
+    at once, as three looks in vain do, more or less in a row; and each such end, and each lesson
+    that it loses, doubles the rest in which one sleeps, until it has been right for a while. So
+    what never comes in time is looked for ever more rarely, three times in two thousand chances
+    in the end.
     """
 
     __slots__ = (
+        "_before",
+        "_doubt",
         "_in_vain",
         "_is_resting",
         "_is_trying",
-        "_kept",
         "_left",
-        "_rest",
+        "_rounds",
+        "_slept",
         "_sum",
+        "_trust",
         "looks",
     )
 
@@ -68,10 +80,12 @@ class Gamble:
         self.looks = True
         """What to do at this chance: look before sleeping, or just sleep."""
         self._is_resting = self._is_trying = False
-        self._left = ROUND
-        self._rest = 1
+        self._left = ROUND  # chances of the present round
+        self._trust = self._doubt = 1  # rounds to rest, looking and sleeping
+        self._rounds = 0  # of the present rest
         self._sum = 0.0  # seconds of the present round
-        self._kept = 0.0  # and of the one before it
+        self._before = 0.0  # and of the one before it
+        self._slept = math.inf  # of the last round that slept in a lesson
         self._in_vain = 0
 
     def took(self, seconds: float) -> None:
@@ -90,27 +104,44 @@ class Gamble:
         """A look was in vain."""
         self._in_vain += 2
         if self._in_vain > MAX_IN_VAIN:
-            self._keep(looks=False)
+            self._sleep()
 
     def _end_round(self) -> None:
-        before, self._kept, self._sum = self._kept, self._sum, 0.0
+        before, self._before, self._sum = self._before, self._sum, 0.0
         self._left = ROUND
         if self._is_resting:
-            self._is_resting = False
+            self._rounds -= 1
+            self._is_resting = self._rounds > 0
+            if self.looks and self._before > FAILS * self._slept:
+                self._sleep()
         elif not self._is_trying:
             self._is_trying = True
             self.looks = not self.looks
         else:
-            looked, slept = (self._kept, before) if self.looks else (before, self._kept)
-            self._keep(looks=looked <= PAYS * slept)
+            looked, self._slept = (self._before, before) if self.looks else (before, self._before)
+            if looked <= PAYS * self._slept:
+                self._look()
+            else:
+                self._sleep()
 
-    def _keep(self, *, looks: bool) -> None:
-        """Go on in one way until the next lesson."""
-        is_confirmed = looks is (self.looks is not self._is_trying)
-        self._rest = min(2 * self._rest, MAX_REST) if is_confirmed else 1
+    def _look(self) -> None:
+        """Look until the next lesson, unless that turns out to be slower."""
+        self._rest(self._trust, looks=True)
+        if self._trust >= TRUSTED:
+            self._doubt = 1
+        self._trust = min(2 * self._trust, MAX_REST)
+
+    def _sleep(self) -> None:
+        """Sleep until the next lesson."""
+        self._rest(self._doubt, looks=False)
+        self._doubt = min(2 * self._doubt, MAX_REST)
+        self._trust = 1
+
+    def _rest(self, rounds: int, *, looks: bool) -> None:
         self.looks = looks
         self._is_resting, self._is_trying = True, False
-        self._left = self._rest * ROUND
+        self._rounds = rounds
+        self._left = ROUND
         self._sum = 0.0
         self._in_vain = 0
 

@@ -68,11 +68,31 @@ def test_what_never_comes_in_time_is_looked_for_ever_more_rarely():
     assert len([number for number in looked if number >= 50_000]) <= 3 * 50_000 / 2000
 
 
+def test_looking_that_becomes_slower_than_sleep_was_ends_with_that_round():
+    ways = Ways(looking=45, sleeping=90)
+    ways.go(10_000)
+    ways.set(looking=300, sleeping=90)
+    looked = ways.go((MAX_REST + 2) * ROUND)
+    assert len([number for number in looked if number < 2 * ROUND]) <= ROUND + 1
+    assert len(looked) <= 7 * ROUND
+
+
+def test_looking_that_only_seems_to_be_faster_is_doubted_ever_longer():
+    draw = random.Random(6).random
+    ways = Ways(looking=60, sleeping=60)
+
+    def stall(_):
+        return 0.004 if draw() < (0.02 if ways.gamble.looks else 0.005) else 0.0
+
+    ways.go(10_000, stall)
+    assert len(ways.go(100_000, stall)) < 0.1 * 100_000
+
+
 def test_one_time_that_others_took_does_not_decide_a_lesson():
     draw = random.Random(4).random
 
     def stall(_):
-        return 0.02 if draw() < 0.03 else 0.0
+        return 0.02 if draw() < 0.003 else 0.0
 
     ways = Ways(looking=45, sleeping=90)
     ways.go(10_000, stall)
