@@ -88,6 +88,17 @@ def test_looking_that_only_seems_to_be_faster_is_doubted_ever_longer():
     assert len(ways.go(100_000, stall)) < 0.1 * 100_000
 
 
+def test_looking_that_has_been_right_for_a_while_is_not_doubted_any_more():
+    ways = Ways(looking=200, sleeping=90)
+    ways.go(100_000)
+    ways.set(looking=45, sleeping=90)
+    ways.go(10_000)
+    ways.set(looking=200, sleeping=90)
+    ways.go((MAX_REST + 2) * ROUND // 8)
+    ways.set(looking=45, sleeping=90)
+    assert len(ways.go(30 * ROUND)) > 10 * ROUND
+
+
 def test_one_time_that_others_took_does_not_decide_a_lesson():
     draw = random.Random(4).random
 
