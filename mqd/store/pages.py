@@ -6,9 +6,10 @@ in whatever way, and no start has anything to tidy. `ls` and `du` do not show th
 the part `pages` of STATS do.
 
 Theory of operation. Pages are written one after the other into files of some tens of MB,
-and never over each other. A file goes when no page in it is wanted any more; one that is
-mostly dead is emptied by moving what lives to the end of the newest, a slice at a time, so
-the files take at most about four times what lives in them. A page's checksum is kept in
+and never over each other. A file goes when no page in it is wanted any more. When the files
+together take more than four times what lives in them, and two files more, those that are
+mostly dead are emptied by moving what lives to the end of the newest, a slice at a time; a
+queue that is pulled from its front to its end needs none of that. A page's checksum is kept in
 memory, where its place is: bytes of another page, old ones, or none are not taken for it.
 
 What runs where: everything here runs in the caller's thread, the event loop's. Writes are
@@ -170,6 +171,7 @@ class PageFiles:
         self._sparse: deque[_File] = deque()  # those to be emptied
         self._has_failed = False  # the last time
         self._pages = self._live_bytes = 0
+        self._file_bytes_now = 0  # what all files take
         self._written_bytes = self._read_bytes = 0
         self._write_failures = self._read_failures = 0
 
@@ -214,7 +216,7 @@ class PageFiles:
             "paged_bytes": self._live_bytes,
             "pages": self._pages,
             "files": len(self._all),
-            "file_bytes": sum(file.end for file in self._all),
+            "file_bytes": self._file_bytes_now,
             "written_bytes": self._written_bytes,
             "read_bytes": self._read_bytes,
             "write_failures": self._write_failures,
@@ -227,6 +229,7 @@ class PageFiles:
             self._files.close(file.handle)
         self._all.clear()
         self._newest = None
+        self._file_bytes_now = 0
 
     def _write(self, data: bytes, checksum: int) -> FilePage | None:
         """Write a page behind all others."""
@@ -241,6 +244,7 @@ class PageFiles:
             _logger.warning("bodies of waiting messages are put aside on the disk again")
         page = FilePage(self, file, len(data), checksum)
         file.end += len(data)
+        self._file_bytes_now += len(data)
         file.live_bytes += len(data)
         file.pages[page] = None
         self._written_bytes += len(data)
@@ -293,6 +297,7 @@ class PageFiles:
         """Let a file go in which nothing lives, or note that little does."""
         if not file.pages:
             del self._all[file]
+            self._file_bytes_now -= file.end
             self._files.close(file.handle)
             if file in self._sparse:
                 self._sparse.remove(file)
@@ -302,9 +307,9 @@ class PageFiles:
             self._sparse.append(file)
 
     def _tidy(self) -> None:
-        """Move some pages out of a file in which little lives."""
+        """Move some pages out of a file in which little lives, if all take too much."""
         moved_bytes = 0
-        while self._sparse and moved_bytes < MOVE_BYTES:
+        while self._sparse and moved_bytes < MOVE_BYTES and self._takes_too_much():
             file = self._sparse[0]
             page = next(iter(file.pages))
             if not self._move(page):
@@ -312,6 +317,9 @@ class PageFiles:
                 self._sparse.popleft()
                 return
             moved_bytes += page.size_bytes
+
+    def _takes_too_much(self) -> bool:
+        return self._file_bytes_now > _SPARSE * self._live_bytes + 2 * self._file_bytes
 
     def _move(self, page: FilePage) -> bool:
         """Let a page lie in the newest file; False where it cannot be read or written."""
