@@ -13,7 +13,7 @@ after the last message of each, and the packs.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from itertools import islice
 from operator import attrgetter
@@ -78,7 +78,17 @@ class Cold:
         pager: where pages go.
     """
 
-    __slots__ = ("_open", "_pager", "_resident", "_sizes", "chunks", "count", "paged_bytes")
+    __slots__ = (
+        "_ends",
+        "_open",
+        "_open_bytes",
+        "_pager",
+        "_resident",
+        "_sizes",
+        "chunks",
+        "count",
+        "paged_bytes",
+    )
 
     def __init__(self, pager: Pager) -> None:
         self.chunks: deque[Chunk] = deque()
@@ -88,14 +98,17 @@ class Cold:
         """Bodies that lie in pages."""
         self._pager = pager
         self._open: Chunk | None = None  # the last one, where packs still come to it
+        self._open_bytes = 0  # what has come to it, whatever was removed since
         self._resident: deque[Chunk] = deque()  # those that are whole and lie in memory, in order
         self._sizes: dict[int, int] = {}  # of messages that are about to be removed
+        self._ends: dict[Chunk, list[int]] = {}  # of pages of which nothing will be left then
 
     def append(self, first_id: int, pack: bytes, count: int) -> None:
         """Take a pack in behind all others."""
         chunk = self._open
         if chunk is None:
             chunk = self._open = Chunk(first_id, ([], []))
+            self._open_bytes = 0
             self.chunks.append(chunk)
         assert chunk.contents is not None
         packs, ends = chunk.contents
@@ -105,9 +118,11 @@ class Cold:
         chunk.count += count
         chunk.size_bytes += len(pack)
         self.count += count
-        if chunk.size_bytes >= self._pager.sizes.page_bytes:
-            self._resident.append(chunk)
+        self._open_bytes += len(pack)
+        if self._open_bytes >= self._pager.sizes.page_bytes:
             self._open = None
+            if chunk.count:
+                self._resident.append(chunk)
 
     @property
     def has_whole(self) -> bool:
@@ -153,15 +168,12 @@ class Cold:
         while self.chunks and self.chunks[0].end <= message_id:
             self._forget_first()
 
-    def clear(self) -> None:
-        """Drop all chunks."""
-        while self.chunks:
-            self._forget_first()
-
     def free_pages(self) -> None:
         """Free all pages: nothing of the chunks will be asked for any more."""
+        pages = [chunk.page for chunk in self.chunks if chunk.page is not None]
         for chunk in self.chunks:
-            chunk.drop_page()
+            chunk.page = None
+        self._pager.free_all(pages)
 
     def _forget_first(self) -> None:
         chunk = self.chunks.popleft()
@@ -193,34 +205,49 @@ class Cold:
         Raises:
             BrokerError: a page cannot be had.
         """
-        self._sizes = {}
+        self._sizes, self._ends = {}, {}
         for chunk, found in self._by_chunk(ids):
             if chunk.page is not None:
-                self._sizes.update(zip(found, _sizes(*chunk.read(), found), strict=True))
+                packs, ends = chunk.read()
+                self._sizes.update(zip(found, _sizes(packs, ends, found), strict=True))
+                if len(found) == chunk.count:
+                    self._ends[chunk] = ends
 
     def remove(self, ids: Iterable[int]) -> int:
         """Account for messages that are not wanted any more; returns their size.
 
-        Their bodies stay where they are until those before them have left.
+        Their bodies stay where they are until those before them have left, but for packs in
+        memory that go whole, and for chunks of which nothing is left.
         """
         removed_bytes = 0
         for chunk, found in self._by_chunk(ids):
-            try:
+            is_last = len(found) == chunk.count
+            is_known = found[0] in self._sizes and (chunk in self._ends or not is_last)
+            if chunk.page is None or not is_known:
+                packs, ends = chunk.read()
+                size_bytes = sum(_sizes(packs, ends, found))
+                if chunk.page is None:
+                    _drop_whole(packs, ends, found)
+            else:
                 size_bytes = sum(map(self._sizes.__getitem__, found))
-            except KeyError:
-                size_bytes = sum(_sizes(*chunk.read(), found))
+                ends = self._ends[chunk] if is_last else []
             removed_bytes += size_bytes
             chunk.count -= len(found)
             self.count -= len(found)
             if chunk.page is not None:
                 self.paged_bytes -= size_bytes
             chunk.size_bytes -= size_bytes
-            if not chunk.count and chunk.contents is not None and chunk is not self._open:
-                self._resident.remove(chunk)
-                ends = chunk.contents[1]
-                chunk.contents = ([b""] * len(ends), ends)
-        self._sizes = {}
+            if is_last:
+                self._empty(chunk, ends)
+        self._sizes, self._ends = {}, {}
         return removed_bytes
+
+    def _empty(self, chunk: Chunk, ends: list[int]) -> None:
+        """Let go of the bodies of a chunk of which nothing is left; its place stays."""
+        if chunk.page is None and chunk is not self._open:
+            self._resident.remove(chunk)
+        chunk.drop_page()
+        chunk.contents = ([b""] * len(ends), ends)
 
     def _by_chunk(self, ids: Iterable[int]) -> Iterator[tuple[Chunk, list[int]]]:
         """Yield chunks with those of the ids, ascending, that lie in them."""
@@ -245,6 +272,17 @@ def _sizes(packs: list[bytes], ends: list[int], ids: Sequence[int]) -> Iterator[
             index = bisect_right(ends, message_id)
             sizes = list(iter_sizes(packs[index]))
         yield sizes[message_id - ends[index]]  # from behind: what the pack begins with is not known
+
+
+def _drop_whole(packs: list[bytes], ends: list[int], ids: Sequence[int]) -> None:
+    """Drop the bodies of packs of which all messages are among these ids, ascending."""
+    at = 0
+    while at < len(ids):
+        index = bisect_right(ends, ids[at])
+        stop = bisect_left(ids, ends[index], at)
+        if stop - at == sum(1 for _ in iter_sizes(packs[index])):
+            packs[index] = b""
+        at = stop
 
 
 def _encoded(packs: list[bytes], ends: list[int]) -> bytes:

@@ -239,7 +239,7 @@ class Fifo(Places):
         rows: list[Row] = []
         gaps, asked = deque(self._gaps), skip
         start, first_id, skip = self._leap(skip)
-        count = size_bytes = 0  # `size_bytes` of whole packs behind the first one
+        count = size_bytes = 0  # `size_bytes` of what is left in packs behind the first one
 
         def passes(chunk: Chunk) -> bool:
             return not rows and skip >= chunk.count
@@ -257,7 +257,9 @@ class Fifo(Places):
             if skip >= number and not rows:
                 skip -= number
             else:
-                size_bytes += len(pack) if rows and not holes else 0
+                if rows:
+                    dead_bytes = self._dead_bytes([pack], [end], first_id) if holes else 0
+                    size_bytes += len(pack) - dead_bytes
                 rows.append(Row(first_id, number, pack, end, after))
                 count += number
             first_id = after
@@ -447,7 +449,7 @@ class Fifo(Places):
         """Remove every message and return how many there were; ids go on from there."""
         removed, next_id = self.count, self.next_id
         if self.cold is not None:
-            self.cold.clear()
+            self.cold.free_pages()
         self.__init__(self._pager)  # type: ignore[misc]
         self.first_id = self.next_id = next_id
         return removed

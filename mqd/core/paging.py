@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 _SLACKS: Final = 16
 """A round of putting aside goes on until this part of the limit is free."""
@@ -47,6 +47,9 @@ class PageStore(Protocol):
 
     def put(self, data: bytes) -> Page | None:
         """Put bytes aside; None where that cannot be done now."""
+
+    def free_all(self, pages: Sequence[Any]) -> None:
+        """Take note that none of some of its pages is wanted any more."""
 
     def stats(self) -> dict[str, Any]:
         """Tell how many pages there are, where, and what has become of them."""
@@ -122,6 +125,10 @@ class Pager:
         if page is None:
             self._large.clear()
         return page
+
+    def free_all(self, pages: Sequence[Page]) -> None:
+        """Take note that none of these is wanted any more."""
+        self._store.free_all(pages)
 
     def stats(self) -> dict[str, Any]:
         """Return the part `pages` of STATS."""

@@ -350,7 +350,7 @@ class Places:
         """Let the first chunk be among the packs that come first.
 
         Returns:
-            How large its packs are, but for those with holes.
+            How large the messages are that are left in it.
         """
         assert self._pager is not None
         before_bytes = cold.paged_bytes
@@ -361,8 +361,4 @@ class Places:
         came_bytes = before_bytes - cold.paged_bytes
         self._counted_bytes += came_bytes
         self._pager.came_back(came_bytes)
-        if not self._count_holes(chunk.start, chunk.end):
-            return sum(map(len, packs))
-        starts = (max(chunk.start, self.first_id), *ends)
-        rows = zip(packs, starts, ends, strict=False)
-        return sum(len(pack) for pack, start, end in rows if not self._count_holes(start, end))
+        return chunk.size_bytes

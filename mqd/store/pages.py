@@ -39,7 +39,11 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("mqd.storage")
 
 FILE_BYTES: Final = 32 * 1024 * 1024
-"""How large a file becomes, but for the page that makes it so."""
+"""How large a file becomes, but for the page that makes it so, and while there are few."""
+
+_LARGEST: Final = 16
+"""A file may become as large as this part of all that lives: each is a file that the process has
+open, of which connections and journal need some too."""
 
 MOVE_BYTES: Final = 1024 * 1024
 """About how much is moved at a time."""
@@ -210,6 +214,14 @@ class PageFiles:
         self._leave(page)
         self._tidy()
 
+    def free_all(self, pages: Sequence[FilePage]) -> None:
+        """Let pages go together: none is moved out of the way of the others before."""
+        for page in pages:
+            self._pages -= 1
+            self._live_bytes -= page.size_bytes
+            self._leave(page)
+        self._tidy()
+
     def stats(self) -> dict[str, Any]:
         """Return what STATS tells of them; `file_bytes` is about what `df` misses."""
         return {
@@ -253,9 +265,10 @@ class PageFiles:
     def _place(self, size_bytes: int) -> _File:
         """Return the file that a page of this size goes to."""
         file = self._newest
-        if file is not None and (not file.end or file.end + size_bytes <= self._file_bytes):
+        file_bytes = max(self._file_bytes, self._live_bytes // _LARGEST)
+        if file is not None and (not file.end or file.end + size_bytes <= file_bytes):
             return file
-        if self._files.free_bytes() < self._reserve_bytes + max(size_bytes, self._file_bytes):
+        if self._files.free_bytes() < self._reserve_bytes + max(size_bytes, file_bytes):
             raise OSError(errno.ENOSPC, "the rest of the disk is the journal's")
         before, self._newest = file, _File(self._files.create())
         self._all[self._newest] = None

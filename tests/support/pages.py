@@ -45,6 +45,10 @@ class MemoryPages:
         self.put_aside += 1
         return MemoryPage(self, data)
 
+    def free_all(self, pages):
+        for page in pages:
+            page.free()
+
     def stats(self):
         return {"pages": self.live}
 

@@ -147,6 +147,68 @@ def test_a_page_that_cannot_be_read_changes_nothing():
     assert fifo.take(100, ANY_SIZE).count == 100
 
 
+def long_fifo(size_bytes=1000):
+    _, pages, (fifo,) = fifos(1)
+    fill(fifo, size_bytes // EACH)
+    assert fifo.cold is not None
+    return fifo, pages
+
+
+def in_memory(fifo):
+    """Return how large all bodies are that the store holds on to, whoever wants them."""
+    chunks = () if fifo.cold is None else fifo.cold.chunks
+    packs = [*fifo._packs, *(pack for chunk in chunks for pack in (chunk.contents or [()])[0])]
+    return sum(map(len, packs))
+
+
+def remove(fifo, ids):
+    fifo.prepare_removal(ids)
+    fifo.remove(ids)
+
+
+def test_what_is_pushed_and_removed_behind_a_long_queue_takes_no_memory():
+    fifo, _ = long_fifo()
+    for _ in range(200):
+        remove(fifo, [fifo.append(PACK, 1, (), 0)])
+        remove(fifo, list(range(first := fifo.append(PACK * 2, 2, (), 0), first + 2)))
+    assert in_memory(fifo) <= 280
+    remove(fifo, [fifo.append(PACK * 2, 2, (), 0) for _ in range(200)])
+    assert fifo.count == 100 + 200
+    assert in_memory(fifo) <= 280
+    assert fifo.take(1000, ANY_SIZE).count == 100
+
+
+def test_a_page_goes_when_all_of_it_was_removed():
+    fifo, pages = long_fifo()
+    remove(fifo, list(range(21, 1000 // EACH - 10)))
+    assert pages.live <= 3
+    reads = pages.reads
+    assert fifo.peek(20, 10, ANY_SIZE).first_id == 90
+    assert pages.reads <= reads + 3
+    assert fifo.take(100, ANY_SIZE).count == 20
+    assert fifo.take(100, ANY_SIZE).count == 11
+    assert (pages.live, fifo.cold) == (0, None)
+
+
+def test_of_packs_with_holes_no_more_is_read_than_there_is_room_for():
+    _, pages, (fifo,) = fifos(1)
+    for _ in range(200):
+        fifo.append(PACK * 2, 2, (), 0)
+    remove(fifo, list(range(2, 401, 2)))
+    reads = pages.reads
+    fifo.peek(0, 100, 5 * EACH)
+    assert pages.reads <= reads + 2
+    reads = pages.reads
+    while pages.reads == reads:
+        fifo.take(1, ANY_SIZE)
+    reads = pages.reads
+    fifo.peek(0, 100, 5 * EACH)
+    assert pages.reads <= reads + 2
+    reads = pages.reads
+    fifo.warm(100, 5 * EACH)
+    assert pages.reads <= reads + 2
+
+
 # With a broker
 
 

@@ -103,6 +103,23 @@ def test_what_lives_in_a_file_that_is_mostly_dead_is_moved(pages, files):
     assert files.handles == {}
 
 
+def test_the_more_there_is_the_larger_files_become_so_that_they_are_never_many(pages, files):
+    put = [pages.put(bytes(50)) for _ in range(4000)]
+    assert len(files.handles) < 130 < 4000 * 50 / 100
+    for page in put:
+        page.free()
+    assert files.handles == {}
+
+
+def test_pages_that_go_together_are_not_moved_before(pages, files):
+    put = [pages.put(bytes(20)) for _ in range(500)]
+    written_bytes = pages.stats()["written_bytes"]
+    pages.free_all(put[100:])
+    assert pages.stats()["written_bytes"] <= written_bytes + 100
+    pages.free_all(put[:100])
+    assert (files.handles, pages.stats()["pages"]) == ({}, 0)
+
+
 def test_whatever_is_put_and_freed_the_files_hold_about_four_times_what_lives(pages, files):
     chooser = random.Random(3)
     live = {}
