@@ -234,6 +234,8 @@ class FrameReader:
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
+    if len(pairs) == 1 and type(pairs[0][0]) is str:  # by far the most
+        return result
     if len(result) != len(pairs):
         raise ValueError("a map has the same key twice")
     if bytes in map(type, result):

@@ -273,7 +273,7 @@ class JobState:
         epoch, seq, deadline_ms, owner, leased_ms, size_bytes, parts, loose, *more = fields
         lease = Lease(queue, (epoch, seq), deadline_ms, owner, leased_ms)
         for first_id, count, pack, runs, marks in parts:
-            lease.parts.append((Batch(first_id, count, [pack], None), runs, marks))
+            lease.add_part((Batch(first_id, count, [pack], None), runs, marks))
             lease.count += count
         if loose:
             lease.loose = {each[0]: restored(each) for each in loose}
@@ -353,7 +353,7 @@ def _grant_fresh(lease: Lease, most: int, room_bytes: int, at_least: int) -> Bat
         runs = tuple(run for run in runs if run[0] < end)
         marks = tuple(mark for mark in marks if mark[0] < end)
     size_bytes = before_bytes - fifo.size_bytes
-    lease.parts.append((batch, runs, marks))
+    lease.add_part((batch, runs, marks))
     lease.count += count
     lease.size_bytes += size_bytes
     queue.free_messages -= count

@@ -105,6 +105,7 @@ class Lease:
         "queue",
         "seq",
         "size_bytes",
+        "who",
     )
 
     def __init__(
@@ -115,9 +116,11 @@ class Lease:
         self.deadline_ms = self.due_ms = deadline_ms
         """`due_ms` is when `LeaseBook.times` has it, which alone sets it."""
         self.owner = owner
+        self.who = owner if type(owner) is str else identity_of(owner)
+        """Who the owner is."""
         self.leased_ms = leased_ms
         self.count = self.size_bytes = 0
-        self.parts: list[Part] = []
+        self.parts: tuple[Part, ...] | list[Part] = ()
         """Messages that were never given back, in packs; counted by whoever puts them in."""
         self.loose: dict[int, Message] | None = None
         """The others; None until there was one."""
@@ -151,10 +154,12 @@ class Lease:
             found += self.part().keys() - own.by_id.keys()
         return found
 
-    @property
-    def who(self) -> str:
-        """Who the owner is."""
-        return identity_of(self.owner)
+    def add_part(self, part: Part) -> None:
+        """Take in messages in packs; whoever does so counts them."""
+        if type(self.parts) is list:
+            self.parts.append(part)
+        else:  # most leases have one
+            self.parts = [*self.parts, part] if self.parts else (part,)
 
     def add(self, batch: HeldBatch) -> None:
         """Take in messages that have objects."""
@@ -182,7 +187,7 @@ class Lease:
             loose = self.loose = {}
         for message in self._in_packs():
             loose[message.message_id] = message
-        self.parts.clear()
+        self.parts = ()
         self.parcels = None
         return loose
 
@@ -329,11 +334,10 @@ class LeaseBook:
 
     def open(self, lease: Lease) -> None:
         """Take in a lease."""
-        seq, owner = lease.seq, lease.owner
+        seq, who = lease.seq, lease.who
         self.by_seq[seq] = lease
         lease.queue.leases[seq] = lease
         self.times.add(lease.due_ms, seq)
-        who = owner if type(owner) is str else lease.who
         held = self._by_owner.get(who)
         if held is None:
             self._by_owner[who] = {seq: None}
@@ -342,11 +346,10 @@ class LeaseBook:
 
     def close(self, lease: Lease) -> None:
         """Forget a lease that holds nothing any more."""
-        seq, owner = lease.seq, lease.owner
+        seq, who = lease.seq, lease.who
         del self.by_seq[seq]
         del lease.queue.leases[seq]
         self.times.remove(lease.due_ms, seq)
-        who = owner if type(owner) is str else lease.who
         held = self._by_owner[who]
         del held[seq]
         if not held:

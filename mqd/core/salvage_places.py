@@ -28,7 +28,7 @@ def loosen(queue: Queue, before_id: int) -> None:
         runs, marks = fifo.beside(most)
         batch = fifo.take(most, ANY_SIZE)
         lease = Lease(queue, (0, 0), 0, "", 0)
-        lease.parts.append((batch, runs, marks))
+        lease.add_part((batch, runs, marks))
         queue.enter(batch.count, before_bytes - fifo.size_bytes)
         for message in lease.part().values():
             message.deliveries = 0

@@ -175,6 +175,31 @@ class JobEngine(Protocol):
     ) -> tuple[Results, Level]:
         """Put the oldest messages under a lease and return them with it, or `NO_MESSAGES`."""
 
+    def lease_each(
+        self, name: str, most: int, terms: Terms, times: int, room_bytes: int
+    ) -> tuple[list[Results], Level]:
+        """Give leases as so many calls of `lease` would, at the queue's level.
+
+        Args:
+            name: the queue.
+            most: how many messages each lease has at most.
+            terms: of all of them.
+            times: how many leases at most.
+            room_bytes: how large all that is returned may be, but for the last lease.
+
+        Returns:
+            The results of the first ones; of none where calls one by one might come to
+            something else. And the level.
+        """
+
+    def ack_each(self, claims: Sequence[tuple[int, int]], who: str) -> tuple[list[int], Level]:
+        """Let whole leases be done as so many calls of `ack` would, at the queue's level.
+
+        Returns:
+            How many messages each of the first ones had. It ends before the first that would be
+            refused, or where calls one by one might come to something else.
+        """
+
     def ack(
         self, claim: Claim, level: Level | None, result: bytes | str | None = None
     ) -> tuple[int, Level]:

@@ -40,6 +40,11 @@ class Commits:
         self.observer: News | None = None
         """Is told of what is about to change; None while nobody wants to know."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether `check_room` may refuse something."""
+        return self._storage.is_full
+
     def commit(self, record: Record) -> int:
         """Carry a planned record out: the one place where commands change the state.
 

@@ -7,7 +7,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from mqd.core import job_records, order_records, records
+from mqd.core import job_records, order_records, records, step_records
 from mqd.core.dead_letters import Wanted
 from mqd.core.deadlines import earlier
 from mqd.core.leases import is_detached
@@ -23,7 +23,7 @@ from mqwire.limits import MAX_HOLDERS_ENTRIES
 from mqwire.runs import ids_of, runs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from mqd.core.broker import Broker
     from mqd.core.leases import Claim, Lease
@@ -116,6 +116,46 @@ class LocalJobs:
         self._commits.check_room(name, LEASE_RECORD_BYTES + 20 * outside, is_freeing=True)
         found = self._deliveries.lease(queue, most, self._room_bytes, terms, self.now_ms)
         return found, reached
+
+    def lease_each(
+        self, name: str, most: int, terms: Terms, times: int, room_bytes: int
+    ) -> tuple[list[Results], Level]:
+        """Give leases as so many calls of `lease` would."""
+        queue, commits = self._broker.queue(name), self._commits
+        if commits.is_full or self.has_overdue(queue) or not queue.available:
+            return [], Level.ACCEPTED
+        queue.used_ms = self.now_ms
+        found: list[Results] = []
+        while len(found) < times and room_bytes > 0 and queue.available:
+            results = self._deliveries.lease(queue, most, self._room_bytes, terms, self.now_ms)
+            room_bytes -= sum(map(len, results[1]))
+            found.append(results)
+        return found, level_of_lease(commits.level_for(queue, None), None)
+
+    def ack_each(self, claims: Sequence[tuple[int, int]], who: str) -> tuple[list[int], Level]:
+        """Let whole leases be done as so many calls of `ack` would."""
+        commits, find, finish = self._commits, self._jobs.lease_of, self._jobs.finish
+        if commits.is_full or commits.observer is not None:
+            return [], Level.ACCEPTED
+        counts: list[int] = []
+        made: list[Record] = []
+        queue = None
+        try:
+            for epoch, seq in claims:
+                lease = find((epoch, seq, (), who))
+                if lease.queue is not queue:
+                    if queue is not None or lease.queue.kept is not None or lease.queue.waiters:
+                        break
+                    queue = lease.queue
+                counts.append(lease.count)
+                made.append(finish(lease, ()))
+        except CodedError:
+            pass  # who asks for that one by itself is told why not
+        if queue is None:
+            return [], Level.ACCEPTED
+        queue.used_ms = self.now_ms
+        commits.append((step_records.STEP, tuple(made)))
+        return counts, commits.level_for(queue, None)
 
     def ack(
         self, claim: Claim, level: Level | None, result: bytes | str | None = None

@@ -50,7 +50,7 @@ def is_plain_lease(frame: Frame) -> bool:
     )
 
 
-def _is_plain_claim(frame: Frame) -> bool:
+def is_plain_claim(frame: Frame) -> bool:
     """Tell whether a frame is a sound ACK of a whole lease."""
     if len(frame) != 3:
         return False
@@ -81,7 +81,7 @@ def claim_of(session: Session, lease: tuple[int, int], options: Mapping[str, Any
 
 def ack(session: Session, request_id: int, frame: Frame) -> Reply:
     """Let leased messages be done."""
-    if _is_plain_claim(frame):
+    if is_plain_claim(frame):
         (epoch, seq), holder = frame[2], session.identity.holder
         assert holder is not None, "as in lease_terms"
         count, level = session.engine.jobs.ack((epoch, seq, (), holder.who), None)

@@ -15,9 +15,10 @@ from mqwire.frames import PREFIX_BYTE, FrameWriter, prefix
 from mqwire.limits import PREFIX_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mqd.engine.base import Each
+    from mqd.net.replies import Reply
 
 _NUMBERS: Final = (
     (0x00, 0x7F, b"", "B"),
@@ -76,6 +77,11 @@ def pull_replies(ids: Sequence[int], found: Each) -> bytes:
     pieces[::2] = struct.unpack(f"{len(heads) // count}s" * count, heads)
     pieces[1::2] = found.bodies
     return b"".join(pieces)
+
+
+def encoded(replies: Iterable[Reply]) -> bytes:
+    """Return the frames of replies of any form in a row."""
+    return b"".join(map(_encode, replies))
 
 
 def _one_by_one(ids: Sequence[int], found: Each) -> Iterator[bytes]:

@@ -14,8 +14,9 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
+from mqd.net.job_verbs import is_plain_claim, is_plain_lease, lease_terms
 from mqd.net.replies import WORDS
-from mqd.net.run_replies import pull_replies, push_replies
+from mqd.net.run_replies import encoded, pull_replies, push_replies
 from mqwire.errors import CodedError
 from mqwire.limits import (
     DEFAULT_PRIORITY,
@@ -49,6 +50,7 @@ _ROOM_BYTES: Final = MIB
 
 _ORDER_OPTIONS: Final = frozenset({"priority", "delay"})
 _PLAIN_LENGTH: Final = 5  # of a PUSH without options
+_PULL_LENGTH: Final = 4  # of such a PULL
 
 _NO_RUN: Final = (0, b"")
 
@@ -69,7 +71,9 @@ def carry_out(session: Session, frames: list[Frame], start: int, end: int) -> tu
     if verb == "PUSH":
         kind = _push
     elif verb == "PULL":
-        kind = _pull
+        kind = _pull if len(frames[start]) == _PULL_LENGTH else _lease
+    elif verb == "ACK":
+        kind = _ack
     else:
         return _NO_RUN
     if verb not in session.identity.handlers:
@@ -223,6 +227,65 @@ def _pull(session: Session, frames: Sequence[Frame]) -> tuple[int, bytes]:
     session.outbox.shows_messages = True
     session.rest_on(found.level)
     return len(found.bodies), pull_replies(ids, found)
+
+
+def _lease(session: Session, frames: Sequence[Frame]) -> tuple[int, bytes]:
+    """Carry out pulls that ask for the same lease of the same number of messages."""
+    first = frames[0]
+    if not is_plain_lease(first) or not _has_some(session, first[2]):
+        return _NO_RUN
+    _, _, name, most, options = first
+    ids: list[int] = []
+    for frame in frames:
+        if len(frame) != len(first):
+            break
+        verb, request_id, queue, count, asked = frame
+        if (
+            verb != "PULL"
+            or queue != name
+            or type(count) is not int
+            or count != most
+            or asked != options
+            or type(asked["lease"]) is bool
+            or type(request_id) is not int
+            or not 0 < request_id <= MAX_REQUEST_ID
+        ):
+            break
+        ids.append(request_id)
+    if len(ids) < LEAST_RUN:
+        return _NO_RUN
+    terms = lease_terms(session, options["lease"])
+    try:
+        found, level = session.engine.jobs.lease_each(name, most, terms, len(ids), _ROOM_BYTES)
+    except CodedError:
+        return _NO_RUN  # as in _pushed
+    session.outbox.shows_messages = True
+    session.outbox.leases += [results[3] for results in found]
+    session.rest_on(level)
+    replies = ((each, "OK", *results) for each, results in zip(ids, found, strict=False))
+    return len(found), encoded(replies)
+
+
+def _ack(session: Session, frames: Sequence[Frame]) -> tuple[int, bytes]:
+    """Carry out acks of whole leases."""
+    holder = session.identity.holder
+    ids: list[int] = []
+    claims: list[tuple[int, int]] = []
+    for frame in frames:
+        if not is_plain_claim(frame):
+            break
+        verb, request_id, claim = frame
+        if verb != "ACK" or type(request_id) is not int or not 0 < request_id <= MAX_REQUEST_ID:
+            break
+        ids.append(request_id)
+        claims.append(claim)
+    if len(ids) < LEAST_RUN or holder is None:
+        return _NO_RUN
+    counts, level = session.engine.jobs.ack_each(claims, holder.who)
+    session.rest_on(level)
+    word = WORDS[level]
+    replies = ((each, "OK", count, word) for each, count in zip(ids, counts, strict=False))
+    return len(counts), encoded(replies)
 
 
 def _has_some(session: Session, name: str) -> bool:

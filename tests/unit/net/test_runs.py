@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mqd.config import Config, LimitsConfig, ServerConfig
 from mqd.core.held import BY_AGE_EVERY
 from mqd.core.order_records import PULL_EACH, PUSH_EACH, PUSH_WITH
+from mqd.core.step_records import STEP
 from mqd.net.server import Server, Services
 from mqd.net.session import Session
 from mqwire.codes import Code
@@ -217,11 +218,62 @@ async def test_what_has_waited_too_long_is_not_given_out_in_a_row():
     bench.close()
 
 
+def leased(count, most=1, first=1, **options):
+    return [("PULL", first + at, "jobs", most, {"lease": 60, **options}) for at in range(count)]
+
+
+async def test_a_row_of_leases_gets_one_each_and_acks_in_a_row_end_them():
+    bench = await Bench().start()
+    await bench.ask(*pushes(*"abcdefgh"))
+    replies = await bench.ask(*leased(5, 2))
+    assert [reply[2] for reply in replies] == [(1, 2), (3, 2), (5, 2), (7, 2), ()]
+    assert [reply[5] for reply in replies[:4]] == [(7, seq) for seq in range(1, 5)]
+    assert bench.session.outbox.leases == []
+    before = len(bench.kinds())
+    replies = await bench.ask(*[("ACK", seq, (7, seq)) for seq in range(1, 5)])
+    assert replies == [(seq, "OK", 2, "accepted") for seq in range(1, 5)]
+    assert bench.kinds()[before:] == [STEP]
+    [info] = await bench.ask(("INFO", 1, "jobs"))
+    assert (info[2]["acked"], info[2]["leased"]) == (8, 0)
+    bench.close()
+
+
+async def test_a_row_of_acks_ends_before_a_lease_that_is_over():
+    bench = await Bench().start()
+    await bench.ask(*pushes(*"abcdefgh"), *leased(8))
+    seqs = (1, 2, 3, 4, 2, 5, 6)
+    replies = await bench.ask(*[("ACK", at, (7, seq)) for at, seq in enumerate(seqs, 1)])
+    assert [reply[1] for reply in replies] == 4 * ["OK"] + ["ERR"] + 2 * ["OK"]
+    assert replies[4][2] == Code.LEASE_LOST.name
+    bench.close()
+
+
+async def test_no_more_is_leased_in_a_row_than_the_cap_allows():
+    bench = await Bench().start()
+    await bench.ask(("CREATE", 1, "capped", {"max_leased": 3}))
+    await bench.ask(*pushes(*"abcdefgh", name="capped"))
+    asked = [("PULL", at, "capped", 2, {"lease": 60}) for at in range(1, 7)]
+    assert [reply[2] for reply in await bench.ask(*asked)] == [(1, 2), (3, 1), (), (), (), ()]
+    bench.close()
+
+
+async def test_who_looks_on_is_told_of_each_lease_and_ack_of_a_row():
+    bench = await Bench().start()
+    await bench.ask(*pushes(*"abcdef"), ("WATCH", 99, "*", {"credit": 100}))
+    replies = await bench.ask(*leased(4), *[("ACK", 9 + seq, (7, seq)) for seq in range(1, 5)])
+    events = [each for reply in replies if reply[1] == "EVENT" for each in reply[2]]
+    assert [(kind, ids) for kind, _, ids, *_ in events] == [
+        *[("leased", (at, 1)) for at in range(1, 5)],
+        *[("acked", (at, 1)) for at in range(1, 5)],
+    ]
+    bench.close()
+
+
 texts = st.text("ab", max_size=3)
 plain_pushes = st.builds(
     lambda texts, name: [("PUSH", name, 1, join_bodies([text])) for text in texts],
     st.lists(texts, min_size=1, max_size=9),
-    st.sampled_from(["jobs", "jobs", "jobs", "small", "other", "nowhere"]),
+    st.sampled_from(["jobs", "jobs", "jobs", "small", "other", "capped", "nowhere"]),
 )
 ordered_pushes = st.builds(
     lambda options, name: [("PUSH", name, 1, join_bodies(["o"]), each) for each in options],
@@ -243,7 +295,7 @@ ordered_pushes = st.builds(
 plain_pulls = st.builds(
     lambda count, name: [("PULL", name, 1)] * count,
     st.integers(1, 9),
-    st.sampled_from(["jobs", "jobs", "jobs", "small", "other", "nowhere"]),
+    st.sampled_from(["jobs", "jobs", "jobs", "small", "other", "capped", "nowhere"]),
 )
 ODD = (
     ("PUSH", "jobs", 2, join_bodies("ab")),
@@ -270,6 +322,14 @@ ODD = (
     ("PULL", "jobs", 2),
     ("PULL", "jobs", True),
     ("PULL", "jobs", 1, {"lease": 60}),
+    ("PULL", "jobs", 1, {"lease": True}),
+    ("PULL", "jobs", 1, {"lease": 60, "wait": 0}),
+    ("PULL", "jobs", 1, {"lease": 0}),
+    ("ACK", (7, 1)),
+    ("ACK", (7, True)),
+    ("ACK", (6, 2)),
+    ("ACK", (7, 1), {"ids": (1, 1)}),
+    ("ACK", "x"),
     ("PULL", "jobs"),
     ("PULL", 7, 1),
     ("PAUSE", "jobs"),
@@ -277,29 +337,45 @@ ODD = (
     ("PURGE", "jobs"),
     ("PING",),
 )
+leases = st.builds(
+    lambda count, name, most: [("PULL", name, most, {"lease": 60})] * count,
+    st.integers(1, 9),
+    st.sampled_from(["jobs", "jobs", "jobs", "small", "capped", "other", "nowhere"]),
+    st.integers(1, 3),
+)
+acks = st.lists(st.integers(1, 12), min_size=1, max_size=9).map(
+    lambda seqs: [("ACK", (7, seq)) for seq in seqs]
+) | st.integers(1, 5).map(lambda first: [("ACK", (7, seq)) for seq in range(first, first + 9)])
 odd = st.sampled_from(ODD).map(lambda request: [request])
 requests = st.lists(
-    plain_pushes | ordered_pushes | ordered_pushes | plain_pulls | plain_pulls | odd, max_size=12
+    plain_pushes | ordered_pushes | plain_pulls | leases | acks | odd, max_size=12
 ).map(lambda rows: [request for row in rows for request in row])
 
 
 async def _answers(asked, *, at_once):
     """Return all replies to requests, and what is there in the end."""
     bench = await Bench().start()
-    await bench.ask(("CREATE", 1, "small", {"max_messages": 4}), ("CREATE", 2, "other"))
-    await bench.ask(("CREATE", 3, "brief", {"ttl_seconds": 60}))
+    await bench.ask(
+        ("CREATE", 1, "small", {"max_messages": 4}),
+        ("CREATE", 2, "other", {"keep_results_seconds": 60}),
+    )
+    await bench.ask(
+        ("CREATE", 3, "brief", {"ttl_seconds": 60}),
+        ("CREATE", 4, "capped", {"max_leased": 3}),
+    )
     frames = [(verb, number, *rest) for number, (verb, *rest) in enumerate(asked, 1)]
     pieces = [frames] if at_once else [[frame] for frame in frames]
     replies = [reply for piece in pieces for reply in await bench.ask(*piece)]
-    names = ("jobs", "small", "other", "brief")
+    names = ("jobs", "small", "other", "brief", "capped")
     infos = await bench.ask(*[("INFO", at, name) for at, name in enumerate(names, 1)])
     left = await bench.ask(*[("PEEK", at, name, 999) for at, name in enumerate(names, 1)])
     late = await bench.ask(
         *[("PEEK", at, name, 999, {"state": "delayed"}) for at, name in enumerate(names, 1)]
     )
+    held = await bench.ask(("HOLDERS", 1, "*"))
     turns = [bench.turn(name) for name in names]
     bench.close()
-    return list(map(_joined, replies)), infos, list(map(_joined, left + late)), turns
+    return list(map(_joined, replies)), infos, list(map(_joined, left + late)), held, turns
 
 
 def _joined(reply):
