@@ -98,6 +98,20 @@ def test_takes_are_counted_only_while_there_is_a_choice():
     assert desk.queue.held.turn == 2
 
 
+def test_takes_of_parcels_are_counted_only_while_there_is_a_choice():
+    desk = Desk()
+    desk.push_each([200, 200, *[128] * 6])
+    assert desk.pull_each(8)[1] == [*range(1, 9)]
+    assert desk.queue.held.turn == 2
+
+
+def test_older_messages_in_packs_come_before_parcels_of_their_priority():
+    desk = Desk()
+    desk.push("x")
+    desk.push_each([128, *[5] * 40])
+    assert desk.pull_each(3)[1] == [1, 2, 3]
+
+
 def test_one_of_a_row_goes_by_age():
     desk = Desk()
     desk.push_each([5, *[200] * 3 * BY_AGE_EVERY])

@@ -399,3 +399,21 @@ def test_what_is_not_plain_is_answered_for_itself_in_the_middle_of_a_row(request
         asked = [*asked, request_, *[plain] * 4]
         together = asyncio.run(_answers(asked, at_once=True))
         assert together == asyncio.run(_answers(asked, at_once=False))
+
+
+@pytest.mark.parametrize(
+    ("usual", "other"),
+    [
+        (("PUSH", "jobs", 1, join_bodies("x"), {"priority": 1}), {"priority": True}),
+        (("PUSH", "jobs", 1, join_bodies("x"), {"priority": 1}), {"priority": 1.0}),
+        (("PUSH", "jobs", 1, join_bodies("x"), {"delay": 1}), {"delay": True}),
+        (("PULL", "jobs", 1, {"lease": 1}), {"lease": True}),
+    ],
+    ids=repr,
+)
+def test_what_is_alike_but_not_sound_is_refused_in_the_middle_of_a_row(usual, other):
+    asked = [("PUSH", "jobs", 1, join_bodies("y"))] * 9
+    asked += [*[usual] * 5, (*usual[:-1], other), *[usual] * 5]
+    together = asyncio.run(_answers(asked, at_once=True))
+    assert together == asyncio.run(_answers(asked, at_once=False))
+    assert together[0][14][1] == "ERR"
