@@ -160,7 +160,8 @@ class Facts:
         """Requests that are there and were not refused, by verb; of PULLs those in doubt, and as
         LEASE those of them with a lease."""
         self.steps: list[StepSeen] = []
-        self._queue_of: dict[LeaseId, str] = {}
+        self._given: dict[LeaseId, Op] = {}
+        """The pulls that have brought leases."""
         self.deleted: set[str] = set()
         self.end_seconds = history.ops[-1].conn.opened[0]
         """When the last client came, who has emptied the queues."""
@@ -188,8 +189,9 @@ class Facts:
                 steps[op.options.get("key", op.number)].append(op)
             elif op.verb in readers:
                 readers[op.verb](op)
+        holders = {name: op.who for name, op in self._given.items()}
         for tries in steps.values():
-            self._read_step(StepSeen(sorted(tries, key=lambda op: op.came)))
+            self._read_step(StepSeen(sorted(tries, key=lambda op: op.came), holders))
 
     def _read_auth(self, op: Op) -> None:
         if op.error is None:
@@ -240,7 +242,7 @@ class Facts:
         elif reply[0] == "OK" and reply[1]:
             self.pulls.append(op)
             if "lease" in op.options:
-                self._queue_of[tuple(reply[4])] = op.parts[0]
+                self._given[tuple(reply[4])] = op
 
     # Tying what belongs together; pushes may be behind pulls in the order of sending
 
@@ -316,11 +318,13 @@ class Facts:
     def step_level(self, step: Op) -> Level:
         """Return the level of a step: the highest of its queues."""
         word = step.options.get("durability")
+        given = self._given
         queues = [
-            part[1] if part[0] == "PUSH" else self._queue_of.get(tuple(part[1]))
+            part[1] if part[0] == "PUSH" else given[tuple(part[1])].parts[0]
             for part in step.parts[0]
+            if part[0] == "PUSH" or tuple(part[1]) in given
         ]
-        return max(self._level(word, queue) for queue in queues if queue is not None)
+        return max(self._level(word, queue) for queue in queues)
 
     def _level(self, word: str | None, queue: str) -> Level:
         options = self.scenario.queues.get(queue, {})

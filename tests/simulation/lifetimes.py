@@ -82,7 +82,8 @@ class Lifetimes:
                 continue
             after = op.came[0] + op.parts[1]
             if op.left < now:
-                is_undone = facts.is_undone(lease.level, op.left, now)
+                level = min(lease.level, facts.settled_level(op, lease))
+                is_undone = facts.is_undone(level, op.left, now)
             else:  # it lived then, unless the server has ended meanwhile and forgot that it did not
                 is_undone = facts.is_undone(Level.ACCEPTED, now, op.came)
             # Of two that were under way together either may have been the last.

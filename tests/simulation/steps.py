@@ -15,9 +15,9 @@ from mqwire.packs import join_bodies
 from simulation.history import NEVER, Op
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from simulation.history import Moment
+    from simulation.history import LeaseId, Moment
 
 NOT_DONE = ("ERR", "NOT_DONE")
 """Stands for the reply to a part of a step in which another part was refused."""
@@ -57,18 +57,21 @@ class StepSeen:
 
     Args:
         tries: these requests, in the order of sending.
+        holders: who has been seen to be given which lease.
     """
 
     __slots__ = ("parts", "tries")
 
-    def __init__(self, tries: list[Op]) -> None:
+    def __init__(self, tries: list[Op], holders: Mapping[LeaseId, str]) -> None:
         self.tries = tries
         self.parts: list[list[Part]] = []
         """Each part's tries."""
         packs = _packs(tries[0])
         for index in range(len(tries[0].parts[0])):
             parts = [Part(each, index, packs[index]) for each in tries]
-            self.parts.append(parts if parts[0].verb == "PUSH" else _merged(parts))
+            if parts[0].verb != "PUSH":
+                parts = _merged(parts, holders.get(tuple(parts[0].parts[0])))
+            self.parts.append(parts)
 
     @property
     def end(self) -> Moment:
@@ -123,15 +126,18 @@ def _reply_of(step: Op, index: int) -> tuple[Any, ...] | None:
     return reply
 
 
-def _merged(parts: list[Part]) -> list[Part]:
-    """Make one of the tries to settle a lease of which one was answered as a repeat."""
+def _merged(parts: list[Part], holder: str | None) -> list[Part]:
+    """Make one of the tries to settle a lease of which one was answered as a repeat.
+
+    Of those without an answer it was one of the holder's, if there is one.
+    """
     firm = [part for part in parts if part.is_ok and not is_repeat(part)]
     repeats = [part for part in parts if is_repeat(part)]
     if firm or not repeats:
         return [part for part in parts if not is_repeat(part)]
     refused = [part for part in parts if part.error is not None]
     alive = [part for part in parts if part.error is None]
-    whole = alive[0]
+    whole = next((part for part in alive if part.who == holder), alive[0])
     whole.came = min(part.came for part in alive)
     whole.left = whole.until = repeats[0].left
     whole.reply = repeats[0].reply
