@@ -88,12 +88,15 @@ class Cold:
         "chunks",
         "count",
         "paged_bytes",
+        "size_bytes",
     )
 
     def __init__(self, pager: Pager) -> None:
         self.chunks: deque[Chunk] = deque()
         self.count = 0
         """Messages in them."""
+        self.size_bytes = 0
+        """Their bodies."""
         self.paged_bytes = 0
         """Bodies that lie in pages."""
         self._pager = pager
@@ -118,6 +121,7 @@ class Cold:
         chunk.count += count
         chunk.size_bytes += len(pack)
         self.count += count
+        self.size_bytes += len(pack)
         self._open_bytes += len(pack)
         if self._open_bytes >= self._pager.sizes.page_bytes:
             self._open = None
@@ -134,6 +138,7 @@ class Cold:
         self.chunks.appendleft(chunk)
         self._resident.appendleft(chunk)
         self.count += chunk.count
+        self.size_bytes += chunk.size_bytes
 
     def page_out(self) -> int:
         """Put the last chunk aside that is whole; returns its size, 0 where none can go."""
@@ -178,6 +183,7 @@ class Cold:
     def _forget_first(self) -> None:
         chunk = self.chunks.popleft()
         self.count -= chunk.count
+        self.size_bytes -= chunk.size_bytes
         if chunk.page is not None:
             self.paged_bytes -= chunk.size_bytes
             chunk.drop_page()
@@ -240,6 +246,7 @@ class Cold:
             if is_last:
                 self._empty(chunk, ends)
         self._sizes, self._ends = {}, {}
+        self.size_bytes -= removed_bytes
         return removed_bytes
 
     def _empty(self, chunk: Chunk, ends: list[int]) -> None:

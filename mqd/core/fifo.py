@@ -133,6 +133,7 @@ class Fifo(Places):
         for offset, run_count, values, bytes_each in headers:
             self._header_runs.append((first_id + offset, run_count, values, bytes_each))
             self.size_bytes += run_count * bytes_each
+            self._header_bytes += run_count * bytes_each
         if self.size_bytes > self._tell_bytes:
             self._tell_pager()
         return first_id
@@ -430,6 +431,7 @@ class Fifo(Places):
             while at < len(ids) and ids[at] < first + count:
                 at += 1
             self.size_bytes -= (at - start) * bytes_each
+            self._header_bytes -= (at - start) * bytes_each
 
     def _pass_over(self) -> None:
         """Go on to the first message that is there, over gaps and holes before it."""
@@ -503,6 +505,7 @@ class Fifo(Places):
             if start < stop:
                 column[start - first_id : stop - first_id] = [values] * (stop - start)
                 self.size_bytes -= (stop - start) * bytes_each
+                self._header_bytes -= (stop - start) * bytes_each
                 is_empty = False
             if first + count > end:
                 break

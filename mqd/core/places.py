@@ -44,6 +44,7 @@ class Places:
         "_cutter",
         "_ends",
         "_gaps",
+        "_header_bytes",
         "_holes",
         "_packs",
         "_pager",
@@ -63,6 +64,7 @@ class Places:
         self.count = 0
         self.size_bytes = 0
         """Encoded bodies and headers of all messages."""
+        self._header_bytes = 0  # the headers among that
         self.cold: Cold | None = None
         """The packs behind the first ones, where some were put aside; it holds one at least."""
         self._packs: deque[bytes] = deque()
@@ -333,18 +335,9 @@ class Places:
             self.cold = None
 
     def _here_bytes(self) -> int:
-        """Tell how large the packs are that come first, but for those with holes."""
-        here_bytes, start = 0, self.first_id
-        has_holes = bool(self._holes)
-        for pack, end in zip(self._packs, self._ends, strict=True):
-            if not (has_holes and self._count_holes(start, end)):
-                here_bytes += len(pack)
-            start = end
-        if self._cutter is not None and not (
-            has_holes and self._count_holes(self.first_id, self._ends[0])
-        ):
-            here_bytes -= self._cutter.taken_bytes
-        return here_bytes
+        """Tell how large the bodies are that come first: those that are in no chunk."""
+        cold_bytes = 0 if self.cold is None else self.cold.size_bytes
+        return self.size_bytes - self._header_bytes - cold_bytes
 
     def _bring_back(self, cold: Cold) -> int:
         """Let the first chunk be among the packs that come first.

@@ -206,7 +206,12 @@ def test_of_packs_with_holes_no_more_is_read_than_there_is_room_for():
     assert pages.reads <= reads + 2
     reads = pages.reads
     fifo.warm(100, 5 * EACH)
+    fifo.warm(100, 5 * EACH)
     assert pages.reads <= reads + 2
+    reads = pages.reads
+    for _ in range(5):  # as one pull does, up to each hole
+        fifo.take(100, 5 * EACH)
+    assert pages.reads <= reads + 3
 
 
 # With a broker

@@ -73,6 +73,8 @@ class Twins:
             assert (chunk.count, chunk.size_bytes) == (len(left), sum(left))
         if cold is not None:
             assert cold.count == sum(chunk.count for chunk in chunks)
+            assert cold.size_bytes == sum(chunk.size_bytes for chunk in chunks)
+        assert self.paged._header_bytes == self.plain._header_bytes >= 0
 
     def drain(self):
         while self.plain.count:
