@@ -64,6 +64,7 @@ STATS_PARTS: Final = (
     "requests",
     "rates",
     "journal",
+    "pages",
     "snapshot",
     "recovery",
     "frame_log",
