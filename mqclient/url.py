@@ -203,7 +203,8 @@ class FileTarget:
             return ""
         return (
             f"the address file {self._path} is stale: the server that wrote it "
-            f"(process {address.pid}) is gone; start `mqd` again, which replaces the file"
+            f"(process {address.pid}) is gone; start `mqd` again, which replaces the file, or "
+            "wait for one that is starting just now (server_wait)"
         )
 
 

@@ -26,7 +26,7 @@ MEANINGS: Final = {
     CANNOT_CONNECT: "no connection to a server, or it was lost",
     REFUSED: "the server refused; its error code is in the message",
     EMPTY: "no message came, or none was there",
-    TIMED_OUT: "no answer within --timeout; wait: not over in time",
+    TIMED_OUT: "no answer within --timeout; wait: not over within --for",
     FAILED: "work: a command has failed; wait: a message is dead or cancelled",
     INTERRUPTED: "interrupted or declined by the user",
 }

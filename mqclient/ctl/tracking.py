@@ -90,6 +90,8 @@ def wait(
     one of them, and 6 if the time was over before. A server that restarts, or is not there
     yet, is waited for.
     """
+    if limit is None and session.timeout is not None:
+        raise click.UsageError("wait lasts for --for SECONDS; --timeout ends no wait")
     began_at = time.monotonic()
     session.server_wait = server_wait if limit is None else min(server_wait, limit)
     with library_warnings(), session.client() as client:

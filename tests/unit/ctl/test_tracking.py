@@ -121,6 +121,14 @@ def test_a_wait_may_have_an_end(jobs, terminal):
     assert jobs("wait", "jobs", "3", "--for", "-1").exit_code == exits.USAGE
 
 
+def test_a_wait_that_nothing_would_end_is_not_begun_for_another_option(jobs):
+    refused = jobs("wait", "jobs", "3", "--timeout", "1")
+    assert refused.exit_code == exits.USAGE
+    assert "--for SECONDS" in refused.stderr
+    assert not jobs.client.calls
+    assert jobs("wait", "jobs", "3", "--for", "1", "--timeout", "1").exit_code == exits.TIMED_OUT
+
+
 def test_ids_are_needed(jobs):
     for command in ("status", "wait", "cancel"):
         assert jobs(command, "jobs").exit_code == exits.USAGE
