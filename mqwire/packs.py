@@ -135,11 +135,6 @@ class Cutter:
         self._unpacker.feed(pack)
 
     @property
-    def taken_bytes(self) -> int:
-        """How large the bodies are that have been taken."""
-        return self._start
-
-    @property
     def rest(self) -> bytes:
         """A copy of the bodies that have not been taken."""
         return self._pack[self._start :]

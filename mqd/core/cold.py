@@ -125,8 +125,7 @@ class Cold:
         self._open_bytes += len(pack)
         if self._open_bytes >= self._pager.sizes.page_bytes:
             self._open = None
-            if chunk.count:
-                self._resident.append(chunk)
+            self._resident.append(chunk)
 
     @property
     def has_whole(self) -> bool:

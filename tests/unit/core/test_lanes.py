@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 
 import pytest
 
@@ -167,4 +168,15 @@ def test_the_front_is_told_where_that_is_quick(things, lanes):
     assert (priority, list(line)) == (200, [5, 6])
     assert lanes.front(201) is None
     put(lanes, things, 9, 3, 8, priority=210)  # 8 lies between others
+    assert lanes.front(0) is None
+
+
+def test_a_line_from_which_all_was_taken_gives_way_to_the_next(lanes, things):
+    put(lanes, things, 1, priority=200)
+    put(lanes, things, 2)
+    priority, line = lanes.front(0)
+    assert (priority, line.popleft()) == (200, 1)
+    assert lanes.front(0) == (128, deque([2]))
+    assert lanes.front(129) is None
+    assert lanes.front(128)[1].popleft() == 2
     assert lanes.front(0) is None

@@ -6,6 +6,7 @@ import pytest
 
 from mqd.core.broker import Bounds, Broker
 from mqd.core.cancelling import plan_cancel
+from mqd.core.cold import Cold
 from mqd.core.errors import BrokerError
 from mqd.core.fifo import ANY_SIZE, Fifo
 from mqwire.codes import Code
@@ -274,3 +275,24 @@ def test_a_cancellation_whose_bodies_cannot_be_looked_at_changes_nothing():
     with pytest.raises(BrokerError) as caught:
         plan_cancel(queue, (70, 2), 0)
     assert (caught.value.code, queue.ready) == (Code.INTERNAL, 100)
+
+
+def test_a_store_without_a_pager_puts_nothing_aside():
+    fifo = Fifo()
+    fill(fifo, 400)
+    assert fifo.page_out(100) == 0
+    assert (fifo.recount(), fifo.cold) == (400 * EACH, None)
+
+
+def test_where_no_chunk_is_whole_none_is_put_aside():
+    pager, pages, _ = fifos(1)
+    cold = Cold(pager)
+    cold.append(1, PACK, 1)
+    assert (cold.has_whole, cold.page_out(), pages.put_aside) == (False, 0, 0)
+
+
+def test_what_nobody_has_prepared_to_remove_is_looked_up():
+    _, pages, (fifo,) = fifos(1)
+    fill(fifo, 400)
+    fifo.remove([100, 300])
+    assert (fifo.count, fifo.size_bytes, pages.reads) == (398, 398 * EACH, 2)

@@ -8,6 +8,7 @@ import pytest
 
 from mqd.core import order_records, records
 from mqd.core.broker import Bounds, Broker
+from mqd.core.cancelling import plan_cancel
 from mqd.core.fifo import ANY_SIZE
 from mqd.core.held import BY_AGE_EVERY
 from mqd.core.parcel_table import ParcelTable, body_of, expiry_of
@@ -171,3 +172,20 @@ def test_lone_parcels_are_taken_as_far_as_they_go():
         (b"\xa1a", 900),
         (b"\xa1b", 900),
     ]
+
+
+def test_a_record_of_takes_finds_nothing_where_there_is_nothing():
+    desk = Desk()
+    for broker in desk.brokers:
+        assert broker.apply((order_records.PULL_EACH, desk.queue.uid, 3)) == 0
+    assert desk.queue.pulled == 0
+
+
+def test_a_row_passes_over_what_has_gone_before_its_turn():
+    desk = Desk()
+    desk.push_each([200, 200, 200, 128, 128])
+    for lost in (2, 1):  # so that the number of the one stays at the front as the other goes
+        (record,) = plan_cancel(desk.queue, (lost, 1), 0).records
+        desk.do(record)
+    assert desk.pull_each(2) == (order_records.PULL_EACH, [3, 4])
+    assert one_by_one(desk, 1) == [5]
