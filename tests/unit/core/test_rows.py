@@ -183,9 +183,9 @@ def test_a_record_of_takes_finds_nothing_where_there_is_nothing():
 
 def test_a_row_passes_over_what_has_gone_before_its_turn():
     desk = Desk()
-    desk.push_each([200, 200, 200, 128, 128])
+    desk.push_each([200] * 6 + [128] * 2)
     for lost in (2, 1):  # so that the number of the one stays at the front as the other goes
         (record,) = plan_cancel(desk.queue, (lost, 1), 0).records
         desk.do(record)
-    assert desk.pull_each(2) == (order_records.PULL_EACH, [3, 4])
-    assert one_by_one(desk, 1) == [5]
+    assert desk.pull_each(3) == (order_records.PULL_EACH, [3, 4, 5])
+    assert one_by_one(desk, 1) == [6]
