@@ -189,3 +189,13 @@ def test_a_row_passes_over_what_has_gone_before_its_turn():
         desk.do(record)
     assert desk.pull_each(3) == (order_records.PULL_EACH, [3, 4, 5])
     assert one_by_one(desk, 1) == [6]
+
+
+def test_a_row_takes_what_does_not_expire_before_what_does():
+    desk = Desk()
+    desk.push("a", priority=150, ttl_ms=500)
+    desk.push_each([200] * 6)
+    assert desk.pull_each(4) == (order_records.PULL_EACH, [2, 3, 4, 5])
+    assert desk.queue.held.expiries.next_ms() == 500
+    assert desk.pull_each(3) == (order_records.PULL_EACH, [6, 7, 1])
+    assert desk.queue.held.expiries.next_ms() is None
