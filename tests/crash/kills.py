@@ -208,6 +208,8 @@ def run(plan: Plan, place: Path, point: Point) -> Outcome:
         raise Violation(f"the script failed by itself: {text}")
     if is_killed and calls[point.call] != point.number:
         raise Violation(f"killed at call {calls[point.call]} in place of {point}")
+    if not is_killed and 0 < point.number <= calls[point.call]:
+        raise Violation(f"ran through {calls[point.call]} calls, and was to be killed at {point}")
     return Outcome(place, is_killed, calls)
 
 
@@ -301,7 +303,9 @@ def work(options: dict[str, Any]) -> Iterator[Counter[str]]:
         options: `seed`, `script` (the rest of a `Plan`), `index` and `jobs` of this worker,
             and `scratch`, a directory.
 
-    Of each kind of call, this worker tries every `jobs`-th until the script runs through.
+    Of each kind of call, this worker tries every `jobs`-th until the script runs through. How
+    commits share writes and syncs is a matter of time, so that one run makes more calls than
+    another: a run that ends before its point has made fewer, which `run` makes sure of.
     """
     plan = Plan(options["seed"], *options["script"])
     kills = Kills(plan, Path(options["scratch"]))
@@ -313,6 +317,6 @@ def work(options: dict[str, Any]) -> Iterator[Counter[str]]:
     for call, count in sorted(calls.items()):
         number = 1 + index
         while (is_killed := kills.try_point(Point(call, number))) or number <= count:
-            yield Counter(kills=1) if is_killed else Counter(run_through=1)
+            yield Counter({"kills": 1, f"kills.{call}": 1}) if is_killed else Counter(run_through=1)
             number += jobs
         yield Counter(run_through=1)
