@@ -6,8 +6,8 @@ with its full frame log, at `written`.
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from mqwire.packs import join_bodies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from multiprocessing.connection import Connection
 
     from typing_extensions import Self
 
@@ -149,21 +150,27 @@ def _frames(count: int, *request: Any) -> list[bytes]:
 
 
 class _Stalls:
-    """Watches how long the server lets a PING wait, from a thread with its own connection."""
+    """Watches how long the server lets a PING wait.
+
+    From a process of its own: in a thread beside the one that sends the load, a PING would
+    wait for the interpreter's lock too.
+    """
 
     def __init__(self, server: ServerProcess) -> None:
-        self._wire = Wire(server)
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_watch, args=(server, theirs), daemon=True)
         self._seconds: list[float] = []
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._process.start()
+        self._pipe.recv()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self._thread.join()
+        self._pipe.send(None)
+        self._seconds = self._pipe.recv()
+        self._process.join()
 
     def __str__(self) -> str:
         waits = sorted(self._seconds)
@@ -173,9 +180,16 @@ class _Stalls:
             f"{waits[-1] * 1e3:.1f} ms (longest of {len(waits):,})"
         )
 
-    def _watch(self) -> None:
-        while not self._is_over.is_set():
-            began = time.perf_counter()
-            self._wire.call("PING")
-            self._seconds.append(time.perf_counter() - began)
-            time.sleep(0.001)
+
+def _watch(server: ServerProcess, pipe: Connection) -> None:
+    """Send a PING each millisecond, from the first answer into the pipe to the first word of it."""
+    wire = Wire(server)
+    wire.call("PING")
+    pipe.send(None)
+    seconds: list[float] = []
+    while not pipe.poll():
+        began = time.perf_counter()
+        wire.call("PING")
+        seconds.append(time.perf_counter() - began)
+        time.sleep(0.001)
+    pipe.send(seconds)

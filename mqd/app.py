@@ -50,7 +50,7 @@ _logger = logging.getLogger("mqd")
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 
-COLLECTOR_THRESHOLDS: Final = (10_000, 5, 1_000_000)
+COLLECTOR_THRESHOLDS: Final = (5_000, 3, 1_000_000)
 """New objects until the youngest are looked at, rounds of that until those a little older are,
 and so on; the last is as good as never."""
 

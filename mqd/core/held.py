@@ -25,6 +25,7 @@ from mqd.core.lanes import PRIORITY, Lanes
 from mqd.core.messages import Message
 from mqd.core.parcel_table import ParcelTable, body_of, expiry_of
 from mqd.core.parcels import ParcelBatch, cut, is_simple, size_of
+from mqd.core.shelves import Shelves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,7 +79,7 @@ class Held:
     )
 
     def __init__(self) -> None:
-        self.ready: dict[int, Message] = {}
+        self.ready: Shelves[Message] = Shelves()
         """Those with objects, as in the next two."""
         self.delayed: dict[int, Message] = {}
         self.dead: dict[int, Message] = {}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from mqd.core.deadlines import Timetable
 from mqd.core.errors import lease_lost, not_leased
 from mqd.core.messages import Message, Owner, unpacked
+from mqd.core.shelves import Shelves
 from mqwire.packs import split_pack
 from mqwire.runs import Runs, ids_of, runs_of
 
@@ -323,13 +324,13 @@ class LeaseBook:
     __slots__ = ("_by_owner", "_held_ms", "_held_seq", "_owners", "by_seq", "last_seq", "times")
 
     def __init__(self) -> None:
-        self.by_seq: dict[int, Lease] = {}
+        self.by_seq: Shelves[Lease] = Shelves()
         self.last_seq = 0
         """The highest number that was given."""
         self.times: Timetable[int] = Timetable()
         """The numbers by when the lease, or the first of its messages, runs out."""
         self._held_seq = self._held_ms = 0
-        self._by_owner: dict[str, dict[int, None]] = {}
+        self._by_owner: dict[str, Shelves[Lease]] = {}
         self._owners: dict[str, Owner] = {}  # what is known of those whose leases were read
 
     def open(self, lease: Lease) -> None:
@@ -340,9 +341,8 @@ class LeaseBook:
         self.times.add(lease.due_ms, seq)
         held = self._by_owner.get(who)
         if held is None:
-            self._by_owner[who] = {seq: None}
-        else:
-            held[seq] = None
+            held = self._by_owner[who] = Shelves()
+        held[seq] = lease
 
     def close(self, lease: Lease) -> None:
         """Forget a lease that holds nothing any more."""
@@ -401,7 +401,8 @@ class LeaseBook:
 
     def of_owner(self, who: str, most: int) -> list[Lease]:
         """Return leases that somebody holds, `most` of them at most."""
-        return [self.by_seq[seq] for seq in islice(self._by_owner.get(who, ()), most)]
+        held = self._by_owner.get(who)
+        return [] if held is None else list(islice(held.values(), most))
 
     def find(self, claim: Claim) -> Lease:
         """Return the lease that somebody says to hold.

@@ -10,6 +10,7 @@ from mqd.core.fifo import Batch, Fifo
 from mqd.core.held import HELD_BYTES, Held
 from mqd.core.results import Kept
 from mqd.core.retries import Retries
+from mqd.core.shelves import Shelves
 from mqd.core.whereabouts import Whereabouts
 from mqwire.levels import LEVELS, Level
 
@@ -124,7 +125,7 @@ class Queue:
         """Messages that do not lie in `fifo`; None until there was one."""
         self.leased = 0
         """Messages under leases."""
-        self.leases: dict[int, Lease] = {}
+        self.leases: Shelves[Lease] = Shelves()
         """These leases by number, the oldest first; kept by `mqd.core.leases.LeaseBook`."""
         self.free_messages: int = self.max_messages
         """What the messages outside `fifo`, leased or held, leave of the bound for those in it."""

@@ -211,7 +211,7 @@ def test_what_a_nack_may_say():
     )
     assert planned.results == (1,) * 5
     held = desk.broker.queue("jobs").held
-    everything = held.delayed | held.ready | held.dead
+    everything = held.delayed | dict(held.ready.items()) | held.dead
     seen = {n: (m.attempts, m.losses, m.due_ms, m.history[0][3:]) for n, m in everything.items()}
     assert seen == {
         1: (1, 0, 540, ("nack", "bad")),

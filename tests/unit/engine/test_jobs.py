@@ -7,6 +7,7 @@ import pytest
 from mqd.core import job_records
 from mqd.core.broker import Bounds, Broker
 from mqd.core.errors import BrokerError
+from mqd.core.shelves import Shelves
 from mqd.engine import jobs as engine_jobs
 from mqd.engine.base import NO_MESSAGES, GiveBack, Terms
 from mqd.engine.jobs import GONE_REASON, SLICE
@@ -739,13 +740,13 @@ def test_holders_are_told_with_what_is_known_of_them(shop):
     assert not shop.jobs.holders("*", 9)[0]["is_connected"]
 
 
-class Unlooked(dict):
+class Unlooked(Shelves):
     """Leases that nobody is to look at one by one."""
 
     def values(self):
         raise AssertionError("these are not asked for")
 
-    __iter__ = items = values
+    __iter__ = values
 
 
 def test_what_does_not_fit_is_not_looked_through_for_holders(shop):
@@ -754,7 +755,9 @@ def test_what_does_not_fit_is_not_looked_through_for_holders(shop):
         shop.push("x", name=name)
         shop.lease(name=name)
     queue = shop.engine.broker.queue("a.one")
-    queue.leases = Unlooked(queue.leases)
+    leases, queue.leases = queue.leases, Unlooked()
+    for lease in leases.values():
+        queue.leases[lease.seq] = lease
     assert [each["queue"] for each in shop.jobs.holders("b.*", 9)] == ["b.two"]
 
 
