@@ -342,6 +342,10 @@ class Facts:
             return self.step_level(op.step)
         return self._level(op.options.get("durability"), lease.queue)
 
+    def extended_level(self, lease: LeaseSeen) -> Level:
+        """Return the level of an extension: its queue's, and `written` at most."""
+        return min(self._level(None, lease.queue), Level.WRITTEN)
+
     def is_undone(self, level: Level, since: Moment, until: Moment) -> bool:
         """Tell whether between two moments an end of the server may have undone something."""
         return any(

@@ -82,7 +82,7 @@ class Lifetimes:
                 continue
             after = op.came[0] + op.parts[1]
             if op.left < now:
-                level = min(lease.level, facts.settled_level(op, lease))
+                level = min(lease.level, facts.extended_level(lease))
                 is_undone = facts.is_undone(level, op.left, now)
             else:  # it lived then, unless the server has ended meanwhile and forgot that it did not
                 is_undone = facts.is_undone(Level.ACCEPTED, now, op.came)
