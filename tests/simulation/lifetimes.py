@@ -146,7 +146,7 @@ class Lifetimes:
         for start in self._starts:
             crash = max((each.at for each in self._crashes if each.at < start), default=None)
             assert crash is not None
-            if start > since and gone_seconds > crash[0] - EPSILON_SECONDS:
+            if start > since and gone_seconds - EPSILON_SECONDS > crash[0]:
                 gone_seconds = start[0] + self._grace_seconds
         return (gone_seconds - EPSILON_SECONDS, 0)
 
