@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from mqd.engine.base import NO_MESSAGES
 from mqd.net.frame_tail import Untold
 from mqd.net.identity import Identity
+from mqd.net.inbox import Inbox
 from mqd.net.outbox import Outbox
 from mqd.net.pending import Pending
 from mqd.net.replies import error_reply
@@ -31,12 +32,8 @@ from mqd.net.watches import Watches
 from mqwire.codes import Code
 from mqwire.errors import CodedError, StreamError
 from mqwire.framelog_bodies import without_bodies
-from mqwire.frames import Frame, FrameReader, FrameWriter
-from mqwire.limits import (
-    MAX_CONTAINER_BYTES,
-    MAX_FRAME_BYTES_BEFORE_AUTH,
-    MAX_REQUEST_ID,
-)
+from mqwire.frames import Frame, FrameWriter
+from mqwire.limits import MAX_REQUEST_ID
 from mqwire.requests import check_envelope, check_request
 
 if TYPE_CHECKING:
@@ -48,7 +45,6 @@ if TYPE_CHECKING:
     from mqd.net.pending import Outcome
     from mqd.net.replies import Reply
     from mqd.net.server import Server
-    from mqd.net.tap import Tap
     from mqwire.levels import Level
 
 _logger = logging.getLogger("mqd.session")
@@ -82,8 +78,7 @@ class Session(asyncio.Protocol):
         self._server = server
         self._pack = server.pack
         self._transport: asyncio.Transport
-        self._reader = FrameReader(MAX_FRAME_BYTES_BEFORE_AUTH, MAX_CONTAINER_BYTES)
-        self._tap: Tap | None = None
+        self._inbox = Inbox()
         self.outbox = Outbox(server.engine)
         self.backup: Backup | None = None
         """The backup that the client fetches."""
@@ -117,7 +112,7 @@ class Session(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         limits = self._server.limits
         self._transport.set_write_buffer_limits(high=limits.max_unsent_bytes)
-        self.peer, self._tap = self._server.register(self, self._transport)
+        self.peer, self._inbox.tap = self._server.register(self, self._transport)
         if self._server.has_room():
             self.identity.expect()
         else:
@@ -132,10 +127,9 @@ class Session(asyncio.Protocol):
         keepalive = self.identity.keepalive
         if keepalive is not None:
             keepalive.was_heard = True
-        frames = self._reader.feed(data)
-        if self._tap is not None:
-            self._tap.received(data, frames, self._reader.leftover_bytes)
-        self._handle(frames)
+        self._handle(self._inbox.take(data))
+        if self._inbox.rest:
+            self._handle_more()
         self._server.end_turn_soon()
 
     def pause_writing(self) -> None:
@@ -158,6 +152,7 @@ class Session(asyncio.Protocol):
         self.is_closing = True
         self._forget_timers()
         self._backlog.clear()
+        self._inbox.forget()
         self.outbox.clear()
         self.pending.close()
         self.watches.end_all()
@@ -216,9 +211,10 @@ class Session(asyncio.Protocol):
         """
         outbox = self.outbox
         if data and not self._transport.is_closing():
-            if self._tap is not None:
-                self._tap.sent(logged)
-                self._look_at_log(self._tap.log)
+            tap = self._inbox.tap
+            if tap is not None:
+                tap.sent(logged)
+                self._look_at_log(tap.log)
             self._transport.write(data)
             if outbox.leases and outbox.is_empty:
                 outbox.leases.clear()
@@ -253,6 +249,7 @@ class Session(asyncio.Protocol):
         self.reply((0, "ERR", error.code.name, error.message, error.details))
         self.is_closing = True
         self._backlog.clear()
+        self._inbox.forget()
         self.pending.forget_all()  # nothing may be delivered to it any more
         self.watches.end_all()
         self._server.end_turn()
@@ -276,6 +273,8 @@ class Session(asyncio.Protocol):
         if not self.is_held and not self.is_closing:
             frames, self._backlog = self._backlog, []
             self._handle(frames)
+            if self._inbox.rest:
+                self._handle_more()
             if not self._must_wait() and not self._transport.is_closing():
                 self._transport.resume_reading()
         self._server.end_turn()
@@ -326,9 +325,7 @@ class Session(asyncio.Protocol):
 
     def let_in(self, user: str) -> None:
         """Take frames of the full size from now on; they are logged as this user's."""
-        self._reader.max_frame_bytes = self._server.limits.max_frame_bytes
-        if self._tap is not None:
-            self._tap.identify(user)
+        self._inbox.let_in(user, self._server.limits.max_frame_bytes)
 
     # Inside
 
@@ -348,10 +345,23 @@ class Session(asyncio.Protocol):
         if answered < len(frames):
             self._backlog = frames[answered:]
             if not self.is_held:  # its share of the turn is used up
-                self._next_turn = self._server.loop.call_soon(self._take_turn)
-                self.hold()
-        elif self._reader.error is not None and not self.is_held:
-            self.break_off(self._reader.error)
+                self._go_on_soon()
+        elif self._inbox.error is not None and not self.is_held:
+            self.break_off(self._inbox.error)
+
+    def _handle_more(self) -> None:
+        """Answer what else was read, as long as the turn lasts."""
+        ends_at = monotonic() + TURN_SECONDS
+        while self._inbox.rest and not (self.is_held or self.is_closing):
+            if monotonic() > ends_at:
+                self._go_on_soon()
+            else:
+                self._handle(self._inbox.take_more())
+
+    def _go_on_soon(self) -> None:
+        """Let others have their turn, and read no more until then."""
+        self._next_turn = self._server.loop.call_soon(self._take_turn)
+        self.hold()
 
     def _answer(self, frames: list[Frame]) -> int:
         """Answer frames in order until one has to wait; return how many were answered."""

@@ -8,85 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mqd.config import Config, LimitsConfig, ServerConfig
 from mqd.core.held import BY_AGE_EVERY
 from mqd.core.order_records import PULL_EACH, PUSH_EACH, PUSH_WITH
 from mqd.core.step_records import STEP
-from mqd.net.server import Server, Services
-from mqd.net.session import Session
 from mqwire.codes import Code
-from mqwire.frames import FrameReader, FrameWriter
-from mqwire.levels import Level
 from mqwire.packs import join_bodies
-from support.engines import Clock, Disk, new_engine
-from support.gated_server import EveryRole
-
-ENCODE = FrameWriter().encode
-
-
-class Transport:
-    """Takes what is written; its client reads everything."""
-
-    def __init__(self):
-        self.written = []
-
-    def set_write_buffer_limits(self, **_):
-        pass
-
-    def get_extra_info(self, _name):
-        return ("127.0.0.1", 1)
-
-    def is_closing(self):
-        return False
-
-    def pause_reading(self):
-        pass
-
-    def resume_reading(self):
-        pass
-
-    def get_write_buffer_size(self):
-        return 0
-
-    def close(self):
-        pass
-
-    def write(self, data):
-        self.written.append(data)
-
-
-class Bench:
-    """A server without sockets, one session, and its client."""
-
-    async def start(self, user="admin", **limits):
-        self.disk, self.clock = Disk(), Clock()
-        self.engine = new_engine(self.clock, self.disk, Level.ACCEPTED)
-        services = Services(self.engine, self.clock, EveryRole(self.engine.accounts), None)
-        config = Config(server=ServerConfig(port=0), limits=LimitsConfig(**limits))
-        self.server = Server(config, services)
-        self.session, self.transport = Session(self.server, 1), Transport()
-        self.session.connection_made(self.transport)
-        await self.ask(("AUTH", 1, {"user": user, "password": ""}))
-        return self
-
-    async def ask(self, *frames):
-        """Send frames in one piece; returns the replies."""
-        self.transport.written.clear()
-        self.session.data_received(b"".join(map(ENCODE, frames)))
-        for _ in range(20):
-            await asyncio.sleep(0)
-        return FrameReader(2**31).feed(b"".join(self.transport.written))
-
-    def kinds(self):
-        return [record[0] for record in self.disk.records]
-
-    def turn(self, name):
-        """Tell how many takes were counted since the last that went by age."""
-        held = self.engine.broker.queue(name).held
-        return 0 if held is None else held.turn
-
-    def close(self):
-        self.session.connection_lost(None)
+from support.bare_session import Bench
 
 
 def pushes(*texts, name="jobs", first=1):
