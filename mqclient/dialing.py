@@ -18,6 +18,7 @@ from mqclient.errors import (
     ConnectFailed,
     ConnectionLost,
     MqError,
+    NotAnAddressFile,
     RequestTimeout,
     ServerError,
 )
@@ -71,7 +72,8 @@ class Dialing:
         """Return what to try now.
 
         Raises:
-            ConnectFailed: the address file is not there or of no use.
+            ConnectFailed: the address file is not there.
+            NotAnAddressFile: it is none.
         """
         if self._route is None or not self._untried:
             self._route = self._target.route()
@@ -112,7 +114,7 @@ class Dialing:
         if isinstance(error, ServerError):
             return error.is_retryable
         if isinstance(error, ConnectFailed):
-            return self._is_again
+            return self._is_again and not isinstance(error, NotAnAddressFile)
         if isinstance(error, socket.gaierror):
             return error.errno == socket.EAI_AGAIN
         if isinstance(error, PermissionError):

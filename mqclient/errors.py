@@ -6,6 +6,7 @@
         ConfigurationError                 a URL, codec or time-out that makes no sense
       TransportError
         ConnectFailed                      no connection could be made
+          NotAnAddressFile                 and a ConfigurationError
         ConnectionLost                     it broke; `in_doubt` says what that means
       RequestTimeout                       no reply in time
       ProtocolError                        the peer broke the protocol
@@ -74,6 +75,10 @@ class ConnectFailed(TransportError):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle with the attributes: errors cross process pools."""
         return partial(type(self), may_pass=self.may_pass), self.args, {"pushed": self.pushed}
+
+
+class NotAnAddressFile(ConnectFailed, ConfigurationError):
+    """What was named as an address file is none, or cannot be read: waiting does not help."""
 
 
 class ConnectionLost(TransportError):

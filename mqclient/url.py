@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from mqclient.errors import ConfigurationError, ConnectFailed
+from mqclient.errors import ConfigurationError, ConnectFailed, NotAnAddressFile
 from mqwire.address import DEFAULT_ADDRESS_FILE, Address
 
 if TYPE_CHECKING:
@@ -99,10 +99,7 @@ class UrlTarget:
         if credentials is None:
             token = token or _token_of_environment()
             if token is None:
-                raise ConfigurationError(
-                    f"{endpoint} has no credentials; write {_FORMS}, or give a token "
-                    f"({TOKEN_VARIABLE}, {TOKEN_FILE_VARIABLE})"
-                )
+                raise ConfigurationError(_credentials_wanted(endpoint))
             credentials = Credentials({"token": token})
         self._route = Route((endpoint,), credentials)
 
@@ -167,20 +164,44 @@ class FileTarget:
         """Read the file.
 
         Raises:
-            ConnectFailed: it is not there or cannot be read; the text says what to do.
+            ConnectFailed: it is not there, or empty; the text says what to do.
+            NotAnAddressFile: it is none, of another version, or cannot be read.
         """
+        text = self._text()
         try:
-            address = Address.from_json(self._path.read_text("utf-8"))
+            address = Address.from_json(text)
             urls = address.urls_from(socket.gethostname())
             endpoints = tuple(_parse(url)[0] for url in urls)
-        except FileNotFoundError as error:
-            raise ConnectFailed(self._missing(), may_pass=True) from error
-        except (OSError, ValueError) as error:
-            raise ConnectFailed(f"the address file {self._path} is of no use: {error}") from error
+        except ValueError as error:
+            raise self._unusable(str(error)) from error
         if not endpoints:
             raise ConnectFailed(self._elsewhere(address))
         token = address.token if self._token is None else self._token
         return Route(endpoints, Credentials({"token": token}), self._staleness(address))
+
+    def _text(self) -> str:
+        try:
+            text = self._path.read_text("utf-8")
+        except FileNotFoundError as error:
+            raise ConnectFailed(self._missing(), may_pass=True) from error
+        except OSError as error:
+            raise self._unusable(error.strerror or str(error)) from error
+        except ValueError as error:
+            raise self._unusable("it is not UTF-8 text") from error
+        if not text.strip():  # as a crash in the middle of a start leaves it
+            raise ConnectFailed(
+                f"the address file {self._path} is empty; start the server that writes it, "
+                "which replaces the file",
+                may_pass=True,
+            )
+        return text
+
+    def _unusable(self, why: str) -> NotAnAddressFile:
+        return NotAnAddressFile(
+            f"{self._path} is no address file that can be used: {why}; name the one that your "
+            f"`mqd` says at its start ({DEFAULT_ADDRESS_FILE} unless it has --address-file), or "
+            f"give a URL: {_FORMS}"
+        )
 
     def _missing(self) -> str:
         if self._is_default:
@@ -241,6 +262,17 @@ def target_from(fields: Mapping[str, Any]) -> UrlTarget | FileTarget:
         return FileTarget(fields["file"], token=fields.get("token"))
     credentials = Credentials(fields["credentials"])
     return UrlTarget(Route((Endpoint(**fields["endpoint"]),), credentials))
+
+
+def _credentials_wanted(endpoint: Endpoint) -> str:
+    """Say what to do about a URL that does not say who somebody is."""
+    scheme, _, place = str(endpoint).partition("://")
+    return (
+        f"{endpoint} has no credentials: put them in ({scheme}://USER:PASSWORD@{place}), or give a "
+        f"token ({TOKEN_VARIABLE}=TOKEN, or {TOKEN_FILE_VARIABLE}=PATH of a file with it); whoever "
+        "runs the server hands out both. For a server of your own on this machine give no URL "
+        f"(unset {URL_VARIABLE}): its address file has a token"
+    )
 
 
 def _token_of_environment() -> str | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import json
 import os
 import socket
 import stat
@@ -178,9 +177,10 @@ def _read(path: Path) -> Address | None:
         raise _no_address_file(path, f"it has more than {MAX_FILE_BYTES} bytes")
     try:
         return Address.from_json(data.decode())
-    except (ValueError, RecursionError) as error:
-        why = "it is not JSON" if isinstance(error, json.JSONDecodeError) else str(error)
-        raise _no_address_file(path, why) from error
+    except UnicodeDecodeError as error:
+        raise _no_address_file(path, "it is not UTF-8 text") from error
+    except ValueError as error:
+        raise _no_address_file(path, str(error)) from error
 
 
 def _no_address_file(path: Path, why: str) -> AddressFileError:

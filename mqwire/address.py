@@ -78,12 +78,15 @@ class Address:
         Raises:
             ValueError: not such a file, or of a version that is not understood.
         """
-        fields = json.loads(text)
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError) as error:  # whose words are of no use to people
+            raise ValueError("it is not JSON") from error
         if not isinstance(fields, dict):
             raise ValueError("it is not a JSON object")  # noqa: TRY004  a bad file, not a bad call
         version = fields.get("address_file_version")
         if version is None:
-            raise ValueError("it is not an address file")
+            raise ValueError("it is JSON of another kind")
         if version != ADDRESS_FILE_VERSION:
             raise ValueError(f"its version is {version!r}, understood is {ADDRESS_FILE_VERSION}")
         urls = fields.get("urls")

@@ -135,10 +135,10 @@ def failure(error: MqError, also: str = "") -> Failure:
         hint = "try again, or give it longer with --timeout SECONDS"
         if error.in_doubt:
             hint = "it may have been carried out all the same; --timeout SECONDS gives it longer"
+    elif isinstance(error, errors.InterfaceError):  # also a file that is no address file
+        exit_code = exits.USAGE
     elif isinstance(error, errors.TransportError):
         exit_code = exits.CANNOT_CONNECT
-    elif isinstance(error, errors.InterfaceError):
-        exit_code = exits.USAGE
     else:
         exit_code = exits.INTERNAL
     return Failure("; ".join(part for part in (message, also, hint) if part), exit_code)

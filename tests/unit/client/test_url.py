@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import mqclient
-from mqclient.errors import ConfigurationError, ConnectFailed
+from mqclient.errors import ConfigurationError, ConnectFailed, NotAnAddressFile
 from mqclient.url import Credentials, Endpoint, UrlTarget, find_target
 from mqwire.address import Address
 
@@ -129,19 +129,59 @@ def test_a_named_file_that_is_missing(tmp_path: Path):
         mqclient.Client(address_file=tmp_path / "x.json").connect()
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"address_file_version": 99}', "\udcff"])
-def test_a_file_that_is_no_address_file(tmp_path: Path, text: str):
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("hello", "it is not JSON"),
+        ("[]", "it is not a JSON object"),
+        ('{"mq": 1}', "it is JSON of another kind"),
+        ('{"address_file_version": 99}', "its version is 99, understood is 1"),
+        ("\udcff", "it is not UTF-8 text"),
+        (address().to_json(), "its urls are not a list with an address in it"),
+    ],
+)
+def test_a_file_that_is_no_address_file(tmp_path: Path, text: str, why: str):
     path = tmp_path / "x.json"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(ConnectFailed, match="of no use"):
+    with pytest.raises(NotAnAddressFile) as caught:
         find_target(None, path).route()
+    sentence = f"{path} is no address file that can be used: {why}; name the one that your `mqd`"
+    assert str(caught.value).startswith(sentence)
+    assert isinstance(caught.value, ConfigurationError)
 
 
-def test_a_file_without_addresses(tmp_path: Path):
+def test_a_directory_is_no_address_file_and_is_not_waited_for(tmp_path: Path):
+    client = mqclient.Client(address_file=tmp_path, server_wait=60, timeout=60)
+    started_at = time.monotonic()
+    with pytest.raises(NotAnAddressFile, match="Is a directory"):
+        client.connect()
+    assert time.monotonic() - started_at < 10
+
+
+def test_an_empty_address_file_is_one_that_a_crash_has_left(tmp_path: Path):
     path = tmp_path / "x.json"
-    path.write_text(address().to_json())
-    with pytest.raises(ConnectFailed, match="of no use"):
+    path.touch()
+    with pytest.raises(ConnectFailed, match="is empty; start the server") as caught:
         find_target(None, path).route()
+    assert caught.value.may_pass
+    assert not isinstance(caught.value, NotAnAddressFile)
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("mq://h:1", "mq://USER:PASSWORD@h:1"),
+        ("mq+unix:///run/x", "mq+unix://USER:PASSWORD@/run/x"),
+    ],
+)
+def test_a_url_without_credentials_says_how_to_get_in(url: str, wanted: str):
+    with pytest.raises(ConfigurationError) as caught:
+        find_target(url, None)
+    text = str(caught.value)
+    assert text.startswith(f"{url} has no credentials: put them in ({wanted}), or give a token")
+    assert "MQ_TOKEN=TOKEN" in text
+    assert "unset MQ_URL" in text
+    assert isinstance(find_target(wanted, None), UrlTarget)  # what it says to write can be read
 
 
 def test_a_file_is_read(tmp_path: Path):

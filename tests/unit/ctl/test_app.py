@@ -137,6 +137,7 @@ def test_usage_errors_are_one_sentence(ctl, arguments, sentence):
         (errors.UnknownOption("UNKNOWN_OPTION", "hm"), exits.REFUSED, "UNKNOWN_OPTION: hm; `mqctl version` shows whether the server is older"),
         (errors.UnknownServerError("NEW_CODE", "hm"), exits.REFUSED, "NEW_CODE: hm"),
         (errors.ConnectFailed("cannot connect"), exits.CANNOT_CONNECT, "cannot connect"),
+        (errors.NotAnAddressFile("x is no address file"), exits.USAGE, "x is no address file"),
         (errors.ConnectionLost("it broke", in_doubt=True), exits.CANNOT_CONNECT, "it broke"),
         (errors.RequestTimeout("no reply"), exits.TIMED_OUT, "--timeout"),
         (errors.RequestTimeout("no reply", in_doubt=True), exits.TIMED_OUT, "may have been carried out"),
