@@ -60,7 +60,8 @@ class Status:
         raw_result: what its worker attached, as it was on the wire.
         cause: of a dead one: why, a word of its history.
         error: and what its worker said.
-        moved_to: where it is now, if that is another queue.
+        moved_to: where it is now, if that is another queue; or what it is called now, if it
+            came back from its dead-letter queue.
         ended_at: when it came to its end.
     """
 

@@ -206,10 +206,13 @@ class Redrive:
                 message = held.remove_ready(message_id)
                 queue.leave(1, message.size_bytes)
                 queue.moved += 1
-                message.origin = None
+                origin, message.origin = message.origin, None
                 _arrive(message, target, now_ms)
                 if queue.kept is not None:
                     queue.kept.add_move(message_id, message, target.name)
+                if target.kept is not None and origin is not None:
+                    place = (queue.name, message_id)
+                    target.kept.add_return(origin.message_id, place, message, target.name)
         return count
 
 

@@ -137,6 +137,19 @@ class Kept:
             )
         self.add((message_id, 1), outcome)
 
+    def add_return(self, old_id: int, place: tuple[str, int], message: Message, name: str) -> None:
+        """Remember that a dead letter has come back, where it is known to have gone.
+
+        Args:
+            old_id: what it was called here before.
+            place: its dead-letter queue, and what it was called there.
+            message: as it is here.
+            name: of this queue.
+        """
+        known = self.get(old_id, message.pushed_ms)
+        if known is not None and known.moved_to == place:
+            self.add_move(old_id, message, name)
+
     def add_done(self, message: Message, at_ms: int, result: Result) -> None:
         """Remember that a message with an object is done."""
         counts = (message.deliveries, message.attempts, message.losses)
@@ -208,7 +221,8 @@ class Kept:
     def _forget_first(self) -> None:
         ids, outcome = self._groups.popleft()
         for message_id in ids_of(ids):
-            del self._by_id[message_id]
+            if self._by_id.get(message_id) is outcome:  # else more has become of it since
+                del self._by_id[message_id]
         self.size_bytes -= outcome.size_bytes
 
 

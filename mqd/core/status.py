@@ -50,6 +50,8 @@ class Status(NamedTuple):
     """The queue where it is, as `message`, if that is another one."""
     due_ms: int = 0
     """When it becomes ready, where it is delayed."""
+    new_id: int = 0
+    """What it is called in its queue now, if it has come back from a dead-letter queue."""
 
 
 _NEVER: Final = Status(UNKNOWN)
@@ -76,7 +78,16 @@ class Survey:
         self._moved: dict[int, Message] | None = None  # by what they were called here
 
     def find(self, message_id: int) -> Status:
-        """Tell where a message is."""
+        """Tell where a message is, by whatever name it has come back."""
+        found, new_id = self._find(message_id), 0
+        while found.outcome is not None and found.outcome.moved_to is not None:
+            name, moved_id = found.outcome.moved_to
+            if name != self._queue.name:
+                break
+            found, new_id = self._find(moved_id), moved_id  # a higher one each time
+        return found._replace(new_id=new_id) if new_id else found
+
+    def _find(self, message_id: int) -> Status:
         queue = self._queue
         if not 0 < message_id < queue.fifo.next_id:
             return _NEVER

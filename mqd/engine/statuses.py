@@ -14,8 +14,6 @@ from mqwire.frames import FrameWriter
 from mqwire.runs import ids_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from mqd.core.broker import Broker
     from mqd.core.leases import Lease
     from mqd.core.messages import Message
@@ -57,7 +55,7 @@ class StatusWait:
         self.ids = ids
         self.on_end: OnEnd | None = on_end
         self.left: set[int] = set()
-        """Those that have not come to an end."""
+        """Those that have not come to an end, by what they are called now."""
         self.deadline: Deadline[StatusWait] | None = None
         self.watched: _Watched | None = None
         """Where it waits; None once it does not any more."""
@@ -110,7 +108,7 @@ class Statuses:
         found: list[dict[str, Any]] = []
         left = self._room_bytes
         for message_id in ids_of(ids):
-            entry = _described(message_id, survey.find(message_id))
+            entry = _described(message_id, survey.find(message_id), queue.name)
             left -= len(self._pack(entry))
             if found and left < 0:
                 break
@@ -122,7 +120,9 @@ class Statuses:
     def wait(self, queue: Queue, ids: Runs, seconds: float, on_end: OnEnd) -> StatusWait | None:
         """Wait until messages have come to an end; None if they have already."""
         wait = StatusWait(queue, ids, on_end)
-        wait.left = set(self._living(queue, ids_of(ids)))
+        survey = self._survey(queue)
+        found = ((each, survey.find(each)) for each in ids_of(ids))
+        wait.left = {status.new_id or each for each, status in found if status.state in _LIVING}
         if not wait.left:
             return None
         watched = self._watched.get(queue.name)
@@ -195,7 +195,8 @@ class Statuses:
     def _look_at(self, watched: _Watched) -> None:
         touched, watched.touched = watched.touched, set()
         queue = next(iter(watched.waits)).queue
-        ended = touched.difference(self._living(queue, touched))
+        survey = self._survey(queue)
+        ended = [each for each in touched if _has_ended(survey.find(each))]
         over: dict[StatusWait, None] = {}
         for message_id in ended:
             for wait in watched.waits_by_id.pop(message_id, ()):
@@ -204,10 +205,6 @@ class Statuses:
                     over[wait] = None
         for wait in over:
             self._end(wait)
-
-    def _living(self, queue: Queue, ids: Iterable[int]) -> list[int]:
-        survey = self._survey(queue)
-        return [each for each in ids if survey.find(each).state in _LIVING]
 
     def _survey(self, queue: Queue) -> Survey:
         name = queue.dead_letter
@@ -247,9 +244,17 @@ class Statuses:
             self._news.add(self)
 
 
-def _described(message_id: int, status: Status) -> dict[str, Any]:
-    """Return what the wire has of a message's status."""
+def _has_ended(status: Status) -> bool:
+    """Tell whether what was waited for by an id has ended. What has another one by now has."""
+    return status.state not in _LIVING or bool(status.new_id)
+
+
+def _described(message_id: int, status: Status, name: str) -> dict[str, Any]:
+    """Return what the wire has of the status of a message of the queue `name`."""
     entry: dict[str, Any] = {"id": message_id, "state": status.state}
+    if status.new_id:
+        message_id = status.new_id
+        entry["moved_to"] = {"queue": name, "id": message_id}
     if status.position is not None:
         entry["position"] = status.position
     if status.outcome is not None:

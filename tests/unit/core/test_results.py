@@ -130,6 +130,47 @@ def test_a_dead_letter_that_is_redriven_is_known_to_have_gone():
     assert kept_of(desk, 1, name="dead") == Outcome("gone", 8, 1, 0, 0, "", None, ("jobs", 2))
 
 
+def redrive_all(desk, now_ms):
+    for record in desk.jobs.plan_redrive(desk.broker.queue("dead"), now_ms, 9)[0]:
+        desk.do(record)
+
+
+def test_a_message_that_has_come_back_is_known_by_its_new_name():
+    desk = keeping(dead_letter="dead")
+    desk.push("a")
+    desk.reject(desk.lease()[0])
+    redrive_all(desk, 8)
+    assert kept_of(desk, 1) == Outcome("gone", 8, 1, 0, 0, "", None, ("jobs", 2))
+    desk.do(desk.jobs.plan_reject((7, desk.lease()[0], (), None), 9))
+    assert kept_of(desk, 2) == Outcome("dead", 9, 2, 0, 0, "reject", "", ("dead", 2))
+    kept = desk.broker.queue("jobs").kept
+    assert kept.forget(10_007, 9) == 0  # its first death, of which more is known
+    assert kept_of(desk, 1, now_ms=10_007).moved_to == ("jobs", 2)
+    assert (kept.forget(10_008, 9), len(kept)) == (1, 1)
+    assert (kept.forget(10_009, 9), len(kept)) == (1, 0)
+
+
+def test_a_message_that_comes_back_is_nobody_elses_story():
+    desk = keeping(dead_letter="dead")
+    desk.push("a")
+    desk.reject(desk.lease()[0])
+    desk.do(desk.broker.plan_delete("jobs"))
+    for record in desk.broker.plan_creation("jobs", {"keep_results_seconds": 10}, 0):
+        desk.do(record)
+    desk.push("b")
+    desk.do(desk.jobs.plan_ack((7, desk.lease()[0], (), None), 1, "r"))
+    redrive_all(desk, 8)
+    assert kept_of(desk, 1) == done(1, "r")
+
+
+def test_a_message_that_comes_back_when_its_story_is_forgotten_has_none():
+    desk = keeping(dead_letter="dead")
+    desk.push("a")
+    desk.reject(desk.lease()[0])
+    redrive_all(desk, 10_001)
+    assert kept_of(desk, 1, now_ms=10_001) is None
+
+
 def test_deleting_a_queue_forgets_its_results():
     desk = keeping()
     desk.push("a")

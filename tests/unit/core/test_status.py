@@ -73,6 +73,22 @@ def test_a_dead_letter_is_found_where_it_went():
     assert states(desk) == ["unknown", "gone", "gone", "gone", "ready", "unknown"]
 
 
+def test_a_message_that_has_come_back_is_found_by_all_its_names():
+    desk = Desk(dead_letter="dead", keep_results_seconds=10)
+    desk.push("a")
+    for new_id in (2, 3):
+        desk.reject(desk.lease()[0])
+        for record in desk.jobs.plan_redrive(desk.broker.queue("dead"), 8, 9)[0]:
+            desk.do(record)
+        for old_id in range(1, new_id):
+            found = survey(desk).find(old_id)
+            assert (found.state, found.position, found.new_id) == ("ready", 0, new_id)
+        assert survey(desk).find(new_id).new_id == 0
+    desk.do(desk.jobs.plan_ack((7, desk.lease()[0], (), None), 9, "r"))
+    found = survey(desk).find(1)
+    assert (found.state, found.outcome.result, found.new_id) == ("done", "r", 3)
+
+
 def test_dead_letters_of_others_are_not_ours(monkeypatch):
     desk = Desk(dead_letter="dead")
     for record in desk.broker.plan_creation("more", {"dead_letter": "dead"}, 0):

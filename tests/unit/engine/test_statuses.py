@@ -123,6 +123,47 @@ def test_what_there_is_to_say_of_each_state(bench):
     assert [each["id"] for each in bench.status(7, 1, 2, 1)] == [7, 2]
 
 
+def redriven(bench):
+    bench.give_back(bench.lease(), cause="reject", reason="broken")
+    assert bench.engine.jobs.redrive("dead", 9, ()) == (1, Level.ACCEPTED)
+    bench.end_turn()
+
+
+def test_what_has_come_back_is_told_of_by_its_old_id_and_waited_for():
+    bench = Bench(dead_letter="dead", keep_results_seconds=10)
+    bench.push("a")
+    redriven(bench)
+    place = {"moved_to": {"queue": "jobs", "id": 2}}
+    once = {"deliveries": 1, "attempts": 0, "losses": 0}
+    assert bench.status(1, 1) == ({"id": 1, "state": "ready", "position": 0, **once, **place},)
+    bench.wait(1, 2)
+    name = bench.lease()
+    (entry,) = bench.status(1, 1)
+    assert (entry["state"], entry["lease"], entry["deadline_at"]) == ("leased", name, 6.0)
+    bench.engine.views.cancel("jobs", (2, 1), None)
+    (entry,) = bench.status(1, 1)
+    assert entry["is_cancelled"]
+    assert bench.ended == []
+    bench.ack(name, result="r")
+    assert bench.ended == [["done", "done"]]
+    (entry,) = bench.status(1, 1)
+    assert (entry["result"], entry["moved_to"]) == ("r", place["moved_to"])
+
+
+def test_a_wait_ends_with_a_death_that_was_mended_in_the_same_turn():
+    bench = Bench(dead_letter="dead", keep_results_seconds=10)
+    bench.push("a")
+    bench.wait(1, 1)
+    name = bench.lease()
+    bench.engine.jobs.give_back((*name, (), "w1"), GiveBack(cause="reject"), None)
+    bench.engine.jobs.redrive("dead", 9, ())
+    bench.end_turn()
+    assert bench.ended == [["ready"]]  # as if the server had ended the wait early
+    bench.wait(1, 1)
+    redriven(bench)
+    assert bench.ended[1] == ["dead"]
+
+
 def test_dead_letters_say_where_they_went():
     for options in ({}, {"keep_results_seconds": 10}):
         bench = Bench(dead_letter="dead", max_attempts=2, **options)
