@@ -19,6 +19,9 @@ _logger: Final = logging.getLogger("mqweb")
 PROBE_SECONDS: Final = 2.0
 """How often it is asked whether mqd answers."""
 
+PATIENT_LOOKS: Final = 3
+"""A server that is started together with the gateway has that many looks to come up."""
+
 
 class Reach:
     """Whether mqd answers, as the log has it.
@@ -31,7 +34,8 @@ class Reach:
     def __init__(self, probe: Callable[[], Awaitable[object]], seconds: float) -> None:
         self._probe = probe
         self._seconds = seconds
-        self._is_away = False
+        self._is_away = False  # and that is in the log
+        self._looks_before: int | None = 0  # in vain; None once it has answered
 
     async def watch(self) -> None:
         """Look every now and then, until cancelled."""
@@ -51,11 +55,20 @@ class Reach:
         try:
             await asyncio.wait_for(self._probe(), self._seconds)
         except (MqError, Problem, asyncio.TimeoutError, TimeoutError) as error:
-            if not self._is_away:
-                why = getattr(error, "detail", "") or str(error) or "it does not answer in time"
-                _logger.warning("mqd is away: %s; requests are refused until it is back", why)
-            self._is_away = True
+            self._missed(error)
         else:
             if self._is_away:
                 _logger.info("mqd is back")
-            self._is_away = False
+            elif self._looks_before:
+                _logger.info("mqd is there")
+            self._is_away, self._looks_before = False, None
+
+    def _missed(self, error: BaseException) -> None:
+        why = getattr(error, "detail", "") or str(error) or "it does not answer in time"
+        if self._looks_before is not None and self._looks_before < PATIENT_LOOKS:
+            if not self._looks_before:
+                _logger.info("mqd is waited for: requests are refused until it is there")
+            self._looks_before += 1
+        elif not self._is_away:
+            _logger.warning("mqd is away: %s; requests are refused until it is back", why)
+            self._is_away = True
