@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,7 @@ POLL_SECONDS: Final = 0.2
 @click.command(short_help="Print a server's frame log.")
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is logged from now on.")
+@click.option("-n", "--last", metavar="COUNT", type=number(1), help="Only the last COUNT that fit.")
 @click.option("--queue", metavar="NAME", help="Requests that name this queue, and their replies.")
 @click.option("--verb", metavar="VERB", help="Requests with this verb, and their replies.")
 @click.option("--user", metavar="NAME", help="Frames of connections that act as this user.")
@@ -42,7 +44,14 @@ POLL_SECONDS: Final = 0.2
 @global_options
 @pass_session
 def log(
-    session: Session, /, paths: tuple[Path, ...], width: int, *, follow: bool, **wanted: Any
+    session: Session,
+    /,
+    paths: tuple[Path, ...],
+    width: int,
+    *,
+    last: int | None,
+    follow: bool,
+    **wanted: Any,
 ) -> None:
     """Print a server's frame log: every request (>>) and reply (<<), a line each.
 
@@ -57,8 +66,8 @@ def log(
     that got the lease has been read, too, and says how many there are of which that is not so.
 
     --follow prints what is there and waits for more, over the ends of files; with
-    --since 0s only what comes. Where records are missing, a line says so whatever is
-    looked for.
+    --since 0s only what comes, with --last 10 the last ten of what is there, too. Where
+    records are missing, a line says so whatever is looked for.
     """
     from mqclient.ctl.log_files import LogSource
     from mqclient.ctl.log_filter import Filter
@@ -68,15 +77,20 @@ def log(
     chosen = Filter(**wanted)
     paths = paths or (_found(session),)
     source = LogSource(paths, wanted["since"])
-    text_of = _printer(width, is_json=session.is_json)
-    count = missed = 0
-    for shown in source.follow(_pause) if follow else source.read():
+    tail = _Tail(_printer(width, is_json=session.is_json), last)
+
+    def pause() -> None:
+        tail.release()
+        _pause()
+
+    missed = 0
+    for shown in source.follow(pause) if follow else source.read():
         if chosen.accepts(shown.entry):
-            output.write_bytes(text_of(shown).encode("utf-8", "backslashreplace") + b"\n")
-            count += 1
+            tail.show(shown)
         elif chosen.misses(shown.entry):
             missed += 1
-    if not count:
+    tail.release()
+    if not tail.count:
         output.nothing(f"no frame of this log fits: {', '.join(map(str, paths))}")
     if missed:
         output.warn(
@@ -85,6 +99,39 @@ def log(
         )
     if not source.is_sound:
         raise click.exceptions.Exit(exits.INTERNAL)
+
+
+class _Tail:
+    """Writes entries: each at once, or at first only the last ones of those that are there.
+
+    Args:
+        text_of: makes a line of an entry.
+        last: how many of those before `release` are written; None for all.
+    """
+
+    def __init__(self, text_of: Callable[[Shown], str], last: int | None) -> None:
+        self.count = 0
+        """How many were written."""
+        self._text_of = text_of
+        self._held: deque[Shown] | None = None if last is None else deque(maxlen=last)
+
+    def show(self, shown: Shown) -> None:
+        """Write an entry, or hold it back while it may be none of the last."""
+        if self._held is None:
+            self._write(shown)
+        else:
+            self._held.append(shown)
+
+    def release(self) -> None:
+        """Write what is held back: all that there was is known. From here on each at once."""
+        held, self._held = self._held, None
+        for shown in held or ():
+            self._write(shown)
+
+    def _write(self, shown: Shown) -> None:
+        line = self._text_of(shown).encode("utf-8", "backslashreplace")
+        output.write_bytes(line + b"\n")
+        self.count += 1
 
 
 def _verb(word: str) -> str:

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from mqclient.client import Client
     from mqclient.options import PushOptions
 
+STDIN: Final = "-"
+"""A BODY that stands for the standard input, as everywhere in a shell."""
+
 SHOW_AFTER_MESSAGES: Final = 1000
 SHOWN_CHARS: Final = 60
 
@@ -230,7 +233,8 @@ def push(  # noqa: PLR0913  a command's options are its arguments
 
     A body that is valid JSON goes as that document, other text as a JSON string: both
     '{"x": 1}' and hello do what you expect. Blank lines are passed over unless --text
-    or --raw is given. A body that starts with - comes after a lone --.
+    or --raw is given. A body that starts with - comes after a lone --. In place of bodies
+    - is standard input too; the text - is written '"-"'.
 
     Lines are pushed as they arrive, in frames of many. A push that breaks off, or is ended
     by Ctrl-C, says how many messages came through before; each frame is all or nothing. With
@@ -240,6 +244,7 @@ def push(  # noqa: PLR0913  a command's options are its arguments
         raise click.UsageError("--delay and --not-before exclude each other")
     if text and raw:
         raise click.UsageError("--text and --raw exclude each other")
+    body = _without_stdin(body, file)
     if body and (file is not None or whole):
         raise click.UsageError("bodies come from arguments or from an input, not from both")
     style = Style.RAW if raw else Style.TEXT if text else Style.JSON
@@ -255,6 +260,23 @@ def push(  # noqa: PLR0913  a command's options are its arguments
         except KeyboardInterrupt:
             raise pusher.interrupted() from None
     _report(session, queue, pusher)
+
+
+def _without_stdin(body: tuple[str, ...], file: BinaryIO | None) -> tuple[str, ...]:
+    """Return the bodies that are none of an input: `-` alone stands for the standard one.
+
+    Raises:
+        click.UsageError: it stands beside other bodies, or beside --file.
+    """
+    if STDIN not in body:
+        return body
+    if len(body) > 1:
+        raise click.UsageError(
+            "- is standard input and stands alone; the text - among bodies is written '\"-\"'"
+        )
+    if file is not None:
+        raise click.UsageError("- is standard input; give it or --file, not both")
+    return ()
 
 
 def _encode_argument(text: str, style: Style) -> Any:

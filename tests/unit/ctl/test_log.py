@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mqclient.ctl import exits, log_files
+from mqclient.ctl import exits, log, log_files
 from mqclient.ctl.log_view import show, to_line
 from mqwire.framelog import (
     IN,
@@ -204,6 +204,48 @@ def test_large_files_are_read_in_pieces(ctl, tmp_path, monkeypatch):
     monkeypatch.setattr(log_files, "READ_BYTES", 7)
     write_log(tmp_path, *(record(["PING", number]) for number in range(1, 50)))
     assert ctl("log", str(tmp_path)).stdout.count("PING") == 49
+
+
+# The last ones
+
+
+def pings(directory, *ids, number=1):
+    return write_log(directory, *(record(["PING", each]) for each in ids), number=number)
+
+
+def test_the_last_ones_over_the_borders_of_files(ctl, tmp_path):
+    pings(tmp_path, 1, 2, 3)
+    pings(tmp_path, 4, number=2)
+    for option in ("--last", "-n"):
+        lines = ctl("log", str(tmp_path), option, "2").stdout.splitlines()
+        assert [each.partition(" PING ")[2] for each in lines] == ["3", "4"]
+    assert ctl("log", str(tmp_path), "--last", "9").stdout.count("PING") == 4
+    assert ctl("log", str(tmp_path), "--last", "0").exit_code == exits.USAGE
+
+
+def test_the_last_ones_of_those_that_fit_as_json(ctl, tmp_path):
+    write_log(tmp_path, record(["PING", 1], ["LIST", 2], ["PING", 3], ["LIST", 4], ["LIST", 5]))
+    result = ctl("log", str(tmp_path), "--verb", "ping", "--last", "1", "--json")
+    assert [json.loads(each)["frame"] for each in result.stdout.splitlines()] == [["PING", 3]]
+    assert "no frame" in ctl("log", str(tmp_path), "--verb", "pull", "--last", "1").stderr
+
+
+def test_following_goes_on_from_the_last_ones(ctl, tmp_path, monkeypatch):
+    path = pings(tmp_path, 1, 2, 3)
+
+    def pause():
+        if path.exists():
+            with path.open("ab") as file:
+                file.write(b"".join(record(["PING", each]) for each in (4, 5, 6)))
+            path.rename(tmp_path / "away")
+            return
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(log, "_pause", pause)
+    result = ctl("log", str(tmp_path), "--follow", "--last", "2")
+    assert result.exit_code == exits.INTERRUPTED
+    lines = result.stdout.splitlines()
+    assert [each.partition(" PING ")[2] for each in lines] == ["2", "3", "4", "5", "6"]
 
 
 # Filters

@@ -101,6 +101,9 @@ def test_headers(jobs):
         ["x", "--whole"],
         ["x", "--file", "-"],
         ["x", "-H", "sweep"],
+        ["x", "-"],
+        ["-", "-"],
+        ["-", "--file", "-"],
     ],
 )
 def test_options_that_make_no_sense(jobs, arguments):
@@ -125,6 +128,23 @@ def test_a_script_is_told_that_nothing_was_pushed(jobs):
     result = jobs("push", "jobs")
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "mqctl: there was nothing to push\n"
+
+
+@pytest.mark.parametrize("arguments", [["-"], ["--", "-"]])
+def test_a_lone_dash_is_standard_input(jobs, arguments):
+    assert jobs("push", "jobs", *arguments, stdin="1\n2\n").exit_code == 0
+    assert jobs("push", "jobs", "--whole", "--text", *arguments, stdin="a\nb").exit_code == 0
+    assert jobs.raws() == ["1", "2", '"a\\nb"']
+
+
+def test_the_text_of_a_dash_is_written_as_json(jobs):
+    jobs("push", "jobs", '"-"')
+    jobs("push", "jobs", "--text", stdin="-\n")
+    assert jobs.raws() == ['"-"', '"-"']
+
+
+def test_a_dash_among_bodies_says_how_it_is_written(jobs):
+    assert "written '\"-\"'" in jobs("push", "jobs", "x", "-").stderr
 
 
 def test_a_body_that_looks_like_an_option(jobs):
