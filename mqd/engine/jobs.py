@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mqd.engine.deliveries import Deliveries
     from mqwire.runs import Runs
 
-SLICE: Final = 500
+SLICE: Final = 250
 """About how many messages time may move in one turn: the loop is to be free again soon."""
 
 GONE_REASON: Final = "it had no connection for longer than its grace"
