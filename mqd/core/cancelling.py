@@ -16,6 +16,7 @@ from mqd.core.results import CANCELLED, Outcome
 from mqwire.runs import Runs, ids_of, runs_of
 
 if TYPE_CHECKING:
+    from mqd.core.cold import Known
     from mqd.core.messages import Message
     from mqd.core.queue import Queue
     from mqd.core.records import Record
@@ -32,8 +33,30 @@ class Cancellation(NamedTuple):
     """Leased messages that are to be marked, and were not."""
 
 
+def look_up(queue: Queue, ids: Runs, known: Known) -> bool:
+    """Find out what `plan_cancel` will need to know of bodies that were put aside, a slice of it.
+
+    Args:
+        queue: theirs; the same in all calls with the same `known`.
+        ids: which.
+        known: takes what is found.
+
+    Returns:
+        Whether that is all, as things are now. If not, it is to be called again.
+
+    Raises:
+        BrokerError: INTERNAL: it cannot be had.
+    """
+    if queue.fifo.cold is None:
+        return True
+    ranks, wanted = Ranks(queue.fifo), sorted(set(ids_of(ids)).difference(known.sizes))
+    return queue.fifo.look_up(list(filter(ranks.holds, wanted)), known)
+
+
 def plan_cancel(queue: Queue, ids: Runs, now_ms: int) -> Cancellation:
     """Plan to cancel messages.
+
+    What was put aside is read as far as `look_up` has not just done it.
 
     Args:
         queue: theirs.

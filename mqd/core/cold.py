@@ -71,6 +71,26 @@ class Chunk:
             page.free()
 
 
+class Known:
+    """What was found out in pages about messages that are to be removed.
+
+    It stays true for as long as the queue is there.
+    """
+
+    __slots__ = ("ends", "sizes")
+
+    def __init__(self) -> None:
+        self.sizes: dict[int, int] = {}
+        """Of messages, by id."""
+        self.ends: dict[Chunk, list[int]] = {}
+        """Of chunks of which nothing will be left."""
+
+    def tells_of(self, chunk: Chunk, ids: Sequence[int]) -> bool:
+        """Tell whether these messages can be removed from a chunk without reading its page."""
+        is_last = len(ids) == chunk.count
+        return all(map(self.sizes.__contains__, ids)) and (not is_last or chunk in self.ends)
+
+
 class Cold:
     """The chunks of a queue, those that come first on the left.
 
@@ -79,14 +99,13 @@ class Cold:
     """
 
     __slots__ = (
-        "_ends",
         "_open",
         "_open_bytes",
         "_pager",
         "_resident",
-        "_sizes",
         "chunks",
         "count",
+        "known",
         "paged_bytes",
         "size_bytes",
     )
@@ -103,8 +122,8 @@ class Cold:
         self._open: Chunk | None = None  # the last one, where packs still come to it
         self._open_bytes = 0  # what has come to it, whatever was removed since
         self._resident: deque[Chunk] = deque()  # those that are whole and lie in memory, in order
-        self._sizes: dict[int, int] = {}  # of messages that are about to be removed
-        self._ends: dict[Chunk, list[int]] = {}  # of pages of which nothing will be left then
+        self.known = Known()
+        """Of what is about to be removed."""
 
     def append(self, first_id: int, pack: bytes, count: int) -> None:
         """Take a pack in behind all others."""
@@ -204,19 +223,37 @@ class Cold:
         index = bisect_right(ends, message_id)
         return packs[index], ends[index]
 
-    def prepare_removal(self, ids: Iterable[int]) -> None:
-        """Find out how large messages are that lie in pages, for `remove` to know it.
+    def look_up(self, ids: Iterable[int], known: Known, most_bytes: int) -> bool:
+        """Find out what `remove` needs to know of messages that lie in pages.
+
+        Args:
+            ids: ascending.
+            known: takes what is found.
+            most_bytes: once so much was read, other pages are announced alone.
+
+        Returns:
+            Whether all is known now.
 
         Raises:
             BrokerError: a page cannot be had.
         """
-        self._sizes, self._ends = {}, {}
+        self.known = known
+        read_bytes = announced = 0
         for chunk, found in self._by_chunk(ids):
-            if chunk.page is not None:
-                packs, ends = chunk.read()
-                self._sizes.update(zip(found, _sizes(packs, ends, found), strict=True))
-                if len(found) == chunk.count:
-                    self._ends[chunk] = ends
+            if chunk.page is None or known.tells_of(chunk, found):
+                continue
+            if read_bytes >= most_bytes:
+                chunk.page.expect()
+                announced += 1
+                if announced == EXPECTED_CHUNKS:
+                    break
+                continue
+            packs, ends = chunk.read()
+            read_bytes += sum(map(len, packs))
+            known.sizes.update(zip(found, _sizes(packs, ends, found), strict=True))
+            if len(found) == chunk.count:
+                known.ends[chunk] = ends
+        return not announced
 
     def remove(self, ids: Iterable[int]) -> int:
         """Account for messages that are not wanted any more; returns their size.
@@ -225,17 +262,17 @@ class Cold:
         memory that go whole, and for chunks of which nothing is left.
         """
         removed_bytes = 0
+        known = self.known
         for chunk, found in self._by_chunk(ids):
             is_last = len(found) == chunk.count
-            is_known = found[0] in self._sizes and (chunk in self._ends or not is_last)
-            if chunk.page is None or not is_known:
+            if chunk.page is None or not known.tells_of(chunk, found):
                 packs, ends = chunk.read()
                 size_bytes = sum(_sizes(packs, ends, found))
                 if chunk.page is None:
                     _drop_whole(packs, ends, found)
             else:
-                size_bytes = sum(map(self._sizes.__getitem__, found))
-                ends = self._ends[chunk] if is_last else []
+                size_bytes = sum(map(known.sizes.__getitem__, found))
+                ends = known.ends[chunk] if is_last else []
             removed_bytes += size_bytes
             chunk.count -= len(found)
             self.count -= len(found)
@@ -244,7 +281,7 @@ class Cold:
             chunk.size_bytes -= size_bytes
             if is_last:
                 self._empty(chunk, ends)
-        self._sizes, self._ends = {}, {}
+        self.known = Known()
         self.size_bytes -= removed_bytes
         return removed_bytes
 

@@ -9,7 +9,7 @@ chunks, of which some lie in pages, see `mqd.core.cold`. What goes first is what
 last; it comes back a chunk at a time when those before it have been taken, and the next
 chunks are announced to be read soon. Only bringing back and looking read pages. Whoever
 must not fail in the middle asks for it before: with `warm` for what it will take, and with
-`prepare_removal` for what it will remove.
+`prepare_removal` for what it will remove: where that is much, after some calls of `look_up`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mqwire.packs import Cutter, iter_sizes, split_pack
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from mqd.core.cold import Contents
+    from mqd.core.cold import Contents, Known
     from mqd.core.paging import Pager
 
 _NEVER_BYTES: Final = 2**62
@@ -216,10 +216,22 @@ class Places:
         """Tell which id is the first that may be that of a message in a chunk."""
         return self._ends[-1] if self._ends else self.first_id
 
+    def look_up(self, ids: Sequence[int], known: Known) -> bool:
+        """Find a slice of what there is to know for a removal out; see `Cold.look_up`."""
+        if self.cold is None:
+            return True
+        assert self._pager is not None
+        inside = bisect_left(ids, self._cold_from())
+        return self.cold.look_up(ids[inside:], known, self._pager.sizes.slice_bytes)
+
     def prepare_removal(self, ids: Sequence[int]) -> None:
-        """See that removing messages cannot fail. BrokerError: a page cannot be had."""
+        """See that removing messages cannot fail. BrokerError: a page cannot be had.
+
+        What was looked up just before is not read again.
+        """
         if self.cold is not None:
-            self.cold.prepare_removal(ids[bisect_left(ids, self._cold_from()) :])
+            inside = bisect_left(ids, self._cold_from())
+            self.cold.look_up(ids[inside:], self.cold.known, _NEVER_BYTES)
 
     # What lies in memory, and what does not
 

@@ -16,7 +16,7 @@ nothing may leave any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
@@ -313,6 +313,13 @@ class ViewEngine(Protocol):
         """Wait until messages have come to an end, and tell where they are then.
 
         None if they all have already: then there is nothing to wait for.
+        """
+
+    def prepare_cancel(self, name: str, ids: tuple[int, ...]) -> Iterator[None]:
+        """Find out what `cancel` needs to know, a slice between one turn and the next.
+
+        Nothing changes. Where it was done to its end in the same turn, `cancel` is quick,
+        however far apart on the disk the messages lie.
         """
 
     def cancel(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mqd.core.cancelling import plan_cancel
+from mqd.core.cancelling import look_up, plan_cancel
+from mqd.core.cold import Known
 from mqd.engine.commits import RECORD_BYTES
 from mqd.engine.news import News
 from mqd.engine.statuses import Statuses
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mqd.core.broker import Broker
     from mqd.core.queue import Queue
     from mqd.engine.base import Listener, OnEnd, Results
@@ -69,6 +72,15 @@ class LocalViews:
     def wait(self, name: str, ids: Runs, seconds: float, on_end: OnEnd) -> StatusWait | None:
         """Wait until messages have come to an end; None if all have, or are not known."""
         return self._statuses.wait(self._used(name), ids, seconds, on_end)
+
+    def prepare_cancel(self, name: str, ids: Runs) -> Iterator[None]:
+        """Find out what `cancel` needs to know, a slice between one turn and the next."""
+        queue, known = self._used(name), Known()
+        while not look_up(queue, ids, known):
+            yield
+            before, queue = queue, self._used(name)
+            if queue is not before:  # another one has the name now, and other messages the ids
+                known = Known()
 
     def cancel(self, name: str, ids: Runs, level: Level | None) -> tuple[tuple[int, int], Level]:
         """Cancel messages; returns how many were removed, and how many leased ones marked."""

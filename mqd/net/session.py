@@ -37,7 +37,7 @@ from mqwire.limits import MAX_REQUEST_ID
 from mqwire.requests import check_envelope, check_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mqd.engine.base import Results
     from mqd.net.backups import Backup
@@ -54,6 +54,8 @@ TURN_SECONDS: Final = 0.002
 
 CLOSE_SECONDS: Final = 1.0
 """How long a client that is told goodbye may read nothing before it is cut off."""
+
+_OVER: Final = object()
 
 
 class Session(asyncio.Protocol):
@@ -100,6 +102,8 @@ class Session(asyncio.Protocol):
         self.on_all_sent: Callable[[], None] | None = None
         """Called soon, once, when everything has left."""
         self._is_share_used = False
+        self._preparing: tuple[Frame, Iterator[None]] | None = None
+        self._is_unanswered = False  # the last frame: it is to be taken up again
         self._is_unread = False
         self._is_log_behind = False
         self._is_journal_behind = False
@@ -182,6 +186,25 @@ class Session(asyncio.Protocol):
     def use_up_share(self) -> None:
         """Let others have their turn after this request, which is a costly one."""
         self._is_share_used = True
+
+    def prepare(self, frame: Frame, begin: Callable[[], Iterator[None]]) -> bool:
+        """Go a step on with what a request needs before it can be carried out.
+
+        Args:
+            frame: the request.
+            begin: returns the steps, of which one is made in a turn.
+
+        Returns:
+            Whether that was the last. If not, the handler is to return: it is called again in
+            another turn, and no later frame is answered before.
+        """
+        if self._preparing is None or self._preparing[0] is not frame:
+            self._preparing = (frame, begin())
+        is_over = next(self._preparing[1], _OVER) is _OVER
+        if is_over:
+            self._preparing = None
+        self._is_unanswered = not is_over
+        return is_over
 
     @property
     def is_slow(self) -> bool:
@@ -339,6 +362,9 @@ class Session(asyncio.Protocol):
             answered = 1
         else:
             answered = self._answer(frames) if frames else 0
+        if self._is_unanswered:
+            self._is_unanswered = False
+            answered -= 1
         self._server.meters.frames += answered
         if self.is_closing:
             return

@@ -36,13 +36,16 @@ def status(session: Session, request_id: int, frame: Frame) -> Reply | None:
     return (request_id, "OK", *results)
 
 
-def cancel(session: Session, request_id: int, frame: Frame) -> Reply:
+def cancel(session: Session, request_id: int, frame: Frame) -> Reply | None:
     """Remove messages that wait, and mark those that are leased."""
     (name, ids), options = check_request(frame)
     _check_count("CANCEL", ids, MAX_CANCELLED_MESSAGES)
     session.use_up_share()
+    views = session.engine.views
+    if not session.prepare(frame, lambda: views.prepare_cancel(name, ids)):
+        return None
     level = LEVELS.get(options.get("durability", ""))
-    counts, level = session.engine.views.cancel(name, ids, level)
+    counts, level = views.cancel(name, ids, level)
     session.rest_on(level)
     return (request_id, "OK", *counts, WORDS[level])
 

@@ -49,9 +49,9 @@ class Transport:
 class Bench:
     """A server without sockets, one session, and its client."""
 
-    async def start(self, user="admin", **limits):
+    async def start(self, user="admin", pager=None, **limits):
         self.disk, self.clock = Disk(), Clock()
-        self.engine = new_engine(self.clock, self.disk, Level.ACCEPTED)
+        self.engine = new_engine(self.clock, self.disk, Level.ACCEPTED, pager=pager)
         services = Services(self.engine, self.clock, EveryRole(self.engine.accounts), None)
         config = Config(server=ServerConfig(port=0), limits=LimitsConfig(**limits))
         self.server = Server(config, services)

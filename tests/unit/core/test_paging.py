@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from mqd.core.broker import Bounds, Broker
 from mqd.core.cancelling import plan_cancel
-from mqd.core.cold import Cold
+from mqd.core.cold import Cold, Known
 from mqd.core.errors import BrokerError
 from mqd.core.fifo import ANY_SIZE, Fifo
 from mqwire.codes import Code
@@ -296,3 +298,46 @@ def test_what_nobody_has_prepared_to_remove_is_looked_up():
     fill(fifo, 400)
     fifo.remove([100, 300])
     assert (fifo.count, fifo.size_bytes, pages.reads) == (398, 398 * EACH, 2)
+
+
+def test_a_removal_from_many_pages_is_looked_up_a_slice_at_a_time():
+    _, pages, (fifo,) = fifos(1)
+    fill(fifo, 400)
+    ids, known, reads = list(range(30, 390, 6)), Known(), [pages.reads]
+    while not fifo.look_up(ids, known):
+        reads.append(pages.reads)
+    assert len(reads) > 20
+    assert all(after - before == 2 for before, after in pairwise(reads))
+    looked_up, pages.is_broken = pages.reads, True
+    fifo.prepare_removal(ids)
+    fifo.remove(ids)
+    assert (fifo.count, fifo.size_bytes, pages.reads) == (340, 340 * EACH, looked_up)
+
+
+def test_what_was_looked_up_holds_whatever_happens_before_it_is_removed():
+    _, _, (fifo,) = fifos(1)
+    fill(fifo, 400)
+    known, whole = Known(), list(range(200, 240))  # of which no page is to be left
+    while not fifo.look_up(whole, known):
+        pass
+    remove(fifo, [300, 301])
+    fifo.take(210, ANY_SIZE)
+    left = [each for each in whole if each >= fifo.first_id]
+    assert fifo.look_up(left, known)
+    fifo.prepare_removal(left)
+    fifo.remove(left)
+    assert (fifo.count, fifo.size_bytes) == (159, 159 * EACH)
+    assert fifo.take(400, ANY_SIZE).first_id == 240
+
+
+def test_a_page_of_which_nothing_will_be_left_after_all_is_looked_up_again():
+    _, pages, (fifo,) = fifos(1)
+    fill(fifo, 400)
+    known, chunk = Known(), fifo.cold.chunks[-20]
+    first, *others = range(chunk.start, chunk.end)
+    assert fifo.look_up(others, known)
+    remove(fifo, [first])
+    reads, live = pages.reads, pages.live
+    fifo.look_up(others, known)
+    fifo.remove(others)
+    assert (pages.reads, pages.live) == (reads + 1, live - 1)

@@ -7,6 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mqd.core.cold import Known
 from mqd.core.fifo import ANY_SIZE, Fifo
 from mqd.core.finding import Ranks
 from mqwire.packs import iter_sizes, join_bodies
@@ -21,6 +22,7 @@ class Twins:
         self.paged, self.plain = Fifo(self.pager), Fifo()
         self.pager.fifos = lambda: [self.paged]
         self.now_ms = 0
+        self.known = None
 
     def both(self, do):
         found, expected = do(self.paged), do(self.plain)
@@ -46,6 +48,9 @@ class Twins:
 
     def remove(self, ids):
         if ids:
+            self.known = Known() if self.known is None or len(ids) % 2 else self.known
+            while not self.paged.look_up(ids, self.known) and len(ids) % 3:
+                pass
             self.paged.prepare_removal(ids)
             self.pages.is_broken = True  # whatever is asked for now was not prepared
             self.both(lambda fifo: fifo.remove(ids))

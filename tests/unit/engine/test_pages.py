@@ -148,3 +148,25 @@ def test_looks_at_what_lies_between_chunks_show_the_same_at_any_depth(pages):
         paged, plain = (engine.peek("jobs", skip, 5) for engine in both)
         assert paged == plain
         assert len(bodies(plain)) == min(5, 64 - skip)
+
+
+def test_a_cancellation_of_messages_far_apart_is_prepared_over_some_turns(engine, pages):
+    ids = tuple(each for number in range(30, COUNT, 6) for each in (number, 1))
+    turns = list(engine.views.prepare_cancel("jobs", ids))
+    assert len(turns) > 3
+    pages[1].is_broken = True  # whatever is asked for now was not prepared
+    assert engine.views.cancel("jobs", ids, None)[0] == (len(ids) // 2, 0)
+
+
+def test_what_was_found_out_about_a_queue_is_not_taken_for_that_of_another(engine, pages):
+    ids = tuple(each for number in range(30, COUNT, 6) for each in (number, 1))
+    steps = engine.views.prepare_cancel("jobs", ids)
+    next(steps)
+    engine.delete("jobs")
+    engine.create("jobs", {}, if_missing=False)
+    for _ in range(COUNT):
+        engine.push("jobs", 1, join_bodies(["another, of another size"]), (), None)
+    each_bytes = engine.info("jobs")["bytes"] // COUNT
+    list(steps)
+    engine.views.cancel("jobs", ids, None)
+    assert engine.info("jobs")["bytes"] == (COUNT - len(ids) // 2) * each_bytes
