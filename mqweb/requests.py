@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 Form = TypeVar("Form", bound=msgspec.Struct)
 
+_HALF: Final = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u)")
 _LONGEST_QUERY: Final = 64
 _LONGEST_KEPT_QUERY: Final = 64  # in bytes
 _MEDIA_JSON: Final = "application/json"
@@ -237,10 +239,19 @@ def decoded(document: bytes, form: type[Form]) -> Form:
         if not document.strip():
             text = "the body is empty; a JSON document is expected, as curl --json sends one"
         else:
-            cause = str(error).replace("Input data was truncated", "it ends too early")
-            text = f"the body is no JSON: {cause}"
+            text = f"the body is no JSON: {_cause(error, document)}"
         raise Problem(GatewayCode.MALFORMED_BODY, text) from error
     return found
+
+
+def _cause(error: Exception, document: bytes) -> str:
+    """Return why a document is no JSON; the library takes half a character for a missing end."""
+    cause = str(error)
+    if "truncated" not in cause:
+        return cause
+    if _HALF.search(document):
+        return "it ends too early, or \\ud800 to \\udbff stands without its second half"
+    return "it ends too early"
 
 
 @cache

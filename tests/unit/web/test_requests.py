@@ -7,9 +7,10 @@ import pytest
 from mqweb.answers import Answer
 from mqweb.app import make_gateway
 from mqweb.config import Config
+from mqweb.forms import BodyForm
 from mqweb.operations import Endpoint, Operation
 from mqweb.problems import Problem
-from mqweb.requests import Request
+from mqweb.requests import Request, decoded
 from mqweb.routes import OPERATIONS
 from mqwire.codes import Code, GatewayCode
 
@@ -111,3 +112,19 @@ async def test_answers_that_are_not_taken_have_a_bound_together():
     taking.set()
     await asyncio.gather(*slow)
     assert gateway.outgoing.taken == 0
+
+
+@pytest.mark.parametrize(
+    ("document", "has_half"),
+    [
+        (b'{"body": ', False),
+        (b'{"body": "\\ud83d\\ude00', False),
+        (b'{"body": "\\ud83d"}', True),
+        (b'{"body": "\\uDBFFx"}', True),
+    ],
+)
+def test_half_a_character_is_not_taken_for_a_missing_end_alone(document, has_half):
+    with pytest.raises(Problem, match="it ends too early") as raised:
+        decoded(document, BodyForm)
+    assert raised.value.code is GatewayCode.MALFORMED_BODY
+    assert ("without its second half" in raised.value.detail) is has_half
