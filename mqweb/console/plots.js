@@ -7,17 +7,17 @@ import { theme } from "./theme.js";
 
 /**
  * A plot: `lines` are {name, colour (a CSS variable's name), dash?}, `take()` gives
- * [times, ...columns], `mark` changes with the figures, `show` makes a number readable. Its axis
- * keeps to whole numbers where `isWhole`; `nothing` is said where there is nothing to plot.
+ * [times, ...columns], `mark` changes with the figures, `show` makes a number readable. `steps` are
+ * those that its axis may take, if not all, such as WHOLE; `nothing` is said where there is nothing to plot.
  */
-export function Plot({ title, lines, take, mark, show, isWhole = false, nothing }) {
+export function Plot({ title, lines, take, mark, show, steps, nothing }) {
   const place = useRef(null);
   const plot = useRef(null);
   const [cursor, setCursor] = useState(null);
   const data = take();
   useEffect(() => {
     const box = place.current;
-    const made = new uPlot(options(box, lines, { show, isWhole }, setCursor), data, box);
+    const made = new uPlot(options(box, lines, { show, steps }, setCursor), data, box);
     plot.current = made;
     const watch = new ResizeObserver(() => made.setSize(sizeOf(box)));
     watch.observe(box);
@@ -42,14 +42,16 @@ export function Plot({ title, lines, take, mark, show, isWhole = false, nothing 
   </figure>`;
 }
 
-const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
+/** Steps of whole numbers, and of spans of time in seconds. */
+export const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
+export const SPANS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600, 7200, 18000, 43200, 86400, 172800, 432000, 864000];
 
 /** The box is as large as the styles make it. */
 function sizeOf(box) {
   return { width: Math.max(200, box.clientWidth), height: box.clientHeight };
 }
 
-function options(place, lines, { show, isWhole }, setCursor) {
+function options(place, lines, { show, steps }, setCursor) {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
   const axis = {
@@ -63,7 +65,7 @@ function options(place, lines, { show, isWhole }, setCursor) {
     scales: { y: { range: (_plot, _low, high) => [0, Math.max(1e-9, high ? high * 1.1 : 1)] } },
     axes: [
       { ...axis, values: (_plot, ticks) => ticks.map((at) => new Date(at * 1000).toLocaleTimeString("en-GB").slice(0, 5)), space: 60, incrs: [60, 120, 300, 600] },
-      { ...axis, size: 52, values: (_plot, ticks) => ticks.map(show), space: 32, ...(isWhole && { incrs: WHOLE }) },
+      { ...axis, size: 60, values: (_plot, ticks) => ticks.map(show), space: 32, ...(steps && { incrs: steps }) },
     ],
     series: [{}, ...lines.map((line) => ({
       label: line.name, stroke: colour(line.colour), width: 1.75, dash: line.dash,

@@ -2,7 +2,7 @@
 
 export const STATES = ["ready", "delayed", "leased", "dead"];
 const COUNTERS = ["pushed", "pulled", "acked"];
-const KEPT = [...STATES, ...COUNTERS];
+const KEPT = [...STATES, ...COUNTERS, "oldest_age_seconds"];
 
 /** Figures at some moments, the latest last. */
 export class Series {
@@ -88,10 +88,17 @@ export class Series {
   }
 }
 
-/** Where a line runs, as points of an SVG polyline in a box. */
-export function polyline(values, width, height) {
+/** No more values than so many: the largest of each few that stand together. */
+export function thinned(values, most) {
+  if (values.length <= most) return values;
+  const step = values.length / most;
+  return Array.from({ length: most }, (_, place) => Math.max(...values.slice(Math.floor(place * step), Math.floor((place + 1) * step))));
+}
+
+/** Where a line runs, as points of an SVG polyline in a box, which is as high as `least` at the least. */
+export function polyline(values, width, height, least = 1) {
   if (values.length < 2) return "";
-  const top = Math.max(1, ...values);
+  const top = Math.max(least, ...values);
   const step = width / (values.length - 1);
   return values
     .map((value, index) => `${(index * step).toFixed(1)},${(height - (value / top) * height).toFixed(1)}`)

@@ -68,6 +68,13 @@ export function outRate(name) {
   return pulled === null ? null : pulled + acked;
 }
 
+/** The same at each moment, for a plot: null at the first. */
+export function outRates(name) {
+  const figures = seriesOf(name);
+  const acked = figures.rates("acked");
+  return figures.rates("pulled").map((pulled, index) => (pulled === null ? null : pulled + acked[index]));
+}
+
 /** Take figures of all queues. */
 export function takeQueues(infos, at) {
   const names = new Set(infos.map((info) => info.queue));

@@ -4,7 +4,7 @@ import { cloneElement, h } from "./vendor/preact.js";
 import { useEffect, useId, useRef, useState } from "./vendor/preact-hooks.js";
 import htm from "./vendor/htm.js";
 import { count, fullMoment, moment, roughly } from "./format.js";
-import { polyline } from "./series.js";
+import { polyline, thinned } from "./series.js";
 import { inWords, now } from "./store.js";
 
 export const html = htm.bind(h);
@@ -98,10 +98,12 @@ export function Figure({ name, value, more, kind = "", href, title }) {
     <dd>${href ? html`<a href=${href}>${value}</a>` : value}${more && html` <small>${more}</small>`}</dd></div>`;
 }
 
-/** A line of the last minutes, as small as a word. */
-export function Spark({ values, label, width = 96, height = 22 }) {
-  const points = polyline(values, width, height - 2);
-  return html`<svg class="spark" role="img" aria-label=${label} viewBox=${`0 -1 ${width} ${height}`} preserveAspectRatio="none">
+/** A line of the last minutes, as small as a word; `show` makes its numbers readable for `label`. */
+export function Spark({ values, label, show, least, width = 64, height = 22 }) {
+  const known = values.filter((value) => value !== null);
+  const points = polyline(thinned(known, width), width, height - 2, least);
+  const words = `${label} over the last minutes: now ${show(known.at(-1) ?? 0)}, at most ${show(known.reduce((top, value) => Math.max(top, value), 0))}`;
+  return html`<svg class="spark" role="img" aria-label=${words} viewBox=${`0 -1 ${width} ${height}`} preserveAspectRatio="none">
     ${points && html`<polygon points=${`0,${height - 2} ${points} ${width},${height - 2}`} /><polyline points=${points} />`}
   </svg>`;
 }

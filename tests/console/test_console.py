@@ -189,6 +189,24 @@ def test_the_life_of_a_queue_and_of_a_message_in_it(console, web):
     assert web.get(f"/v1/queues/{name}").status_code == 404
 
 
+def test_depth_rates_and_age_are_plotted(console, web, queue):
+    page = console.open(place=f"#/queues/{queue}")
+    for name in ("Messages", "Messages a second", "Age"):
+        expect(page.get_by_role("img", name=re.compile(f"^{name} over the last"))).to_be_visible()
+    pushed(web, queue, 1, 2)
+    page.get_by_role("img", name="Messages over the last minutes; now ready 2").wait_for()
+    page.get_by_role("img", name=re.compile(r"^Age .*; now oldest ready [1-9]\d* s$")).wait_for()
+    console.go("queues")
+    row = page.get_by_role("row", name=queue)
+    for words in (
+        rf"^messages in {queue} over the last minutes: now 2, at most 2$",
+        rf"^messages a second into {queue} over the last minutes: now ",
+        rf"^messages a second out of {queue} over the last minutes: now 0, at most 0$",
+        rf"^age of the oldest ready message in {queue} over the last minutes: now [1-9]\d* s",
+    ):
+        expect(row.get_by_role("img", name=re.compile(words))).to_be_visible()
+
+
 def test_a_queue_is_paused_resumed_and_purged(console, web, queue):
     pushed(web, queue, 1, 2)
     page = console.open(place=f"#/queues/{queue}")

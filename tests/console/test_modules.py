@@ -87,6 +87,13 @@ def test_rates_come_out_of_counters_and_end_with_their_queue(console):
     assert rates == [[1, None], [2, 10], [2 + 1, 0], [1, None], [2, 5], [1, None], [1, None]]
 
 
+def test_a_small_plot_keeps_its_peaks_and_has_no_more_points_than_pixels(call):
+    assert call("series", "thinned", [1, 2, 3], 3) == [1, 2, 3]
+    assert call("series", "thinned", [0, 9, 0, 1, 2, 3, 0], 3) == [9, 1, 3]
+    assert call("series", "polyline", [0, 0.05], 10, 10) == "0.0,10.0 10.0,9.5"
+    assert call("series", "polyline", [0, 0.05], 10, 10, 0.1) == "0.0,10.0 10.0,5.0"
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "../vendor/preact-hooks.js";
 import { bytes, count, plural, rate, roughly, span } from "../format.js";
 import { refresh } from "../live.js";
-import { Plot } from "../plots.js";
+import { Plot, SPANS, WHOLE } from "../plots.js";
 import { go, to } from "../router.js";
 import { beat, byName, call, deadIn, deadSources, feed, lettersIn, may, note, noteProblem, outRate, queues, seriesOf, takenAt } from "../store.js";
 import { Badge, Confirm, Empty, Figure, When, html } from "../ui.js";
@@ -26,6 +26,8 @@ const RATES = [
   { name: "acked", colour: "leased" },
   { name: "pulled", colour: "delayed", dash: [6, 3] },
 ];
+
+const AGE = [{ name: "oldest ready", colour: "accent" }];
 
 export function QueuePage({ name, tab }) {
   void beat.value;
@@ -108,9 +110,11 @@ function Plots({ name }) {
   const series = seriesOf(name);
   const depth = () => [series.at, ...DEPTH.map((line) => series.values[line.name])];
   const rates = () => [series.at, ...RATES.map((line) => series.rates(line.name))];
+  const age = () => [series.at, series.values.oldest_age_seconds];
   return html`<div class="plots of-queue">
-    <${Plot} title="Messages" lines=${DEPTH} take=${depth} mark=${takenAt.value} show=${count} isWhole />
+    <${Plot} title="Messages" lines=${DEPTH} take=${depth} mark=${takenAt.value} show=${count} steps=${WHOLE} />
     <${Plot} title="Messages a second" lines=${RATES} take=${rates} mark=${takenAt.value} show=${rate} />
+    <${Plot} title="Age" lines=${AGE} take=${age} mark=${takenAt.value} show=${span} steps=${SPANS} />
   </div>`;
 }
 

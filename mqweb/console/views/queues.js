@@ -5,12 +5,14 @@ import { useState } from "../vendor/preact-hooks.js";
 import { count, plural, rate, roughly } from "../format.js";
 import { refresh } from "../live.js";
 import { to } from "../router.js";
-import { beat, call, deadIn, deadSources, lettersIn, may, note, outRate, queues, seriesOf, stats, troubles } from "../store.js";
+import { beat, call, deadIn, deadSources, lettersIn, may, note, outRate, outRates, queues, seriesOf, stats, troubles } from "../store.js";
 import { Badge, Confirm, Empty, Figure, Spark, StateBar, html } from "../ui.js";
 import { CreateDialog } from "./create.js";
 
 const SHOWN = 100;
 const SHOWN_TROUBLES = 6;
+/** A plot of rates is as high as this, where there were none larger: messages a second. */
+const LEAST_RATE = 0.1;
 
 const filter = signal("");
 const order = signal({ by: "queue", down: false });
@@ -92,7 +94,7 @@ function Table({ onDelete, onCreate }) {
       <span class="muted" role="status">${filter.value ? `${count(found.length)} of ${plural(queues.value.length, "queue")}` : plural(found.length, "queue")}</span></div>
     ${found.length ? html`<table class="queues" role="table"><caption class="hidden">Queues</caption>
       <thead role="rowgroup"><tr role="row">${COLUMNS.map((column) => html`<${Head} key=${column[0]} column=${column} />`)}
-        <th scope="col" role="columnheader">Last minutes</th>${may("DELETE") && html`<th scope="col" role="columnheader"><span class="hidden">Actions</span></th>`}</tr></thead>
+        <th scope="col" role="columnheader">Messages</th>${may("DELETE") && html`<th scope="col" role="columnheader"><span class="hidden">Actions</span></th>`}</tr></thead>
       <tbody role="rowgroup">${found.slice(0, most).map((info) => html`<${Row} key=${info.queue} info=${info} onDelete=${onDelete} />`)}</tbody></table>`
     : html`<${Empty} title="No queue has such a name."><button type="button" onClick=${() => (filter.value = "")}>Show all</button></${Empty}>`}
     ${found.length > most && html`<p><button type="button" onClick=${() => setMost(most + SHOWN)}>Show more (${count(found.length - most)} left)</button></p>`}`;
@@ -133,7 +135,9 @@ function Row({ info, onDelete }) {
   const series = seriesOf(queue);
   const depth = series.sums(["ready", "delayed", "leased"]);
   const sources = deadSources.value.get(queue);
-  const cell = (label, value, kind = "") => html`<td role="cell" class=${`right ${value === "0" || value === "–" ? "nil" : kind}`} data-label=${label}>${value}</td>`;
+  const cell = (label, value, kind = "", spark = "") => html`<td role="cell" class=${`right ${value === "0" || value === "–" ? "nil" : kind}`} data-label=${label}>${spark
+    ? html`<span class="with-spark">${spark}<span>${value}</span></span>` : value}</td>`;
+  const spark = (words, values, show, least) => html`<${Spark} label=${`${words} ${queue}`} values=${values} show=${show} least=${least} />`;
   return html`<tr role="row">
     <th scope="row" role="rowheader"><a href=${to("queues", queue)} class="mono">${queue}</a>
       ${info.is_paused && html` <${Badge} kind="warn">paused</${Badge}>`}
@@ -141,9 +145,10 @@ function Row({ info, onDelete }) {
       <${StateBar} info=${info} /></th>
     ${cell("Ready", count(info.ready), "t-ready")}${cell("Delayed", count(info.delayed), "t-delayed")}
     ${cell("Leased", count(info.leased), "t-leased")}${cell("Dead", count(deadIn(info)), "t-dead")}
-    ${cell("Oldest ready", roughly(info.oldest_age_seconds))}
-    ${cell("In /s", rate(series.rate("pushed")))}${cell("Out /s", rate(outRate(queue)))}
-    <td role="cell" class="spark-cell"><${Spark} values=${depth} label=${`messages in ${queue} over the last minutes: now ${depth.at(-1) ?? 0}, at most ${Math.max(0, ...depth)}`} /></td>
+    ${cell("Oldest ready", roughly(info.oldest_age_seconds), "", spark("age of the oldest ready message in", series.values.oldest_age_seconds, roughly))}
+    ${cell("In /s", rate(series.rate("pushed")), "", spark("messages a second into", series.rates("pushed"), rate, LEAST_RATE))}
+    ${cell("Out /s", rate(outRate(queue)), "", spark("messages a second out of", outRates(queue), rate, LEAST_RATE))}
+    <td role="cell" class="spark-cell" data-label="Messages">${spark("messages in", depth, count)}</td>
     ${may("DELETE") && html`<td role="cell" class="actions"><button type="button" class="quiet" aria-label=${`Delete the queue ${queue}`} onClick=${() => onDelete(queue)}>Delete</button></td>`}
   </tr>`;
 }
