@@ -78,7 +78,7 @@ def plan_cancel(queue: Queue, ids: Runs, now_ms: int) -> Cancellation:
         elif is_held or parcels.key_of(message_id):
             waiting.append(message_id)
         elif queue.leased:
-            lease = queue.whereabouts().find(message_id)
+            lease = queue.where.find(message_id)
             if lease is not None and message_id not in (lease.cancelled or ()):
                 marked.setdefault(lease.seq, []).append(message_id)
     queue.fifo.prepare_removal(in_packs)

@@ -293,7 +293,9 @@ class JobState:
         queue, lease = self._by_uid[uid], self.book.by_seq[seq]
         messages = list(map(restored, fields))
         count, size_bytes = totals(messages)
-        lease.part().update((message.message_id, message) for message in messages)
+        loose = {message.message_id: message for message in messages}
+        lease.part().update(loose)
+        queue.where.add(lease, loose)
         lease.count += count
         lease.size_bytes += size_bytes
         queue.leased += count

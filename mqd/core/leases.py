@@ -106,6 +106,7 @@ class Lease:
         "queue",
         "seq",
         "size_bytes",
+        "spans",
         "who",
     )
 
@@ -127,6 +128,8 @@ class Lease:
         """The others; None until there was one."""
         self.parcels: list[Parcel] | None = None
         """Messages that were never given back, in what was taken of parcels."""
+        self.spans: tuple[tuple[int, int], ...] = ()
+        """First id and count of what was in packs and parcels, and has parted."""
         self.cancelled: set[int] | None = None
         """Those that are not to be tried again; None until there was one."""
         self.own: OwnDeadlines | None = None
@@ -186,11 +189,29 @@ class Lease:
         loose = self.loose
         if loose is None:
             loose = self.loose = {}
-        for message in self._in_packs():
-            loose[message.message_id] = message
-        self.parts = ()
-        self.parcels = None
+        if self.parts or self.parcels:
+            for message in self._in_packs():
+                loose[message.message_id] = message
+            self.spans = tuple(self.runs())
+            self.parts = ()
+            self.parcels = None
         return loose
+
+    def runs(self) -> Iterator[tuple[int, int]]:
+        """Yield first id and count of what had no objects when it was leased, parted or not."""
+        for batch, _, _ in self.parts:
+            yield batch.first_id, batch.count
+        for parcel in self.parcels or ():
+            yield parcel[0], parcel[1]
+        yield from self.spans
+
+    def has(self, message_id: int) -> bool:
+        """Tell whether a message is under the lease."""
+        if self.loose and message_id in self.loose:
+            return True
+        if not self.parts and not self.parcels:
+            return False
+        return any(first <= message_id < first + count for first, count in self.runs())
 
     def _in_packs(self) -> Iterator[Message]:
         """Yield the messages that have no objects as new ones; this delivery is their first."""
@@ -216,6 +237,7 @@ class Lease:
             self.cancelled.discard(message_id)
         if self.own is not None:
             self.own.drop(message_id)
+        self.queue.where.drop(message_id)
         return message
 
     def chosen(self, runs: Runs) -> list[int]:
@@ -337,7 +359,9 @@ class LeaseBook:
         """Take in a lease."""
         seq, who = lease.seq, lease.who
         self.by_seq[seq] = lease
-        lease.queue.leases[seq] = lease
+        queue = lease.queue
+        queue.leases[seq] = lease
+        queue.where.open(lease)
         self.times.add(lease.due_ms, seq)
         held = self._by_owner.get(who)
         if held is None:
@@ -348,7 +372,9 @@ class LeaseBook:
         """Forget a lease that holds nothing any more."""
         seq, who = lease.seq, lease.who
         del self.by_seq[seq]
-        del lease.queue.leases[seq]
+        queue = lease.queue
+        queue.where.close(lease)
+        del queue.leases[seq]
         self.times.remove(lease.due_ms, seq)
         held = self._by_owner[who]
         del held[seq]

@@ -67,7 +67,7 @@ def find(queue: Queue, message_id: int) -> tuple[str, Seen] | None:
     in_pack = queue.fifo.find(message_id)
     if in_pack is not None:
         return READY, Seen(message_id, *in_pack, None)
-    lease = queue.whereabouts().find(message_id) if queue.leased else None
+    lease = queue.where.find(message_id) if queue.leased else None
     if lease is not None:
         found = (each for each in lease.messages() if each.message_id == message_id)
         return LEASED, _seen(next(found), lease)

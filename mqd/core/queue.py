@@ -135,8 +135,8 @@ class Queue:
         self.kept = None if keep_seconds is None else Kept(int(1000 * keep_seconds))
         """What has become of its messages, where it keeps that."""
         self.waiters: OrderedDict[Waiter, None] = OrderedDict()
-        self.where: Whereabouts | None = None
-        """The index of leased messages; None until somebody has asked for one."""
+        self.where = Whereabouts(self.leases)
+        """Which lease each leased message is under; kept by `mqd.core.leases`."""
 
     @property
     def ready(self) -> int:
@@ -188,12 +188,6 @@ class Queue:
         if self.held is None:
             self.held = Held()
         return self.held
-
-    def whereabouts(self) -> Whereabouts:
-        """Return the index of leased messages."""
-        if self.where is None:
-            self.where = Whereabouts(self)
-        return self.where
 
     def check_room(self, count: int, size_bytes: int) -> None:
         """Return if `count` messages of `size_bytes` together fit.

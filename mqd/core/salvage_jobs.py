@@ -407,6 +407,7 @@ class JobRules:
                 queue.hold().add_ready(message)
                 continue
             lease.part()[message.message_id] = message
+            queue.where.add(lease, (message.message_id,))
             lease.count += 1
             lease.size_bytes += message.size_bytes
             queue.leased += 1

@@ -90,6 +90,29 @@ class Shelves(Generic[Value]):
             del shelves[place]
         return value
 
+    def discard(self, number: int) -> None:
+        """Remove a number, if it is there."""
+        place = number >> _BITS
+        shelf = self._shelves.get(place)
+        if shelf is not None and number in shelf:
+            del shelf[number]
+            if not shelf:
+                del self._shelves[place]
+
+    def last_before(self, number: int, most: int) -> Value | None:
+        """Return the value of the highest number below one, and at most `most` below it."""
+        low = number - most
+        while number > low:
+            place = (number - 1) >> _BITS
+            start = max(low, place << _BITS)
+            shelf = self._shelves.get(place)
+            if shelf is not None:
+                for each in range(number - 1, start - 1, -1):
+                    if each in shelf:
+                        return shelf[each]
+            number = start
+        return None
+
     def values(self) -> Iterator[Value]:
         """Yield all values, in the order of iteration."""
         for shelf in self._shelves.values():

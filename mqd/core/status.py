@@ -1,9 +1,8 @@
 """Where messages are, by their ids: in which state, and what is known of them. Pure.
 
-Complexity: as `mqd.core.finding` for what lies in packs and parcels; messages with objects
-are found by hash. Of leased ones the first survey of a queue makes an index, which
-later surveys go on with: O(messages leased since). A position among what does not lie in
-packs is sorted out once for a survey, where that is not too much.
+Complexity: as `mqd.core.finding` for what lies in packs and parcels, and as
+`mqd.core.whereabouts` for what is leased; messages with objects are found by hash. A position
+among what does not lie in packs is sorted out once for a survey, where that is not too much.
 """
 
 from __future__ import annotations
@@ -104,7 +103,7 @@ class Survey:
         if self._ranks.holds(message_id):
             return Status(READY, self._position(message_id))
         if queue.leased:
-            lease = queue.whereabouts().find(message_id)
+            lease = queue.where.find(message_id)
             if lease is not None:
                 return Status(LEASED, message=(lease.loose or {}).get(message_id), lease=lease)
         return self._in_parcel(message_id) or self._departed(message_id)

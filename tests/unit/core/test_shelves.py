@@ -66,3 +66,26 @@ def test_what_is_not_there_is_named(number):
     assert number not in table
     assert "six" not in table
     assert list(table) == [6]
+
+
+def test_what_is_near_is_found_from_above_over_the_edges_of_shelves():
+    table = Shelves()
+    for number in (5, 4090, 4096, 12_300):
+        table[number] = -number
+    assert table.last_before(5, 9) is None
+    assert table.last_before(6, 1) == -5
+    assert table.last_before(4096, 6) == -4090
+    assert table.last_before(4096, 5) is None
+    assert table.last_before(4097, 9) == -4096
+    assert table.last_before(12_300, 8300) == -4096
+    assert table.last_before(12_300, 4000) is None
+
+
+def test_what_may_not_be_there_is_discarded():
+    table = Shelves()
+    table[5] = table[6] = table[5000] = 1
+    for number in (5, 5, 5000, 5000, 90_000):
+        table.discard(number)
+    assert list(table) == [6]
+    table.discard(6)
+    assert not table

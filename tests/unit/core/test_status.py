@@ -174,27 +174,6 @@ def test_what_expired_and_became_a_dead_letter_is_dead_with_that_cause():
     assert survey(desk).find(1).outcome.moved_to == ("dead", 1)
 
 
-def test_the_index_of_the_leased_goes_on_and_is_swept():
-    desk = Desk()
-    queue = desk.broker.queue("jobs")
-    desk.push("a", "b")
-    seq, _ = desk.lease(2)
-    index = queue.whereabouts()
-    assert index.find(1).seq == seq
-    for number in range(700):
-        desk.do(desk.jobs.plan_ack((7, seq, (), None)))
-        desk.push("a", "b")
-        seq, _ = desk.lease(2)
-        assert index.find(2 * number + 3).seq == index.find(2 * number + 4).seq == seq
-        assert index.find(2 * number + 2) is None
-    assert len(index._seq_by_id) < 1100
-    desk.hand_back(seq, 2 * 700 + 1, 1)
-    assert index.find(2 * 700 + 1) is None
-    assert index.find(2 * 700 + 2).seq == seq
-    again, _ = desk.lease(1)
-    assert index.find(2 * 700 + 1).seq == again
-
-
 class World:
     """A queue under random steps, and what has to be true of each of its messages."""
 
