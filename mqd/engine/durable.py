@@ -10,7 +10,6 @@ What it is not: what records mean. See `mqd.core.broker`.
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from mqd.engine.storage import NEVER_LSN, nothing
 from mqd.store import (
     FOLD_LOCK_NAME,
     SEGMENT_BYTES,
+    DirectoryGone,
     DirectoryLock,
     DirectoryLocked,
     Journal,
@@ -92,6 +92,8 @@ class Durable:
         self.is_behind = False
         """Whether so much waits to be written that clients have to wait."""
         self._directory = directory
+        self._reason: JournalFailed | None = None  # of the failure, as it is told
+        self._is_over = False
         self._broker = broker
         self._settings = settings
         # What has been taken has to fit into one segment, should that be the last one.
@@ -158,13 +160,21 @@ class Durable:
         try:
             await self._snapshotter.stop(hurry)
             self._journal.close()
+        except JournalFailed as error:
+            raise self.failure or error from error
         finally:
+            self._is_over = True
             self._lock.release()
 
     @property
-    def failure(self) -> Exception | None:
+    def failure(self) -> JournalFailed | None:
         """Why nothing is kept any more; None while all is well."""
-        return self._journal.failure
+        failure = self._journal.failure
+        if self._reason is None and failure is not None:
+            # A journal that finds no directory tells of a file: what became of it says more.
+            has_directory = self._is_over or self._lock.is_in_place
+            self._reason = failure if has_directory else self._gone()
+        return self._reason
 
     @property
     def is_full(self) -> bool:
@@ -227,8 +237,15 @@ class Durable:
         if self._lock.is_in_place:
             self._look = loop.call_later(LOOK_SECONDS, self._look_after, loop)
             return
-        why = f"the data directory {self._directory} was removed, moved or replaced"
-        self._journal.fail(FileNotFoundError(errno.ENOENT, why, self._directory))
+        self._journal.fail(self._gone())
+
+    def _gone(self) -> DirectoryGone:
+        fate, advice = self._lock.fate()
+        return DirectoryGone(
+            f"the data directory {self._directory} {fate} while the server used it; the server "
+            f"stops, since the next start would not find what it writes there: {advice}",
+            self._directory,
+        )
 
     def _progressed(self) -> None:
         self.is_behind = self._journal.backlog_bytes > self._max_backlog_bytes

@@ -39,6 +39,7 @@ What it is not: sockets, engines, configuration, deciding when to make a snapsho
 
 from mqd.store.dirlock import FOLD_LOCK_NAME, LOCK_NAME, DirectoryLock
 from mqd.store.errors import (
+    DirectoryGone,
     DirectoryLocked,
     DirectoryOccupied,
     DirectoryUnusable,
@@ -60,6 +61,7 @@ __all__ = [
     "FOLD_LOCK_NAME",
     "LOCK_NAME",
     "SEGMENT_BYTES",
+    "DirectoryGone",
     "DirectoryLock",
     "DirectoryLocked",
     "DirectoryOccupied",

@@ -21,6 +21,9 @@ LOCK_NAME: Final = "lock"
 FOLD_LOCK_NAME: Final = "fold.lock"
 """Held by the process that makes a snapshot; a start waits for nobody, so it takes it too."""
 
+DESCRIPTORS: Final = Path("/proc/self/fd")
+"""Where Linux tells what open files are called now."""
+
 _PID_BYTES: Final = 32
 
 
@@ -78,6 +81,19 @@ class DirectoryLock:
         except OSError:
             return True
 
+    def fate(self) -> tuple[str, str]:
+        """Say what has become of a directory that is not in place, and what to do about it."""
+        assert self._handle is not None
+        if not os.fstat(self._handle).st_nlink:
+            advice = "start it again for what is left there, or restore a backup (`mqd restore`)"
+            return "was removed or emptied", advice
+        place = _place_of(self._handle)
+        if place is None:
+            return "was moved or replaced", "put it back and start it again"
+        has_other = ", and there is another one in its place" if self._path.parent.exists() else ""
+        advice = f"move it back, or start it again with --data-dir {place}, where all of it is"
+        return f"was moved to {place}{has_other}", advice
+
     def release(self) -> None:
         """Let others have the directory. May be called again."""
         if self._handle is not None:
@@ -100,3 +116,13 @@ def _lock(handle: int, directory: str, path: str) -> None:
         raise DirectoryLocked(
             f"{who} holds {directory}: stop it, or use another directory", path
         ) from error
+
+
+def _place_of(handle: int) -> str | None:
+    """Return the directory in which an open file is, where the system tells that."""
+    try:
+        path = (DESCRIPTORS / str(handle)).readlink()
+        is_there = os.path.samestat(path.stat(), os.fstat(handle))
+    except OSError:  # no such system, or not seen from here
+        return None
+    return str(path.parent) if is_there else None

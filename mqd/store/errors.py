@@ -75,6 +75,10 @@ class JournalFailed(StorageError):  # noqa: N818  as above
     """A write or sync of the journal has failed: whoever serves has to stop."""
 
 
+class DirectoryGone(JournalFailed):
+    """The data directory is not where it was: what is written to its files is not found again."""
+
+
 ADVICE_FOR_DAMAGE = (
     "nothing was changed; look at it with `mqd check`, which can also salvage what is sound, "
     "or restore a backup"

@@ -357,7 +357,7 @@ class Journal:
             self._wake()
         return True
 
-    def fail(self, error: OSError) -> None:
+    def fail(self, error: JournalFailed) -> None:
         """Write nothing any more, for a reason that somebody else has found."""
         with self._lock:
             if self.failure is None and not self._is_closing:
@@ -385,13 +385,7 @@ class Journal:
 
     def _fail(self, error: BaseException) -> None:
         """Note the end. Nothing may be written or synced after it."""
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        self.failure = JournalFailed(
-            f"the journal cannot be written: {reason}; the server stops, since it cannot keep "
-            "promises any more: mend the disk and start it again",
-            getattr(error, "filename", None),
-        )
-        self.failure.__cause__ = error
+        self.failure = error if isinstance(error, JournalFailed) else _failure_of(error)
         self._wake()
 
     def _failed(self) -> JournalFailed:
@@ -585,3 +579,14 @@ class Journal:
         if self._data_lsn > self._marked_lsn and self._writer.fits(BATCH_BYTES):
             self._mark()
         self._writer.finish()
+
+
+def _failure_of(error: BaseException) -> JournalFailed:
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    failure = JournalFailed(
+        f"the journal cannot be written: {reason}; the server stops, since it cannot keep "
+        "promises any more: mend the disk and start it again",
+        getattr(error, "filename", None),
+    )
+    failure.__cause__ = error
+    return failure

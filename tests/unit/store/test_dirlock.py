@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mqd.store import dirlock
 from mqd.store.dirlock import FOLD_LOCK_NAME, DirectoryLock
 from mqd.store.errors import DirectoryLocked, DirectoryUnusable
 
@@ -55,6 +56,27 @@ def test_an_unrelated_close_does_not_drop_it(tmp_path: Path) -> None:
     lock.release()
     lock.release()
     DirectoryLock(str(tmp_path)).release()
+
+
+def test_what_became_of_a_directory_that_is_not_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, aside = tmp_path / "data", tmp_path / "aside"
+    directory.mkdir()
+    with DirectoryLock(str(directory)) as lock:
+        directory.rename(aside)
+        fate, advice = lock.fate()
+        assert fate == f"was moved to {aside}"
+        assert f"--data-dir {aside}" in advice
+        directory.mkdir()
+        assert lock.fate()[0] == f"was moved to {aside}, and there is another one in its place"
+        with monkeypatch.context() as patched:
+            patched.setattr(dirlock, "DESCRIPTORS", tmp_path / "none")  # not every system has it
+            assert lock.fate()[0] == "was moved or replaced"
+        (aside / "lock").unlink()
+        fate, advice = lock.fate()
+        assert fate == "was removed or emptied"
+        assert "mqd restore" in advice
 
 
 def test_whether_the_directory_is_where_it_was(tmp_path: Path) -> None:
