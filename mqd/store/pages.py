@@ -52,6 +52,10 @@ _SPARSE: Final = 4
 """A file is emptied when less than this part of it lives."""
 
 
+_RESTS: Final = 32
+"""When a file could not be emptied, this part of one is put aside or freed before the next try."""
+
+
 class ScratchFiles(Protocol):
     """The operations that pages need, on files without names."""
 
@@ -110,7 +114,7 @@ class OsScratchFiles:
 class _File:
     """A file, and what lives in it."""
 
-    __slots__ = ("end", "handle", "is_kept", "live_bytes", "pages")
+    __slots__ = ("end", "handle", "live_bytes", "pages")
 
     def __init__(self, handle: int) -> None:
         self.handle = handle
@@ -118,14 +122,12 @@ class _File:
         """Where the next page goes."""
         self.live_bytes = 0
         self.pages: dict[FilePage, None] = {}
-        """Those that live, in order."""
-        self.is_kept = False
-        """Whether it cannot be emptied."""
+        """Those that live, in the order in which they are moved."""
 
     @property
     def is_sparse(self) -> bool:
         """Whether it is to be emptied once it is not the newest."""
-        return not self.is_kept and self.live_bytes * _SPARSE < self.end
+        return self.live_bytes * _SPARSE < self.end
 
 
 class FilePage:
@@ -173,6 +175,7 @@ class PageFiles:
         self._all: dict[_File, None] = {}
         self._newest: _File | None = None
         self._sparse: deque[_File] = deque()  # those to be emptied
+        self._rest_bytes = 0  # so much is put aside or freed before the next try
         self._has_failed = False  # the last time
         self._pages = self._live_bytes = 0
         self._file_bytes_now = 0  # what all files take
@@ -185,7 +188,7 @@ class PageFiles:
         if page is not None:
             self._pages += 1
             self._live_bytes += len(data)
-            self._tidy()
+            self._tidy(len(data))
         return page
 
     def read(self, page: FilePage) -> bytes:
@@ -212,15 +215,16 @@ class PageFiles:
         self._pages -= 1
         self._live_bytes -= page.size_bytes
         self._leave(page)
-        self._tidy()
+        self._tidy(page.size_bytes)
 
     def free_all(self, pages: Sequence[FilePage]) -> None:
         """Let pages go together: none is moved out of the way of the others before."""
+        before_bytes = self._live_bytes
         for page in pages:
             self._pages -= 1
             self._live_bytes -= page.size_bytes
             self._leave(page)
-        self._tidy()
+        self._tidy(before_bytes - self._live_bytes)
 
     def stats(self) -> dict[str, Any]:
         """Return what STATS tells of them; `file_bytes` is about what `df` misses."""
@@ -319,15 +323,23 @@ class PageFiles:
         elif file is not self._newest and file.is_sparse and file not in self._sparse:
             self._sparse.append(file)
 
-    def _tidy(self) -> None:
-        """Move some pages out of a file in which little lives, if all take too much."""
+    def _tidy(self, changed_bytes: int) -> None:
+        """Move some pages out of a file in which little lives, if all take too much.
+
+        Args:
+            changed_bytes: how much was put aside or freed just before.
+        """
+        self._rest_bytes = max(0, self._rest_bytes - changed_bytes)
+        if self._rest_bytes:
+            return
         moved_bytes = 0
         while self._sparse and moved_bytes < MOVE_BYTES and self._takes_too_much():
             file = self._sparse[0]
             page = next(iter(file.pages))
-            if not self._move(page):
-                file.is_kept = True
-                self._sparse.popleft()
+            if not self._move(page):  # others come first when it is tried again
+                file.pages[page] = file.pages.pop(page)
+                self._sparse.rotate(-1)
+                self._rest_bytes = self._file_bytes // _RESTS
                 return
             moved_bytes += page.size_bytes
 
