@@ -154,8 +154,8 @@ class _Process:
                 await _first_of(stop, server.failed)
                 if server.failed.is_set():
                     self._end_soon(server.engine.failure)
+                    _logger.info("stopping")
                 notify_supervisor(STOPPING)
-                _logger.info("stopping")
             finally:
                 await server.stop()
                 self._tell_loss(server.engine)
@@ -277,12 +277,17 @@ def _stop_event(hurry: asyncio.Event) -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def on_signal() -> None:
-        (hurry if stop.is_set() else stop).set()
+    def on_signal(name: str) -> None:
+        if stop.is_set():
+            _logger.info("%s: a second signal, so nothing is waited for that can be left out", name)
+            hurry.set()
+        else:
+            _logger.info("stopping, by %s", name)
+            stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, on_signal)
+            loop.add_signal_handler(number, on_signal, number.name)
     return stop
 
 

@@ -20,6 +20,7 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mqd.children import Child, module_command
@@ -53,6 +54,11 @@ MIN_FOLD_BYTES: Final = 1024 * 1024
 
 LAST_SECONDS: Final = 30.0
 """How long the snapshot of a clean stop may take; without it the next start reads more."""
+
+TELL_SECONDS: Final = 2.0
+"""How often the log says how far that is."""
+
+_MIB: Final = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -172,20 +178,54 @@ class Snapshotter:
             await asyncio.wait({self._watch})
         has_served = self._journal.committed_lsn > self._begin_lsn
         has_news = has_served and self._has_changed()
-        if has_news and self._journal.failure is None and not hurry.is_set():
-            last = asyncio.ensure_future(self.snapshot())
-            hurried = asyncio.ensure_future(hurry.wait())
-            await asyncio.wait(
-                {last, hurried}, timeout=LAST_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        if has_news and self._journal.failure is None and not await self._made_last(hurry):
+            why = "as asked" if hurry.is_set() else f"it takes more than {LAST_SECONDS:g} s"
+            _logger.warning(
+                "the last snapshot is left out (%s): the journal holds everything, and the next "
+                "start reads more of it",
+                why,
             )
-            hurried.cancel()
-            last.cancel()
-            with suppress(CodedError, asyncio.CancelledError):  # it is logged where it is made
-                await last
         for task in (self._next, self._making):
             if task is not None and not task.done():
                 task.cancel()
                 await asyncio.wait({task})
+
+    async def _made_last(self, hurry: asyncio.Event) -> bool:
+        """Make the last one, and say what takes so long; return False if it was given up."""
+        if hurry.is_set():
+            return False
+        _logger.info("a last snapshot is made for a quick start; a second signal leaves it out")
+        begun_at = time.monotonic()
+        last = asyncio.ensure_future(self.snapshot())
+        hurried = asyncio.ensure_future(hurry.wait())
+        left = LAST_SECONDS
+        while not last.done() and not hurried.done() and left > 0:
+            await asyncio.wait(
+                {last, hurried},
+                timeout=min(TELL_SECONDS, left),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            elapsed = time.monotonic() - begun_at
+            left = LAST_SECONDS - elapsed
+            if not last.done() and not hurried.done() and left > 0:
+                _logger.info("the last snapshot: %s, after %.0f s", self._stage(), elapsed)
+        is_over = last.done()
+        hurried.cancel()
+        last.cancel()
+        with suppress(CodedError, asyncio.CancelledError):  # it is logged where it is made
+            await last
+        return is_over
+
+    def _stage(self) -> str:
+        """Say roughly how far a fold is, which first reads and then writes."""
+        written_bytes = 0
+        for path in Path(self._directory).glob("snapshot-*.tmp"):
+            with suppress(FileNotFoundError):  # it has its name by now
+                written_bytes += path.stat().st_size
+        live_bytes = self._live_bytes()
+        if not written_bytes:
+            return f"reading what there is, about {live_bytes // _MIB} MiB of messages"
+        return f"{written_bytes // _MIB} MiB of about {live_bytes // _MIB} MiB written"
 
     def stats(self) -> dict[str, Any]:
         """Return the part `snapshot` of STATS."""

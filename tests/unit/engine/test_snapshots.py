@@ -157,6 +157,36 @@ async def test_a_stop_in_a_hurry_leaves_no_process(tmp_path, slow_folds):
         await asked
 
 
+async def test_a_stop_says_what_it_waits_for_and_how_far_that_is(
+    tmp_path, slow_folds, monkeypatch, caplog
+):
+    caplog.set_level(logging.INFO, "mqd.snapshots")
+    monkeypatch.setattr(snapshots, "TELL_SECONDS", 0.001)
+    store = Store(tmp_path)
+    store.do(store.broker.plan_create("jobs", {}, 1))
+    store.do(store.broker.plan_push("jobs", 1, join_bodies(["a" * 3 * MIB]), (), 1))
+    hurry = asyncio.Event()
+    stopping = asyncio.ensure_future(store.durable.stop(hurry))
+    await until(lambda: "reading what there is, about 3 MiB of messages, after" in caplog.text)
+    assert "a last snapshot is made for a quick start; a second signal" in caplog.text
+    (tmp_path / "snapshot-0000000001.tmp").write_bytes(bytes(2 * MIB))
+    await until(lambda: "the last snapshot: 2 MiB of about 3 MiB written, after" in caplog.text)
+    assert "left out (" not in caplog.text
+    hurry.set()
+    await asyncio.wait_for(stopping, 20)
+    assert "the last snapshot is left out (as asked)" in caplog.text
+
+
+async def test_a_last_snapshot_that_takes_too_long_is_left_out(
+    tmp_path, slow_folds, monkeypatch, caplog
+):
+    monkeypatch.setattr(snapshots, "LAST_SECONDS", 0.01)
+    store = Store(tmp_path)
+    store.do(store.broker.plan_create("jobs", {}, 1))
+    await asyncio.wait_for(store.stop(), 20)
+    assert "left out (it takes more than 0.01 s)" in caplog.text
+
+
 async def test_a_hurry_that_comes_later_ends_the_last_one(tmp_path, slow_folds):
     store = Store(tmp_path)
     store.do(store.broker.plan_create("jobs", {}, 1))
