@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from mqd.core.errors import key_reused
 from mqd.engine.base import Append, PushOptions, Settle
 from mqd.net.headers import header_runs
 from mqd.net.job_verbs import claim_of, how_of_nack, how_of_reject
@@ -138,7 +139,12 @@ def step(session: Session, request_id: int, frame: Frame) -> Reply:
         assert session.identity.user is not None, "only those who have authenticated make steps"
         key = f"{session.identity.user}/{key}"  # one user's keys are not another's
     asked = LEVELS.get(options.get("durability", ""))
-    done, level = session.engine.step(parts, key, asked)
+    try:
+        done, level = session.engine.step(parts, key, asked)
+    except CodedError as error:
+        if error.code is Code.KEY_REUSED and "part" not in error.details:
+            raise key_reused(options["key"]) from error  # as the client calls it
+        raise
     session.rest_on(level)
     reply = (request_id, "OK", done.results, WORDS[level])
     if done.is_repeat or done.repeats:

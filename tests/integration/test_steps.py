@@ -143,6 +143,9 @@ def test_one_users_step_keys_are_not_anothers(server, wire, queue):
     assert wire.call(*step)[1:] == ("OK", (1,), "synced", True, ())
     with Raw(server, "agent") as agent:
         assert agent.call(*step)[1:] == ("OK", (2,), "synced")
+        other = agent.call("STEP", [["PUSH", results, 1]], join_bodies(["s"]), {"key": "k"})
+        assert (other[2], other[4]) == ("KEY_REUSED", {"key": "k"})
+        assert "'k'" in other[3]
 
 
 def test_a_push_that_comes_again_is_known_and_so_is_a_step_after_kill_and_restart():
