@@ -355,6 +355,8 @@ class Snapshotter:
             figures: dict[str, Any] = json.loads(output)
         except ValueError:
             figures = {"error": f"its process ended with code {code}"}
+        for sentence in figures.pop("warnings", ()):
+            _logger.warning("the process that makes snapshots says: %s", sentence)
         if code:
             raise _failed(figures.get("error", "its process has not said why"))
         return figures

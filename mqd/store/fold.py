@@ -10,10 +10,12 @@ it, sync the directory, read it back, and only then remove what it has taken the
 Memory: the state that it folds, as the server has it, bodies beyond N bytes put aside on the
 disk as the server does it, and a chunk of a file. Time: that
 of a start from the same files, and of writing the snapshot. It runs at low priority, and
-holds `fold.lock`, so that there is one at a time.
+holds `fold.lock`, so that there is one at a time. Bodies are put aside only while the disk has
+room for what it reads once more: that much the snapshot may need.
 
 Standard output is one line of JSON: `snapshot` (its number), `covered_lsn`, `records`,
-`bytes`, `read_bytes`, `seconds`, `removed` (how many files went); or `error` and `path`.
+`bytes`, `read_bytes`, `seconds`, `removed` (how many files went); or `error` and `path`. With
+either, `warnings` are what there was to say on the way.
 Exit codes: 0 done, 2 wrong arguments, 3 another fold runs, 4 damage or foreign files, 5
 the disk has refused something, 6 there is nothing to fold, or not yet.
 """
@@ -23,12 +25,14 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import logging
 import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mqd.core.broker import Bounds, Broker
 from mqd.core.errors import BrokerError
@@ -54,6 +58,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mqd.store.files import Files
+
+_logger = logging.getLogger("mqd")
 
 NICENESS: Final = 10
 _EXIT_CODES: Final[tuple[tuple[type[StorageError], int], ...]] = (
@@ -150,6 +156,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         threading.Thread(target=_end_with_input, daemon=True).start()
     os.nice(options.nice)
     gc.disable()  # nothing here is garbage before the end
+    with _Warnings() as warnings:
+        said, code = _run(options)
+    if warnings.sentences:
+        said["warnings"] = warnings.sentences
+    print(json.dumps(said))  # noqa: T201  the result
+    return code
+
+
+def _run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    """Run a fold; returns what there is to say of it, and the exit code."""
     started = time.monotonic()
     try:
         with DirectoryLock(options.directory, FOLD_LOCK_NAME):
@@ -157,26 +173,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pager = _pager(options.directory, options.resident_bytes)
             folded = fold(OsFiles(), options.directory, options.before, pager)
     except BrokerError as error:
-        print(json.dumps({"error": error.message, "path": options.directory}))  # noqa: T201  as below
-        return 5
+        return {"error": error.message, "path": options.directory}, 5
     except StorageError as error:
-        print(json.dumps({"error": error.message, "path": error.path}))  # noqa: T201  the result
-        return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+        code = next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+        return {"error": error.message, "path": error.path}, code
     except OSError as error:
-        reason = error.strerror or str(error)
-        print(json.dumps({"error": reason, "path": error.filename}))  # noqa: T201  the result
-        return 5
+        return {"error": error.strerror or str(error), "path": error.filename}, 5
     figures = folded._asdict()
     figures["bytes"] = figures.pop("size_bytes")
     figures["seconds"] = round(time.monotonic() - started, 6)
-    print(json.dumps(figures))  # noqa: T201  the result
-    return 0
+    return figures, 0
+
+
+class _Warnings(logging.Handler):
+    """Keeps what our modules log, which would be taken for the server's on its standard error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sentences: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.sentences.append(record.getMessage())
+
+    def __enter__(self) -> _Warnings:  # noqa: PYI034  Self is of Python 3.11
+        _logger.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _logger.removeHandler(self)
 
 
 def _pager(directory: str, resident_bytes: int | None) -> Pager | None:
     if resident_bytes is None:
         return None
-    return Pager(PageFiles(OsScratchFiles(directory)), resident_bytes)
+    pages = PageFiles(OsScratchFiles(directory), reserve_bytes=_files_bytes(directory))
+    return Pager(pages, resident_bytes)
+
+
+def _files_bytes(directory: str) -> int:
+    """Tell how large snapshots and segments are: the next snapshot is hardly larger."""
+    size_bytes = 0
+    for path in Path(directory).iterdir():
+        if path.suffix in (".mqj", ".mqs"):
+            with suppress(FileNotFoundError):  # whoever serves has renamed it meanwhile
+                size_bytes += path.stat().st_size
+    return size_bytes
 
 
 def _end_with_input() -> None:

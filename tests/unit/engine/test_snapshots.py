@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import time
 
 import pytest
@@ -113,6 +114,12 @@ async def test_a_fold_that_fails_is_told_and_harms_nothing(tmp_path, monkeypatch
         await store.durable.snapshot()
     assert caught.value.code is Code.SNAPSHOT_FAILED
     assert "cannot be started" in caught.value.message
+    said = '{"error": "the disk is full", "warnings": ["bodies stay in memory"]}'
+    program = [sys.executable, "-c", f"print({said!r}); raise SystemExit(5)"]
+    monkeypatch.setattr(snapshots, "module_command", lambda *_: program)
+    with pytest.raises(CodedError, match="the disk is full"):
+        await store.durable.snapshot()
+    assert "the process that makes snapshots says: bodies stay in memory" in caplog.text
     monkeypatch.undo()
     (segment, *_) = sorted(tmp_path.glob("segment-*.mqj"))
     sound = segment.read_bytes()

@@ -157,6 +157,38 @@ def test_as_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert reopen(OsFiles()).state == view(driver.broker)
 
 
+@pytest.mark.parametrize(("free_bytes", "warnings"), [(100 << 20, 1), (200 << 20, 0)])
+def test_what_it_warns_of_is_said_with_the_result(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    free_bytes: int,
+    warnings: int,
+) -> None:
+    monkeypatch.setattr(fold_module.gc, "disable", lambda: None)
+    monkeypatch.setattr(fold_module, "_files_bytes", lambda _: 90 << 20)
+    monkeypatch.setattr(fold_module.OsScratchFiles, "free_bytes", lambda _: free_bytes)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / DIRECTORY).mkdir()
+    driver = make(OsFiles())
+    for _ in range(400):
+        driver.do(driver.push("a", "x" * 1000))
+    number = str(driver.seal())
+    assert main([DIRECTORY, "--before", number, "--nice", "0", "--resident-bytes", "1"]) == 0
+    driver.journal.close()
+    out, err = capfd.readouterr()
+    said = json.loads(out).get("warnings", [])
+    assert (len(said), err) == (warnings, "")
+    assert all("cannot be put aside on the disk" in sentence for sentence in said)
+
+
+def test_how_much_the_next_snapshot_may_need(tmp_path: Path) -> None:
+    for name, size_bytes in ((segment_name(3), 5), (snapshot_name(2), 70), ("address", 900)):
+        (tmp_path / name).write_bytes(b"x" * size_bytes)
+    (tmp_path / segment_name(4)).symlink_to("renamed-meanwhile")
+    assert fold_module._files_bytes(str(tmp_path)) == 75
+
+
 def test_exit_codes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
