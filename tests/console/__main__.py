@@ -27,6 +27,7 @@ PLACES: Final = {
     "message": "queues/sweep.dead/messages/1",
     "server": "server",
     "users": "users",
+    "tokens": "tokens",
     "log": "log",
 }
 USUAL_PATHS: Final = """const plain = window.fetch;
@@ -41,7 +42,7 @@ window.fetch = async (path, ...more) => {
 
 DOCUMENTED: Final = (
     "login", "queues", "queues-dark", "queues-narrow", "queue", "queue-narrow", "dead", "create",
-    "message", "server", "frames", "users", "log",
+    "message", "server", "frames", "users", "tokens", "log",
 )  # fmt: skip
 
 
