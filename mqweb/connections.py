@@ -306,14 +306,13 @@ class Connections:
         await self._own.connect(timeout=self._config.connect_seconds)
         return self._own
 
-    async def probe(self) -> str:
-        """Return `ok` if there is an mqd.
+    async def probe(self) -> None:
+        """Return if there is an mqd.
 
         Raises:
             Problem, MqError: it is not reached.
         """
         await probe(self._place.endpoint())
-        return "ok"
 
     def close_idle(self, now: float) -> None:
         """Close connections that nobody has used for a while, and those that were left.

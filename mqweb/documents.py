@@ -197,10 +197,7 @@ def _responses(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any
     problem = {"application/problem+json": {"schema": schema_of[shapes.Problem]}}
     for status, several in sorted(by_status.items()):
         text = "; ".join(f"`{each.name}`: {each.summary}" for each in several)
-        said = dict(problem)
-        if operation.path == "/ready":
-            said["application/json"] = {"schema": schema_of[shapes.Health]}
-        found[str(status)] = {"description": text, "content": said}
+        found[str(status)] = {"description": text, "content": problem}
     found["default"] = {"description": "Another problem.", "content": problem}
     return found
 

@@ -328,7 +328,7 @@ class Snapshot(Shape):
 
 
 class Health(Shape):
-    """That the process answers, or whether it reaches mqd."""
+    """That the process answers, or that it reaches mqd."""
 
     status: str
 

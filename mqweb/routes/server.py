@@ -9,11 +9,11 @@ import msgspec
 
 from mqclient.errors import MqError
 from mqweb import forms, shapes
-from mqweb.answers import Answer, encode_json, json_answer
+from mqweb.answers import Answer, json_answer
 from mqweb.media import Media
 from mqweb.operations import Operation
 from mqweb.problems import Problem
-from mqwire.codes import GatewayCode
+from mqwire.codes import Code, GatewayCode
 
 if TYPE_CHECKING:
     from mqweb.requests import Request
@@ -27,27 +27,31 @@ async def health(_request: Request) -> Answer:
 
 
 async def ready(request: Request) -> Answer:
-    """Say whether the gateway reaches mqd, and whether that can keep what it is given."""
+    """Say whether the gateway reaches mqd, and whether that can keep what it is given.
+
+    Raises:
+        Problem: it does not, or that cannot.
+    """
     seconds = request.config.connect_seconds
     try:
-        status = await asyncio.wait_for(_server_state(request), seconds)
-    except (MqError, Problem, asyncio.TimeoutError, TimeoutError):
-        status = "the queue server is not reached"
-    if status == "ok":
-        return json_answer({"status": "ok"})
-    members = {"status": status}
-    return Answer(503, encode_json(members) + b"\n", fields=((b"retry-after", b"1"),))
+        is_full = await asyncio.wait_for(_is_server_full(request), seconds)
+    except (MqError, Problem, asyncio.TimeoutError, TimeoutError) as error:
+        text = "the queue server is not reached"
+        raise Problem(GatewayCode.SERVER_AWAY, text) from error
+    if is_full:
+        raise Problem(Code.STORAGE_FULL, "the queue server's disk is full")
+    return json_answer({"status": "ok"})
 
 
-async def _server_state(request: Request) -> str:
-    client = await request.gateway.connections.own()
+async def _is_server_full(request: Request) -> bool:
+    """Tell whether mqd's disk is full; of that it says nothing to those without credentials."""
+    connections = request.gateway.connections
+    client = await connections.own()
     if client is None:
-        return await request.gateway.connections.probe()
-    figures = await client.stats()
-    journal = figures["journal"]
-    if journal is not None and journal.get("is_full"):
-        return "the queue server's disk is full"
-    return "ok"
+        await connections.probe()
+        return False
+    journal = (await client.stats())["journal"]
+    return journal is not None and bool(journal.get("is_full"))
 
 
 async def figures(request: Request) -> Answer:
@@ -117,11 +121,12 @@ OPERATIONS = (
         ready,
         "Whether the gateway reaches mqd, and mqd its disk",
         "Server",
-        "503 where it does not.",
+        "503 where the gateway does not reach mqd, 507 where the disk of that is full. A gateway "
+        "without credentials of its own is told nothing of the disk.",
         ("STATS",),
         result=shapes.Health,
         is_open=True,
-        codes=(GatewayCode.SERVER_AWAY,),
+        codes=(GatewayCode.SERVER_AWAY, Code.STORAGE_FULL),
     ),
     Operation(
         "GET",
