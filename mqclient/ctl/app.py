@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -40,6 +40,24 @@ if TYPE_CHECKING:
 
 PROGRAM = "mqctl"
 
+_WORDS_BY_COMMAND: Final = {
+    "push": "put send publish enqueue submit add",
+    "pull": "get pop receive take fetch dequeue",
+    "work": "consume worker run",
+    "ls": "list queues",
+    "info": "show describe count",
+    "peek": "browse",
+    "delete": "rm remove drop",
+    "purge": "clear empty flush",
+    "dead redrive": "redrive retry requeue kick",
+    "holders": "workers leases consumers",
+    "watch": "events monitor",
+    "log": "logs frames tail",
+    "user": "users",
+    "token": "tokens",
+}
+"""What other queues call what a command does: newcomers try these."""
+
 
 class Root(click.Group):
     """A group of commands that ends in one sentence and a documented exit code."""
@@ -62,6 +80,25 @@ class Root(click.Group):
             drop_stdout()
             raise click.exceptions.Exit(exits.OK) from None
         return result
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is meant; `help push` means `push --help`.
+
+        Raises:
+            click.UsageError: there is none; it names the one that other queues call so.
+        """
+        word = args[0]
+        if word == "help":
+            if len(args) == 1:
+                click.echo(ctx.get_help())
+                ctx.exit()
+            return super().resolve_command(ctx, [*args[1:], "--help"])
+        for command, words in _WORDS_BY_COMMAND.items():
+            if word in words.split():
+                raise click.UsageError(f"there is no command '{word}': it is `{command}` here", ctx)
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """Return the commands in the order in which a newcomer meets them."""
@@ -106,7 +143,9 @@ def _ending(error: Exception) -> tuple[str, int]:
         sentence = _sentence(error.format_message())
         if isinstance(error, click.NoSuchOption) and path == f"{PROGRAM} push":
             sentence += "; a body that starts with - comes after a lone --"
-        return f"{sentence}; see `{path} --help`", exits.USAGE
+        # Click asks what was meant, as a sentence of its own.
+        also = " See" if sentence.endswith("?") else "; see"
+        return f"{sentence}{also} `{path} --help`", exits.USAGE
     if isinstance(error, click.ClickException):
         exit_code = error.code if isinstance(error, Failure) else exits.USAGE
         return _sentence(error.format_message()), exit_code

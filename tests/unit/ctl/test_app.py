@@ -162,6 +162,46 @@ def test_every_error_has_its_exit_code_and_sentence(ctl, error, code, sentence):
     assert result.stderr.count("\n") <= 1 or code == exits.INTERRUPTED
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["put", "jobs", "1"], "there is no command 'put': it is `push` here; see `mqctl --help`"),
+        (["redrive", "jobs"], "there is no command 'redrive': it is `dead redrive` here; see"),
+        (["log", "--verb", "psuh"], "did you mean PUSH? See `mqctl log --help`"),
+    ],
+)
+def test_the_command_that_is_meant_is_named(ctl, arguments, sentence):
+    result = ctl(*arguments)
+    assert (result.exit_code, result.stdout) == (exits.USAGE, "")
+    assert sentence in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_no_word_of_others_hides_a_command_and_each_leads_to_one():
+    for command, words in app._WORDS_BY_COMMAND.items():
+        assert not set(words.split()) & {*app.cli.commands, "help"}
+        assert command.split()[0] in app.cli.commands
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["help"], ["--help"]),
+        (["help", "push"], ["push", "--help"]),
+        (["help", "dead", "list"], ["dead", "list", "--help"]),
+    ],
+)
+def test_help_is_a_word_too(ctl, arguments, wanted):
+    result = ctl(*arguments)
+    assert result.exit_code == exits.OK
+    assert result.stdout == ctl(*wanted).stdout
+    assert result.stdout.startswith("Usage: ")
+
+
+def test_help_on_what_is_no_command(ctl):
+    assert ctl("help", "nonsense").exit_code == exits.USAGE
+
+
 def test_a_usage_error_from_nowhere():
     sentence = "hm; see `mqctl --help`"
     assert app._ending(click.UsageError("hm.")) == (sentence, exits.USAGE)
