@@ -118,6 +118,29 @@ def test_a_queue_that_keeps_no_results(other, make_client, server, queue: str):
 
 
 @needs("STATUS")
+def test_who_waits_for_a_job_that_was_redriven_is_told_of_its_end(
+    make_client, other, server, queue: str
+):
+    client = make_client(server.url)
+    letters = f"{queue}.dead"
+    client.create(queue, dead_letter=letters, keep_results_seconds=60)
+    message_id = client.push(queue, "a")
+    other.lease(queue).reject(reason="no such file")
+    assert client.wait(queue, message_id)[0].state == "dead"
+    assert other.redrive(letters) == 1
+
+    def finish() -> None:
+        other.lease(queue).ack(result=42)
+
+    worker = threading.Timer(0.1, finish)
+    worker.start()
+    [status] = client.wait(queue, message_id)
+    assert (status.id, status.state, status.result) == (message_id, "done", 42)
+    assert status.moved_to == (queue, message_id + 1)
+    worker.join()
+
+
+@needs("STATUS")
 def test_a_result_may_come_with_a_push(client, queue: str):
     client.push(queue, 5)
     loop = begin(client, queue)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,6 +71,17 @@ def test_a_clock_that_is_right_is_taken(caplog):
     clock = Clock(1000)
     assert clock.ahead_seconds == 0
     assert abs(clock.now_ms() / 1000 - time.time()) < 5
+
+
+def test_a_wall_clock_that_is_set_while_the_server_runs_moves_nothing(monkeypatch):
+    times = SimpleNamespace(time=lambda: 5000.0, monotonic=lambda: 70.0)
+    monkeypatch.setattr("mqd.clock.time", times)
+    clock = Clock()
+    for wall_seconds in (0.0, 5000.0 + 86_400):
+        times.time = lambda seconds=wall_seconds: seconds
+        assert clock.now_ms() == 5_000_000
+    times.monotonic = lambda: 71.5
+    assert clock.now_ms() == 5_001_500
 
 
 @pytest.mark.parametrize("kind", ["nfs", "nfs4", "lustre"])
