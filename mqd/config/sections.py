@@ -236,7 +236,8 @@ class StorageConfig(Section):
         Integer(limits.MIB, 2**50, "bytes"),
         "How much of the bodies of waiting messages is kept in memory, over all queues. What is "
         "beyond that is put aside in files without names in the data directory's file system, "
-        "and comes back when it is to be pulled. Nothing is put aside without a journal.",
+        "and comes back when it is to be pulled. The first pack of each queue stays, however "
+        "large, and so does what may expire. Nothing is put aside without a journal.",
     )
 
 
