@@ -314,7 +314,7 @@ def list_tokens(session: Session, users: str | None) -> None:
     elif found:
         output.write_table(_TOKEN_COLUMNS, [_token_row(each) for each in found])
     if not found:
-        output.nothing("there are no tokens")
+        output.nothing("you have no tokens" if users is None else "no token fits")
 
 
 def _token_row(each: TokenInfo) -> list[str]:

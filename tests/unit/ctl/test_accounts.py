@@ -189,7 +189,8 @@ def test_nobody_and_nothing(kept, monkeypatch):
     for name in ("users", "tokens"):
         monkeypatch.setattr(kept.client, name, lambda _pattern: [])
     assert kept("user", "ls").stderr == "mqctl: no user fits\n"
-    assert kept("token", "ls").stderr == "mqctl: there are no tokens\n"
+    assert kept("token", "ls").stderr == "mqctl: you have no tokens\n"
+    assert kept("token", "ls", "*").stderr == "mqctl: no token fits\n"
 
 
 def test_a_refusal_is_told(kept):
