@@ -170,3 +170,10 @@ def test_what_was_found_out_about_a_queue_is_not_taken_for_that_of_another(engin
     list(steps)
     engine.views.cancel("jobs", ids, None)
     assert engine.info("jobs")["bytes"] == (COUNT - len(ids) // 2) * each_bytes
+
+
+def test_a_cancellation_where_nothing_is_put_aside_needs_no_turn_of_its_own():
+    engine = new_engine(Clock(), Disk())
+    push(engine, "jobs", 3)
+    assert list(engine.views.prepare_cancel("jobs", (1, 3))) == []
+    assert engine.views.cancel("jobs", (1, 3), None)[0] == (3, 0)
