@@ -496,7 +496,7 @@ def test_connecting_waits_for_a_server_if_it_is_told_to(
 def test_what_no_server_would_mend_is_not_waited_for(make_client, tmp_path):
     file = tmp_path / "address.json"
     file.write_text("{")
-    with pytest.raises(mqclient.ConnectFailed, match="is of no use"):
+    with pytest.raises(mqclient.ConnectFailed, match="is no address file that can be used"):
         work(make_client(address_file=file), lambda _job: None)
 
 
