@@ -161,7 +161,10 @@ class Durable:
             await self._snapshotter.stop(hurry)
             self._journal.close()
         except JournalFailed as error:
-            raise self.failure or error from error
+            failure = self.failure
+            if failure is None or failure is error:
+                raise  # with the error behind it, which `from error` would replace
+            raise failure from error
         finally:
             self._is_over = True
             self._lock.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import shutil
 
 import pytest
@@ -60,3 +61,23 @@ async def test_a_journal_that_finds_no_directory_says_what_became_of_it(tmp_path
     with pytest.raises(DirectoryGone, match="was removed or emptied while the server used it"):
         await storage.stop(asyncio.Event())
     assert isinstance(storage.failure, DirectoryGone)
+
+
+async def test_a_stop_that_fails_keeps_the_error_behind_it(tmp_path, monkeypatch):
+    storage = Durable(str(tmp_path), Broker(Bounds(10**6, 2**30, 10)), Settings())
+    storage.start(asyncio.get_running_loop())
+    behind = OSError(errno.EIO, "Input/output error")
+    failure = JournalFailed("the journal cannot be written")
+    failure.__cause__ = behind
+    close = storage._journal.close
+
+    def close_and_fail():
+        close()
+        storage._journal.failure = failure
+        raise failure
+
+    monkeypatch.setattr(storage._journal, "close", close_and_fail)
+    with pytest.raises(JournalFailed) as raised:
+        await storage.stop(asyncio.Event())
+    assert raised.value is failure
+    assert raised.value.__cause__ is behind
