@@ -164,19 +164,18 @@ def _why_stale(path: Path, found: Address) -> str:
 
 
 def _read(path: Path) -> Address | None:
-    """Return the file's address, or None if it is empty."""
+    """Return the file's address, or None if it is empty or has blanks alone."""
     # Not blocking, so that a pipe does not hold up the start; it is no regular file then.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:  # noqa: PTH123  a descriptor, not a path
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise _no_address_file(path, "it is no regular file")
         data = file.read(MAX_FILE_BYTES + 1)
-    if not data:
-        return None
     if len(data) > MAX_FILE_BYTES:
         raise _no_address_file(path, f"it has more than {MAX_FILE_BYTES} bytes")
     try:
-        return Address.from_json(data.decode())
+        text = data.decode()
+        return Address.from_json(text) if text.strip() else None  # clients tell it the same way
     except UnicodeDecodeError as error:
         raise _no_address_file(path, "it is not UTF-8 text") from error
     except ValueError as error:

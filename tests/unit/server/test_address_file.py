@@ -231,8 +231,9 @@ def test_no_file_is_free(path):
     assert AddressFile(path).check_free() is None
 
 
-def test_an_empty_file_is_free(path):
-    path.write_text("")
+@pytest.mark.parametrize("text", ["", " \n", "\u00a0\r\n"])  # what clients too take for empty
+def test_an_empty_file_is_free(path, text):
+    path.write_text(text, "utf-8")
     assert "empty" in AddressFile(path).check_free()
     assert path.exists()
 
