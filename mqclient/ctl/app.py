@@ -89,12 +89,14 @@ class Root(click.Group):
         Raises:
             click.UsageError: there is none; it names the one that other queues call so.
         """
+        if ctx.resilient_parsing:  # for completion, which prints and refuses nothing
+            return super().resolve_command(ctx, args)
         word = args[0]
         if word == "help":
             if len(args) == 1:
                 click.echo(ctx.get_help())
                 ctx.exit()
-            return super().resolve_command(ctx, [*args[1:], "--help"])
+            return self.resolve_command(ctx, [*args[1:], "--help"])
         for command, words in _WORDS_BY_COMMAND.items():
             if word in words.split():
                 raise click.UsageError(f"there is no command '{word}': it is `{command}` here", ctx)

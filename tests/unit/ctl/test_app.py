@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 import mqwire
@@ -188,6 +189,7 @@ def test_no_word_of_others_hides_a_command_and_each_leads_to_one():
     [
         (["help"], ["--help"]),
         (["help", "push"], ["push", "--help"]),
+        (["help", "help"], ["--help"]),
         (["help", "dead", "list"], ["dead", "list", "--help"]),
     ],
 )
@@ -200,6 +202,20 @@ def test_help_is_a_word_too(ctl, arguments, wanted):
 
 def test_help_on_what_is_no_command(ctl):
     assert ctl("help", "nonsense").exit_code == exits.USAGE
+
+
+def test_help_on_a_word_of_other_queues_names_the_command_that_is_meant(ctl):
+    result = ctl("help", "put")
+    assert result.exit_code == exits.USAGE
+    assert "there is no command 'put': it is `push` here" in result.stderr
+
+
+@pytest.mark.parametrize("words", [["help"], ["help", "push"], ["put"]])
+def test_completion_behind_what_is_no_command_says_nothing_and_offers_the_commands(words, capsys):
+    completion = ShellComplete(cli, {}, app.PROGRAM, "_MQCTL_COMPLETE")
+    offered = completion.get_completions(words, "pus")
+    assert [item.value for item in offered] == ["push"]
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_usage_error_from_nowhere():
