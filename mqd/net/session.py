@@ -127,6 +127,8 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take the next bytes and answer what is whole with them."""
+        if self.is_closing:
+            return
         self.engine.begin_turn()
         keepalive = self.identity.keepalive
         if keepalive is not None:
@@ -198,13 +200,14 @@ class Session(asyncio.Protocol):
             Whether that was the last. If not, the handler is to return: it is called again in
             another turn, and no later frame is answered before.
         """
-        if self._preparing is None or self._preparing[0] is not frame:
-            self._preparing = (frame, begin())
-        is_over = next(self._preparing[1], _OVER) is _OVER
-        if is_over:
-            self._preparing = None
-        self._is_unanswered = not is_over
-        return is_over
+        preparing, self._preparing = self._preparing, None  # nothing is kept if a step fails
+        if preparing is None or preparing[0] is not frame:
+            preparing = (frame, begin())
+        if next(preparing[1], _OVER) is _OVER:
+            return True
+        self._preparing = preparing
+        self._is_unanswered = True
+        return False
 
     @property
     def is_slow(self) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from mqd.net.inbox import PIECE_BYTES, SMALL_FRAMES, Inbox
 from mqwire.codes import Code
+from mqwire.errors import StreamError
 from mqwire.frames import FrameReader, FrameWriter
 from mqwire.limits import MIB
 from support.bare_session import Bench
@@ -130,3 +131,16 @@ async def test_who_is_gone_is_answered_no_more():
     for _ in range(5):
         await asyncio.sleep(0)
     assert bench.server.meters.frames == frames < len(PINGS)
+
+
+async def test_who_was_told_goodbye_is_heard_no_more():
+    bench = await Bench().start()
+    bench.session.break_off(StreamError(Code.SHUTTING_DOWN, "the server stops", {}))
+    frames = bench.server.meters.frames
+    for _ in range(3):
+        bench.session.data_received(b"".join(map(ENCODE, PINGS)))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert bench.server.meters.frames == frames
+    assert not bench.session._inbox.rest
+    bench.close()

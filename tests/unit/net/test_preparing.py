@@ -79,3 +79,9 @@ async def test_one_whose_client_goes_meanwhile_changes_nothing(pages):
     for _ in range(20):
         await asyncio.sleep(0)
     assert bench.engine.info("jobs")["cancelled"] == 0
+
+
+async def test_of_one_that_is_refused_nothing_is_kept(bench):
+    (reply,) = await bench.ask(("CANCEL", 2, "nothing", FAR_APART))
+    assert reply[2] == "QUEUE_NOT_FOUND"
+    assert bench.session._preparing is None
