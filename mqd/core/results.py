@@ -178,15 +178,15 @@ class Kept:
             most: about how many messages at most; those of one ACK are not divided.
 
         Returns:
-            How many were let go.
+            How many were let go; those of which more is known count as well.
         """
-        before = len(self._by_id)
-        while self._groups and before - len(self._by_id) < most:
+        count = 0
+        while self._groups and count < most:
             if self._groups[0][1].at_ms + self.keep_ms > now_ms:
                 break
-            self._forget_first()
+            count += self._forget_first()
         self._set_alarm()
-        return before - len(self._by_id)
+        return count
 
     def clear(self) -> None:
         """Forget everything."""
@@ -218,12 +218,14 @@ class Kept:
         if self._due_ms is not None:
             self.times.add(self._due_ms, self)
 
-    def _forget_first(self) -> None:
+    def _forget_first(self) -> int:
+        """Let go of the oldest group; returns of how many messages it told."""
         ids, outcome = self._groups.popleft()
         for message_id in ids_of(ids):
             if self._by_id.get(message_id) is outcome:  # else more has become of it since
                 del self._by_id[message_id]
         self.size_bytes -= outcome.size_bytes
+        return sum(ids[1::2])
 
 
 def done_with(

@@ -55,6 +55,17 @@ def test_forgetting_goes_by_slices():
     assert kept.forget(1000, 9) == 5
 
 
+def test_what_more_has_become_of_since_counts_in_a_slice_too():
+    kept = Kept(1000)
+    for at_ms in (0, 500):
+        for message_id in range(1, 10, 3):
+            kept.add((message_id, 3), done(at_ms))
+    assert [kept.forget(1000, 4) for _ in range(3)] == [6, 3, 0]
+    assert (len(kept), kept.times.next_ms()) == (9, 1500)
+    assert [kept.forget(1500, 4) for _ in range(3)] == [6, 3, 0]
+    assert (len(kept), kept.times.next_ms()) == (0, None)
+
+
 def test_too_many_let_the_oldest_go():
     kept = Kept(1000, max_count=3, max_bytes=10)
     kept.add((1, 2), done())
@@ -144,7 +155,7 @@ def test_a_message_that_has_come_back_is_known_by_its_new_name():
     desk.do(desk.jobs.plan_reject((7, desk.lease()[0], (), None), 9))
     assert kept_of(desk, 2) == Outcome("dead", 9, 2, 0, 0, "reject", "", ("dead", 2))
     kept = desk.broker.queue("jobs").kept
-    assert kept.forget(10_007, 9) == 0  # its first death, of which more is known
+    assert (kept.forget(10_007, 9), len(kept)) == (1, 2)  # its first death: more is known of it
     assert kept_of(desk, 1, now_ms=10_007).moved_to == ("jobs", 2)
     assert (kept.forget(10_008, 9), len(kept)) == (1, 1)
     assert (kept.forget(10_009, 9), len(kept)) == (1, 0)
