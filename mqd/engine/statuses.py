@@ -14,6 +14,8 @@ from mqwire.frames import FrameWriter
 from mqwire.runs import ids_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mqd.core.broker import Broker
     from mqd.core.leases import Lease
     from mqd.core.messages import Message
@@ -48,7 +50,7 @@ class StatusWait:
         on_end: takes the results.
     """
 
-    __slots__ = ("deadline", "ids", "left", "on_end", "queue", "watched")
+    __slots__ = ("deadline", "ids", "left", "new_ids", "on_end", "queue", "watched")
 
     def __init__(self, queue: Queue, ids: Runs, on_end: OnEnd) -> None:
         self.queue = queue
@@ -56,6 +58,9 @@ class StatusWait:
         self.on_end: OnEnd | None = on_end
         self.left: set[int] = set()
         """Those that have not come to an end, by what they are called now."""
+        self.new_ids: dict[int, int] = {}
+        """What those that have come back are called now, by what was asked for: their queue
+        may forget it meanwhile."""
         self.deadline: Deadline[StatusWait] | None = None
         self.watched: _Watched | None = None
         """Where it waits; None once it does not any more."""
@@ -99,16 +104,24 @@ class Statuses:
         self._deadlines: Deadlines[StatusWait] = Deadlines()
         self._deleted: list[_Watched] = []
 
-    def statuses(self, queue: Queue, ids: Runs) -> tuple[dict[str, Any], ...]:
+    def statuses(
+        self, queue: Queue, ids: Runs, new_ids: Mapping[int, int] | None = None
+    ) -> tuple[dict[str, Any], ...]:
         """Describe messages in the order of `ids`, as many as a reply has room for.
 
-        The first is described in any case.
+        The first is described in any case. `new_ids` has what some of them are known to be
+        called now.
         """
+        new_ids = new_ids or {}
         survey = self._survey(queue)
         found: list[dict[str, Any]] = []
         left = self._room_bytes
         for message_id in ids_of(ids):
-            entry = _described(message_id, survey.find(message_id), queue.name)
+            new_id = new_ids.get(message_id, 0)
+            status = survey.find(new_id or message_id)
+            if new_id and not status.new_id:
+                status = status._replace(new_id=new_id)
+            entry = _described(message_id, status, queue.name)
             left -= len(self._pack(entry))
             if found and left < 0:
                 break
@@ -121,8 +134,12 @@ class Statuses:
         """Wait until messages have come to an end; None if they have already."""
         wait = StatusWait(queue, ids, on_end)
         survey = self._survey(queue)
-        found = ((each, survey.find(each)) for each in ids_of(ids))
-        wait.left = {status.new_id or each for each, status in found if status.state in _LIVING}
+        for each in ids_of(ids):
+            status = survey.find(each)
+            if status.new_id:
+                wait.new_ids[each] = status.new_id
+            if status.state in _LIVING:
+                wait.left.add(status.new_id or each)
         if not wait.left:
             return None
         watched = self._watched.get(queue.name)
@@ -213,7 +230,7 @@ class Statuses:
 
     def _end(self, wait: StatusWait) -> None:
         self._remove(wait)
-        self._close(wait, (self.statuses(wait.queue, wait.ids),))
+        self._close(wait, (self.statuses(wait.queue, wait.ids, wait.new_ids),))
 
     def _close(self, wait: StatusWait, outcome: Results | CodedError) -> None:
         on_end, wait.on_end = wait.on_end, None

@@ -39,7 +39,8 @@ class Bench:
         broker = Broker(Bounds(10_000, 1 << 30, 5))
         self.engine = LocalEngine(broker, MemoryOnly(), self.clock.now_ms, settings)
         self.engine.create("jobs", options, if_missing=False)
-        self.ended = []
+        self.ended = []  # the states that waits ended with
+        self.told = []  # all that they were told
 
     def end_turn(self):
         if self.engine.views.has_listeners:
@@ -81,6 +82,7 @@ class Bench:
         def on_end(outcome, level):
             is_refused = isinstance(outcome, CodedError)
             self.ended.append(outcome if is_refused else [each["state"] for each in outcome[0]])
+            self.told.append(outcome if is_refused else outcome[0])
             assert level is Level.ACCEPTED
 
         return self.engine.views.wait("jobs", ids, seconds, on_end)
@@ -148,6 +150,46 @@ def test_what_has_come_back_is_told_of_by_its_old_id_and_waited_for():
     assert bench.ended == [["done", "done"]]
     (entry,) = bench.status(1, 1)
     assert (entry["result"], entry["moved_to"]) == ("r", place["moved_to"])
+
+
+@pytest.mark.parametrize("way", ["ack", "reject", "wake", "mended"])
+def test_a_wait_knows_the_new_id_when_the_queue_has_forgotten_it(way):
+    bench = Bench(dead_letter="dead", keep_results_seconds=2)
+    bench.push("a")
+    redriven(bench)
+    wait = bench.wait(1, 2)
+    name = bench.lease()
+    bench.pass_time(2000)
+    assert bench.status(1, 1)[0]["state"] == "gone"
+    if way == "ack":
+        bench.ack(name)
+    elif way == "reject":
+        bench.give_back(name, cause="reject")
+    elif way == "wake":
+        bench.engine.wake(wait)
+    else:
+        bench.engine.jobs.give_back((*name, (), "w1"), GiveBack(cause="reject"), None)
+        bench.engine.jobs.redrive("dead", 9, ())
+        bench.end_turn()
+    state = {"ack": "done", "reject": "dead", "wake": "leased", "mended": "ready"}[way]
+    place = {"ack": ("jobs", 2), "reject": ("dead", 2), "wake": ("jobs", 2), "mended": ("jobs", 3)}
+    assert bench.ended == [[state, state]]
+    queue, message_id = place[way]
+    assert bench.told[0][0]["moved_to"] == {"queue": queue, "id": message_id}
+
+
+def test_a_wait_knows_the_new_id_of_what_had_ended_before_it_began():
+    bench = Bench(dead_letter="dead", keep_results_seconds=2)
+    bench.push("a")
+    redriven(bench)
+    bench.pass_time(1000)
+    bench.ack(bench.lease(), result="r")
+    bench.push("b")
+    bench.wait(1, 1, 3, 1)
+    bench.pass_time(1000)
+    bench.ack(bench.lease())
+    assert bench.ended == [["done", "done"]]
+    assert (bench.told[0][0]["id"], bench.told[0][0]["result"]) == (1, "r")
 
 
 def test_a_wait_ends_with_a_death_that_was_mended_in_the_same_turn():
