@@ -182,7 +182,7 @@ class _Stalls:
 
 
 def _watch(server: ServerProcess, pipe: Connection) -> None:
-    """Send a PING each millisecond, from the first answer into the pipe to the first word of it."""
+    """Send PINGs, a millisecond apart, until something comes out of the pipe; say it when ready."""
     wire = Wire(server)
     wire.call("PING")
     pipe.send(None)

@@ -192,25 +192,22 @@ class Lease:
         if self.parts or self.parcels:
             for message in self._in_packs():
                 loose[message.message_id] = message
-            self.spans = tuple(self.runs())
+            self.spans += tuple(self.runs())
             self.parts = ()
             self.parcels = None
         return loose
 
     def runs(self) -> Iterator[tuple[int, int]]:
-        """Yield first id and count of what had no objects when it was leased, parted or not."""
+        """Yield first id and count of what has no objects."""
         for batch, _, _ in self.parts:
             yield batch.first_id, batch.count
         for parcel in self.parcels or ():
             yield parcel[0], parcel[1]
-        yield from self.spans
 
     def has(self, message_id: int) -> bool:
         """Tell whether a message is under the lease."""
         if self.loose and message_id in self.loose:
             return True
-        if not self.parts and not self.parcels:
-            return False
         return any(first <= message_id < first + count for first, count in self.runs())
 
     def _in_packs(self) -> Iterator[Message]:
@@ -271,8 +268,7 @@ class Lease:
 
     def ids(self) -> Runs:
         """Return the ids under the lease."""
-        whole = [range(batch.first_id, batch.first_id + batch.count) for batch, _, _ in self.parts]
-        whole += [range(parcel[0], parcel[0] + parcel[1]) for parcel in self.parcels or ()]
+        whole = [range(first, first + count) for first, count in self.runs()]
         return runs_of(sorted([*(self.loose or ()), *(each for ids in whole for each in ids)]))
 
     def export(self) -> tuple[Record, list[Record]]:

@@ -54,7 +54,7 @@ class Shelves(Generic[Value]):
         else:
             shelf[number] = value
 
-    def __delitem__(self, number: int) -> None:  # not by `pop`: a lease that ends does it thrice
+    def __delitem__(self, number: int) -> None:
         shelves, place = self._shelves, number >> _BITS
         try:
             shelf = shelves[place]
@@ -87,14 +87,8 @@ class Shelves(Generic[Value]):
         Raises:
             KeyError: it is not there.
         """
-        shelves, place = self._shelves, number >> _BITS
-        try:
-            shelf = shelves[place]
-            value = shelf.pop(number)
-        except KeyError:
-            raise KeyError(number) from None
-        if not shelf:
-            del shelves[place]
+        value = self[number]
+        del self[number]
         return value
 
     def discard(self, number: int) -> None:

@@ -83,10 +83,12 @@ class Whereabouts:
             if batch.count > STRIDE:
                 for key in _marks(batch.first_id, batch.count):
                     discard(key)
-        if lease.parcels or lease.spans:
-            for first_id, count in lease.runs():
-                for key in _marks(first_id, count):
-                    discard(key)
+        for parcel in lease.parcels or ():
+            for key in _marks(parcel[0], parcel[1]):
+                discard(key)
+        for first_id, count in lease.spans:
+            for key in _marks(first_id, count):
+                discard(key)
         if lease.loose:
             for message_id in lease.loose:
                 self._objects.discard(message_id)
