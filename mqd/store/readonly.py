@@ -10,7 +10,7 @@ What it is not: a way to write somewhere else.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,15 +21,23 @@ _LOOK_BYTES: Final = 1024 * 1024
 _SECTOR_BYTES: Final = 4096
 
 
+class _View(NamedTuple):
+    """How a file was when it was opened."""
+
+    data_end: int
+    """Behind its last byte that is not zero."""
+    size_bytes: int
+
+
 class ReadOnlyFiles:
     """`Files` that read through to others and never write.
 
     Args:
         files: what is read.
         aliases: where to find what is asked for under another path.
-        is_live: whether somebody writes the files meanwhile. A file then ends where its
-            last byte was that is not zero when it was opened: what is behind that may
-            change while it is read, and what is before it does not.
+        is_live: whether somebody writes the files meanwhile. A file then reads as it was
+            when it was opened: up to the last byte that was not zero it does not change
+            any more, and behind that there were zeros, as many as its size tells.
         is_patient: whether what a disk cannot read any more reads as zeros, so that the
             rest can still be had.
     """
@@ -46,7 +54,7 @@ class ReadOnlyFiles:
         self._aliases = aliases or {}
         self._is_live = is_live
         self._is_patient = is_patient
-        self._ends: dict[int, int] = {}
+        self._views: dict[int, _View] = {}
         self._paths: dict[int, str] = {}
         self._unreadable: set[tuple[str, int]] = set()
         self._last_made = 0
@@ -67,30 +75,30 @@ class ReadOnlyFiles:
         self._paths[handle] = path
         if self._is_live:
             try:
-                self._ends[handle] = self._data_end(handle)
+                self._views[handle] = self._view(handle)
             except BaseException:
                 self._files.close(handle)
                 raise
         return handle
 
-    def _data_end(self, handle: int) -> int:
-        """Tell where the last byte is that is not zero.
+    def _view(self, handle: int) -> _View:
+        """Tell how a file is now.
 
         Batches are written one after the other, each before the one that promises it. So
-        whatever is promised before this end was written before this end was found.
+        whatever is promised before the end of the data was written before that was found.
         """
-        end = self._files.size_bytes(handle)
+        size_bytes = end = self._files.size_bytes(handle)
         while end > 0:
             start = max(0, end - _LOOK_BYTES)
             data = self._files.read(handle, start, end - start).rstrip(b"\0")
             if data:
-                return start + len(data)
+                return _View(start + len(data), size_bytes)
             end = start
-        return 0
+        return _View(0, size_bytes)
 
     def close(self, handle: int) -> None:
         """See `Files`."""
-        self._ends.pop(handle, None)
+        self._views.pop(handle, None)
         if handle >= 0:
             self._files.close(handle)
 
@@ -98,9 +106,14 @@ class ReadOnlyFiles:
         """See `Files`."""
         if handle < 0:
             return b""
-        end = self._ends.get(handle)
-        if end is not None:
-            size_bytes = max(0, min(size_bytes, end - offset))
+        view = self._views.get(handle)
+        if view is None:
+            return self._read(handle, offset, size_bytes)
+        wanted = max(0, min(size_bytes, view.size_bytes - offset))
+        data = self._read(handle, offset, max(0, min(wanted, view.data_end - offset)))
+        return data + bytes(wanted - len(data))
+
+    def _read(self, handle: int, offset: int, size_bytes: int) -> bytes:
         try:
             return self._files.read(handle, offset, size_bytes)
         except OSError as error:
@@ -129,8 +142,8 @@ class ReadOnlyFiles:
         """See `Files`."""
         if handle < 0:
             return 0
-        end = self._ends.get(handle)
-        return self._files.size_bytes(handle) if end is None else end
+        view = self._views.get(handle)
+        return self._files.size_bytes(handle) if view is None else view.size_bytes
 
     def names(self, path: str) -> list[str]:
         """See `Files`."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import os
+import secrets
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +25,10 @@ from mqd.store.errors import (
 from mqd.store.files import OsFiles
 from mqd.store.fold import fold
 from mqd.store.inventory import FileState
+from mqd.store.recordlog import HEADER_BYTES
 from mqd.store.segments import segment_name
 from mqd.store.snapshot import snapshot_name
+from mqwire.packs import join_bodies
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,6 +177,33 @@ def test_files_that_go_while_they_are_looked_at() -> None:
 
     found = check(Folding(), DIRECTORY, lambda _: SERVED)
     assert found.is_sound
+    driver.journal.close()
+
+
+def test_a_sealed_segment_that_ends_in_zeros_is_sound_while_it_is_served() -> None:
+    """A record ends with the time, which ends in a zero every 256 ms."""
+    driver = make()
+    driver.do(driver.broker.plan_push("a", 1, join_bodies(["x"]), (), 5 * 256))
+    number = driver.seal()
+    sealed = driver.files.content()[segment_name(number - 1)]
+    assert sealed.endswith(b"\0")
+    assert check(driver.files, DIRECTORY, lambda _: SERVED).is_sound
+    driver.journal.close()
+
+
+def test_a_header_that_ends_in_zeros_is_sound_while_it_is_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A checksum ends in a zero every 256th time."""
+    ids = itertools.count()
+    monkeypatch.setattr(secrets, "token_bytes", lambda size: next(ids).to_bytes(size, "big"))
+    driver = make()
+    for _ in range(2000):
+        newest = driver.files.inodes[segment_name(driver.seal())]
+        if newest.data[HEADER_BYTES - 1] == 0:
+            break
+    assert not any(newest.data[HEADER_BYTES - 1 :])
+    assert check(driver.files, DIRECTORY, lambda _: SERVED).is_sound
     driver.journal.close()
 
 

@@ -57,20 +57,23 @@ def test_an_alias() -> None:
 
 
 @pytest.mark.parametrize("zeros", [0, 10, 2**20 - 4, 2**20, 3 * 2**20])
-def test_a_file_that_is_written_ends_where_it_did(zeros: int) -> None:
+def test_a_file_that_is_written_reads_as_it_was(zeros: int) -> None:
     files = MemoryFiles({"a": b"ab\0cd" + bytes(zeros)})
     reading = ReadOnlyFiles(files, is_live=True)
     handle = reading.open("d/a")
     files.write(files.open("d/a"), 5, [b"later"])
-    assert reading.size_bytes(handle) == 5
-    assert reading.read(handle, 2, 99) == b"\0cd"
-    assert reading.read(handle, 7, 9) == b""
+    assert reading.size_bytes(handle) == 5 + zeros
+    assert reading.read(handle, 2, 99) == (b"\0cd" + bytes(zeros))[:99]
+    assert reading.read(handle, 7, 9) == bytes(min(9, max(0, zeros - 2)))
     reading.close(handle)
 
 
 def test_a_file_of_zeros_that_is_written() -> None:
-    reading = ReadOnlyFiles(MemoryFiles({"a": bytes(9)}), is_live=True)
-    assert reading.size_bytes(reading.open("d/a")) == 0
+    files = MemoryFiles({"a": bytes(9)})
+    reading = ReadOnlyFiles(files, is_live=True)
+    handle = reading.open("d/a")
+    files.write(files.open("d/a"), 0, [b"x"])
+    assert (reading.size_bytes(handle), reading.read(handle, 0, 99)) == (9, bytes(9))
 
 
 def test_a_live_file_that_cannot_be_read_is_closed() -> None:
