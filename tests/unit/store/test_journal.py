@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from mqd.core.records import Record
 
 
+@pytest.fixture(autouse=True)
+def quick_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread may be held up in a write, which is not to look like a slow disk here."""
+    monkeypatch.setattr(journals, "INLINE_WRITE_SECONDS", 3600.0)
+
+
 class GatedFiles(MemoryFiles):
     """Syncs wait until they are let through; space may run out."""
 
