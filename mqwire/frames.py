@@ -18,6 +18,9 @@ A parser takes 40 KiB, so a reader has one only while it stands inside a frame;
 at a frame's edge the parser goes to a small pool. Ten thousand idle connections
 then cost a tenth of what they would.
 
+Frames in a row that are alike are decoded together, see `mqwire.alike`; the parser passes
+over their bytes.
+
 What a few bytes may make of themselves is bounded too. A container's header
 announces entries that the parser makes room for before it has seen one, and a
 byte of empty map decodes to 74 bytes of memory. So the frames of a stranger and
@@ -32,6 +35,7 @@ from typing import Any, Final, TypeAlias
 
 import msgpack
 
+from mqwire.alike import Frames, decode_alike, is_like
 from mqwire.codes import Code
 from mqwire.errors import StreamError
 from mqwire.limits import (
@@ -45,6 +49,8 @@ PREFIX_BYTE: Final = 0xCE
 _pack_prefix = struct.Struct(">BI").pack
 _SHORT_PREFIXES: Final = tuple(_pack_prefix(PREFIX_BYTE, length) for length in range(1024))
 _INITIAL_BYTES: Final = 4 * 1024
+_LEAST_LOOK_BYTES: Final = 256  # read at once, from which on it is looked for frames that are alike
+_LOOK_PAUSE: Final = 32  # frames until it is looked again, where there were none
 _KEPT_BYTES: Final = 1024 * 1024
 _MAX_SPARES: Final = 16
 _SPARES: Final[dict[bool, list[msgpack.Unpacker]]] = {False: [], True: []}
@@ -128,9 +134,11 @@ class FrameReader:
 
         Returns:
             The frames that are whole now, each a tuple, in order; inner arrays are
-            tuples too. Never raises for what the peer did: see `error`.
+            tuples too. `Frames` where some are known to be alike. Never raises for what the
+            peer did: see `error`.
         """
         frames: list[Frame] = []
+        rows: list[tuple[int, int]] = []
         if self.error is None:
             unpacker = self._unpacker
             if unpacker is None:
@@ -138,18 +146,25 @@ class FrameReader:
             self._received += len(data)
             unpacker.feed(data)
             try:
-                self._read_into(frames, data, unpacker)
+                self._read_into(frames, rows, data, unpacker)
             except StreamError as error:
                 self.error = error
             except (ValueError, msgpack.UnpackException) as error:
                 self.error = _malformed(f"its body cannot be decoded ({_reason(error)})")
-        return frames
+        return Frames(frames, rows) if rows else frames
 
-    def _read_into(self, frames: list[Frame], data: bytes, unpacker: msgpack.Unpacker) -> None:
+    def _read_into(
+        self,
+        frames: list[Frame],
+        rows: list[tuple[int, int]],
+        data: bytes,
+        unpacker: msgpack.Unpacker,
+    ) -> None:
         received = self._received
         unpack, tell = unpacker.unpack, unpacker.tell
         start, end = self._position, self._end
         fed_at = received - len(data)
+        look_from = fed_at if len(data) >= _LEAST_LOOK_BYTES else received
         while start < received:
             if not end:
                 if start >= fed_at and data[start - fed_at] != PREFIX_BYTE:
@@ -167,6 +182,12 @@ class FrameReader:
             if type(frame) is not tuple:
                 raise _malformed("its body is not an array")
             frames.append(frame)
+            if look_from <= start and end - start <= self._trusted_bytes:
+                size_bytes = end - start
+                more = _decode_more(frames, rows, data, end - fed_at, size_bytes)
+                unpacker.read_bytes(more * size_bytes)
+                end += more * size_bytes
+                look_from = end if more else end + _LOOK_PAUSE * size_bytes
             start = self._position = end
             end = self._end = 0
         if start == received:
@@ -230,6 +251,29 @@ class FrameReader:
         spares = _SPARES[self._is_wary]
         if self._received - self._borrowed_at <= _KEPT_BYTES and len(spares) < _MAX_SPARES:
             spares.append(unpacker)
+
+
+def _decode_more(
+    frames: list[Frame], rows: list[tuple[int, int]], data: bytes, start: int, size_bytes: int
+) -> int:
+    """Append the frames that follow the last one and are like it; return how many there are.
+
+    Args:
+        frames: those that were read, the last of them from `data`.
+        rows: where some of them are alike.
+        data: what was read.
+        start: where the last frame ends in it.
+        size_bytes: its size, prefix included.
+    """
+    more = decode_alike(data, start, size_bytes, frames[-1])
+    if more:
+        first = len(frames) - 1
+        if first and is_like(frames[first - 1], frames[first]):
+            goes_on = rows and rows[-1][1] == first
+            first = rows.pop()[0] if goes_on else first - 1  # whose bytes came in two pieces
+        frames += more
+        rows.append((first, len(frames)))
+    return len(more)
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

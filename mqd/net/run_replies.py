@@ -66,13 +66,15 @@ def pull_replies(ids: Sequence[int], found: Each) -> bytes:
     count = len(found.bodies)
     ids = ids[:count]
     lengths = list(map(len, found.bodies))
+    is_even = lengths.count(lengths[0]) == count
     requests = _column(ids)
     messages = _column(found.ids)
-    binaries = _column(lengths, _BINARIES)
+    binaries = _column(lengths[:1] if is_even else lengths, _BINARIES)
     if found.columns or requests is None or messages is None or binaries is None:
         return b"".join(_one_by_one(ids, found))
-    body = _body(b"\x94", requests, b"\xa2OK\x92", messages, b"\x01\x91", binaries)
-    heads = _filled(count, body, lengths)
+    sizes = binaries.mark + binaries.data if is_even else binaries
+    body = _body(b"\x94", requests, b"\xa2OK\x92", messages, b"\x01\x91", sizes)
+    heads = _filled(count, body, lengths[0] if is_even else lengths)
     pieces: list[bytes] = [b""] * (2 * count)
     pieces[::2] = struct.unpack(f"{len(heads) // count}s" * count, heads)
     pieces[1::2] = found.bodies
@@ -116,19 +118,19 @@ def _body(*parts: bytes | _Column) -> list[bytes | _Column]:
 
 
 def _filled(
-    count: int, body: Sequence[bytes | _Column], more_bytes: Sequence[int] | None = None
+    count: int, body: Sequence[bytes | _Column], more_bytes: Sequence[int] | int = 0
 ) -> bytes:
     """Return `count` frames in a row.
 
     Args:
         count: how many.
         body: what is the same in all of them, and columns, in order.
-        more_bytes: how many bytes follow each of them that belong to it.
+        more_bytes: how many bytes follow each of them that belong to it, or all of them.
     """
     length = sum(part.width if isinstance(part, _Column) else len(part) for part in body)
     parts: list[bytes | _Column]
-    if more_bytes is None:
-        parts = [prefix(length), *body]
+    if isinstance(more_bytes, int):
+        parts = [prefix(length + more_bytes), *body]
     else:
         lengths = struct.pack(f">{count}I", *[length + more for more in more_bytes])
         parts = [bytes([PREFIX_BYTE]), _Column(b"", PREFIX_BYTES - 1, lengths), *body]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mqd.net.job_verbs import is_plain_claim, is_plain_lease, lease_terms
 from mqd.net.replies import WORDS
 from mqd.net.run_replies import encoded, pull_replies, push_replies
+from mqwire.alike import Frames
 from mqwire.errors import CodedError
 from mqwire.limits import (
     DEFAULT_PRIORITY,
@@ -25,6 +26,7 @@ from mqwire.limits import (
     MAX_REQUEST_ID,
     MIB,
 )
+from mqwire.packs import size_of_each
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +80,50 @@ def carry_out(session: Session, frames: list[Frame], start: int, end: int) -> tu
         return _NO_RUN
     if verb not in session.identity.handlers:
         return _NO_RUN
-    return kind(session, frames[start : min(end, start + MOST_RUN)])
+    end = min(end, start + MOST_RUN)
+    if type(frames) is Frames and kind in _OF_ALIKE:
+        alike = _OF_ALIKE[kind](session, frames[start : min(end, frames.alike_until(start))])
+        if alike[0]:
+            return alike
+    return kind(session, frames[start:end])
+
+
+def _push_alike(session: Session, frames: Sequence[Frame]) -> tuple[int, bytes]:
+    """Carry out plain pushes that are alike: what one of them says, all of them say."""
+    ids = _ids_of_alike(frames, _PLAIN_LENGTH)
+    if not ids:
+        return _NO_RUN
+    _, _, name, count, pack = frames[0]
+    is_plain = (
+        type(name) is str
+        and type(count) is int
+        and count == 1
+        and type(pack) is bytes
+        and len(pack) <= min(_MOST_BODY_BYTES, session.max_body_bytes)
+    )
+    packs = b"".join([frame[4] for frame in frames]) if is_plain else b""
+    if not packs or size_of_each(packs) != len(pack):
+        return _NO_RUN
+    return _pushed(session, name, ids, [packs], None)
+
+
+def _pull_alike(session: Session, frames: Sequence[Frame]) -> tuple[int, bytes]:
+    """Carry out plain pulls that are alike."""
+    ids = _ids_of_alike(frames, _PULL_LENGTH)
+    if not ids:
+        return _NO_RUN
+    _, _, name, most = frames[0]
+    if type(name) is not str or type(most) is not int or most != 1 or not _has_some(session, name):
+        return _NO_RUN
+    return _pulled(session, name, ids)
+
+
+def _ids_of_alike(frames: Sequence[Frame], length: int) -> list[int]:
+    """Return the ids of requests that are alike; none where these are no run."""
+    if len(frames) < LEAST_RUN or len(frames[0]) != length:
+        return []
+    ids = [frame[1] for frame in frames]
+    return ids if min(ids) > 0 and max(ids) <= MAX_REQUEST_ID else []
 
 
 def _push(session: Session, frames: Sequence[Frame]) -> tuple[int, bytes]:
@@ -219,6 +264,11 @@ def _pull(session: Session, frames: Sequence[Frame]) -> tuple[int, bytes]:
         ids.append(request_id)
     if len(ids) < LEAST_RUN:
         return _NO_RUN
+    return _pulled(session, name, ids)
+
+
+def _pulled(session: Session, name: str, ids: Sequence[int]) -> tuple[int, bytes]:
+    """Carry pulls of a queue that has some out, as `carry_out`."""
     try:
         found = session.engine.pull_each(name, len(ids), _ROOM_BYTES)
     except CodedError:
@@ -286,6 +336,10 @@ def _ack(session: Session, frames: Sequence[Frame]) -> tuple[int, bytes]:
     word = WORDS[level]
     replies = ((each, "OK", count, word) for each, count in zip(ids, counts, strict=False))
     return len(counts), encoded(replies)
+
+
+_OF_ALIKE: Final = {_push: _push_alike, _pull: _pull_alike}
+"""How runs of requests that are alike are carried out: at a fraction of looking at each."""
 
 
 def _has_some(session: Session, name: str) -> bool:

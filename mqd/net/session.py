@@ -29,6 +29,7 @@ from mqd.net.runs import LEAST_RUN, RUN_PAUSE, carry_out
 from mqd.net.tap import loggable
 from mqd.net.verbs import refuse
 from mqd.net.watches import Watches
+from mqwire.alike import Frames
 from mqwire.codes import Code
 from mqwire.errors import CodedError, StreamError
 from mqwire.framelog_bodies import without_bodies
@@ -157,7 +158,7 @@ class Session(asyncio.Protocol):
         """End: the client has gone, or was told to."""
         self.is_closing = True
         self._forget_timers()
-        self._backlog.clear()
+        self._backlog = []
         self._inbox.forget()
         self.outbox.clear()
         self.pending.close()
@@ -274,7 +275,7 @@ class Session(asyncio.Protocol):
             return
         self.reply((0, "ERR", error.code.name, error.message, error.details))
         self.is_closing = True
-        self._backlog.clear()
+        self._backlog = []
         self._inbox.forget()
         self.pending.forget_all()  # nothing may be delivered to it any more
         self.watches.end_all()
@@ -372,7 +373,7 @@ class Session(asyncio.Protocol):
         if self.is_closing:
             return
         if answered < len(frames):
-            self._backlog = frames[answered:]
+            self._backlog = frames.rest(answered) if type(frames) is Frames else frames[answered:]
             if not self.is_held:  # its share of the turn is used up
                 self._go_on_soon()
         elif self._inbox.error is not None and not self.is_held:

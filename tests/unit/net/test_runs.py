@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mqd.core.held import BY_AGE_EVERY
 from mqd.core.order_records import PULL_EACH, PUSH_EACH, PUSH_WITH
 from mqd.core.step_records import STEP
+from mqd.net import runs
 from mqwire.codes import Code
 from mqwire.packs import join_bodies
 from support.bare_session import Bench
@@ -279,9 +280,9 @@ requests = st.lists(
 ).map(lambda rows: [request for row in rows for request in row])
 
 
-async def _answers(asked, *, at_once):
-    """Return all replies to requests, and what is there in the end."""
-    bench = await Bench().start()
+async def _answers(asked, *, at_once, first=1, **limits):
+    """Return all replies to requests numbered from `first` on, and what is there in the end."""
+    bench = await Bench().start(**limits)
     await bench.ask(
         ("CREATE", 1, "small", {"max_messages": 4}),
         ("CREATE", 2, "other", {"keep_results_seconds": 60}),
@@ -290,7 +291,7 @@ async def _answers(asked, *, at_once):
         ("CREATE", 3, "brief", {"ttl_seconds": 60}),
         ("CREATE", 4, "capped", {"max_leased": 3}),
     )
-    frames = [(verb, number, *rest) for number, (verb, *rest) in enumerate(asked, 1)]
+    frames = [(verb, number, *rest) for number, (verb, *rest) in enumerate(asked, first)]
     pieces = [frames] if at_once else [[frame] for frame in frames]
     replies = [reply for piece in pieces for reply in await bench.ask(*piece)]
     names = ("jobs", "small", "other", "brief", "capped")
@@ -344,3 +345,80 @@ def test_what_is_alike_but_not_sound_is_refused_in_the_middle_of_a_row(usual, ot
     together = asyncio.run(_answers(asked, at_once=True))
     assert together == asyncio.run(_answers(asked, at_once=False))
     assert together[0][14][1] == "ERR"
+
+
+# Requests that are alike are looked at as one; their ids have to be of the same length for that.
+
+ALIKE = 1000
+alike_pushes = st.builds(
+    lambda text, count, name: [("PUSH", name, 1, join_bodies([text]))] * count,
+    st.sampled_from([b"", b"abc", "text", "y" * 200, b"x" * 255, b"x" * 300]),
+    st.integers(1, 40),
+    st.sampled_from(["jobs", "jobs", "jobs", "small", "capped", "nowhere"]),
+)
+alike_pulls = st.builds(
+    lambda count, name: [("PULL", name, 1)] * count,
+    st.integers(1, 40),
+    st.sampled_from(["jobs", "jobs", "jobs", "small", "other", "nowhere"]),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(alike_pushes | alike_pulls | plain_pushes | odd, max_size=8).map(
+        lambda rows: [request for row in rows for request in row]
+    ),
+    st.sampled_from([1000, 10, 250]),
+)
+def test_requests_that_are_alike_are_answered_as_one_by_one(asked, most):
+    limits = {"first": ALIKE, "max_frames_per_turn": most, "max_body_bytes": 1024}
+    together = asyncio.run(_answers(asked, at_once=True, **limits))
+    assert together == asyncio.run(_answers(asked, at_once=False, **limits))
+
+
+@pytest.mark.parametrize("request_", ODD, ids=repr)
+def test_what_is_like_no_other_is_answered_for_itself_between_those_that_are(request_):
+    for plain in (("PUSH", "jobs", 1, join_bodies("x")), ("PULL", "jobs", 1)):
+        asked = [*[plain] * 30, request_, *[plain] * 30]
+        together = asyncio.run(_answers(asked, at_once=True, first=ALIKE))
+        assert together == asyncio.run(_answers(asked, at_once=False, first=ALIKE))
+
+
+@pytest.mark.parametrize("request_", ODD, ids=repr)
+def test_requests_that_are_alike_and_not_plain(request_):
+    asked = [("PUSH", "jobs", 1, join_bodies("x")), *[request_] * 60]
+    together = asyncio.run(_answers(asked, at_once=True, first=ALIKE))
+    assert together == asyncio.run(_answers(asked, at_once=False, first=ALIKE))
+
+
+async def test_a_row_of_those_that_are_alike_goes_on_in_the_next_turn(monkeypatch):
+    looked_at = []
+    look = runs._push
+    monkeypatch.setattr(runs, "_push", lambda *of: looked_at.append(of) or look(*of))
+    monkeypatch.setitem(runs._OF_ALIKE, runs._push, runs._OF_ALIKE[look])
+    bench = await Bench().start(max_frames_per_turn=50)
+    before = len(bench.kinds())
+    replies = await bench.ask(*pushes(*"x" * 130, first=ALIKE))
+    assert [reply[0] for reply in replies] == list(range(ALIKE, ALIKE + 130))
+    assert [record[3] for record in bench.disk.records[before:]] == [50, 50, 30]
+    assert looked_at == [], "each was looked at by itself"
+    bench.close()
+
+
+async def test_bodies_that_are_too_large_in_a_row_of_those_that_are_alike():
+    bench = await Bench().start(max_body_bytes=1024)
+    bench.session.max_body_bytes = 100  # of a length that a short body may have
+    replies = await bench.ask(*pushes(*20 * [b"x" * 100], first=ALIKE))
+    assert {reply[2] for reply in replies} == {Code.BODY_TOO_LARGE.name}
+    bench.close()
+
+
+@pytest.mark.parametrize("number", [2**53 - 12, 2**64 - 30])
+async def test_numbers_that_no_request_may_have(number):
+    bench = await Bench().start()
+    frames = pushes(*"x" * 20, first=number)
+    replies = await bench.ask(*frames)
+    sound = [each for each in range(number, number + 20) if each < 2**53]
+    assert [reply[0] for reply in replies] == [*sound, 0]
+    assert replies[-1][1:3] == ("ERR", Code.MALFORMED_FRAME.name)
+    bench.close()

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mqwire import packs as module
 from mqwire.codes import Code
 from mqwire.errors import RequestError
 from mqwire.packs import (
@@ -13,6 +16,7 @@ from mqwire.packs import (
     decode_body,
     iter_sizes,
     join_bodies,
+    size_of_each,
     split_pack,
 )
 from support.wire_values import (
@@ -52,6 +56,24 @@ def is_refused(checker, pack, count):
         assert error.details == {"count": count, "bytes": len(pack)}
         return True
     return False
+
+
+even_packs = st.builds(
+    lambda mark, size, count: [
+        mark + bytes([size]) + bytes([each]) * size for each in range(count)
+    ],
+    st.sampled_from([b"\xc4", b"\xd9"]),
+    st.integers(0, 90),
+    st.integers(1, 40),
+)
+
+
+@contextmanager
+def one_by_one():
+    """Have each body looked at by itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "size_of_each", lambda _pack: 0)
+        yield
 
 
 class TestJoinAndSplit:
@@ -283,10 +305,60 @@ class TestCutter:
         assert cutter.rest == pack
         assert cutter.take(3, len(pack)) == (3, pack)
 
+    @given(even_packs, st.lists(st.tuples(*[st.integers(0, 40)] * 3), max_size=9))
+    def test_bodies_of_one_size_are_taken_as_others_are(self, pieces, takes):
+        even = Cutter(b"".join(pieces))
+        with one_by_one():
+            plain = Cutter(b"".join(pieces))
+        left = len(pieces)
+        for wanted, room_bytes, at_least in takes:
+            most = min(wanted, left)
+            taken = even.take(most, room_bytes, min(at_least, most))
+            assert taken == plain.take(most, room_bytes, min(at_least, most))
+            assert even.rest == plain.rest
+            left -= taken[0]
+
     def test_one_by_one_through_a_large_pack(self):
         pieces = [msgpack.packb(b"x" * (index % 300)) for index in range(16_384)]
         cutter = Cutter(b"".join(pieces))
         assert [cutter.take(1, 0, 1) for _ in pieces] == [(1, piece) for piece in pieces]
+
+
+class TestSizeOfEach:
+    @given(even_packs)
+    def test_bodies_of_one_size(self, pieces):
+        pack = b"".join(pieces)
+        assert size_of_each(pack) == len(pieces[0])
+        assert split_pack(pack) == pieces
+        assert list(iter_sizes(pack)) == list(map(len, pieces))
+
+    @given(st.one_of(st.binary(max_size=40), packs.map(b"".join)))
+    def test_whatever_it_says_is_so(self, pack):
+        each_bytes = size_of_each(pack)
+        with one_by_one():
+            if each_bytes:
+                assert set(map(len, split_pack(pack))) == {each_bytes}
+
+    @pytest.mark.parametrize(
+        "pack",
+        [
+            b"",
+            b"\xc4",
+            b"\x01\x01",
+            b"\xa1",
+            b"\xa1a\xa2bc",
+            join_bodies(["a", "bc", "d"]),
+            join_bodies([b"a", b"bc"]),
+            join_bodies([b"ab", b"c"]),
+            join_bodies([b"ab", "c" * 40]),
+            join_bodies([b"a" * 300]),
+            join_bodies([b"a" * 40, "a" * 40]),
+            join_bodies([b"abc", b"abc"])[:-1],
+            b"\xc4\x02ab\xc4\x03ab",
+        ],
+    )
+    def test_others(self, pack):
+        assert size_of_each(pack) == 0
 
 
 class TestIterSizes:

@@ -1,0 +1,152 @@
+"""Frames that are alike, decoded together: what decoding each gives, at a fraction. Floor 0: pure.
+
+Who pipelines sends hundreds of frames in a row that are as long as each other and differ in
+their request ids, and in a binary at their end, alone:
+
+    +--------+-------+------+----+-----+------------+--------+
+    | prefix | array | verb | id | ... | its header | binary |    the same bytes in all of
+    +--------+-------+------+----+-----+------------+--------+    them, but for id and binary
+     <------- head -------->      <------ tail ---->
+
+The first of them is decoded by the parser, and is the model of the others. Each byte of the
+model's head and tail is held against the bytes in the same place of all others by one
+comparison with a stride. Since everything that says where a value begins and what it is stands
+in head and tail, frames that are the same there have the same values, but for id and binary, and
+those lie in the same places.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from mqwire.limits import PREFIX_BYTES
+
+if TYPE_CHECKING:
+    from mqwire.frames import Frame
+
+LEAST_ALIKE: Final = 8
+"""Frames that are worth it."""
+
+_UINTS: Final = {0xCC: "B", 0xCD: "H", 0xCE: "I", 0xCF: "Q"}
+_FIXARRAY: Final = 0x90
+_FIXSTR: Final = 0xA0
+_MOST_SHORT: Final = 15  # elements of a fixarray; a verb is no longer than that either
+_BYTES: Final = tuple(bytes([byte]) for byte in range(256))
+_SHARED: Final = frozenset({str, int, bool, float, bytes, type(None)})
+"""Types of values that frames may share."""
+
+
+class Frames(list[tuple[Any, ...]]):
+    """Frames in order, of which it is known where some that are alike lie.
+
+    Frames that are alike have the same values, but for an id that is an integer and, if
+    they end in a binary, that, which has the same length in all of them.
+
+    Args:
+        frames: the frames. Others may be appended, none removed.
+        rows: the places of frames that are alike, ascending: that of the first of them, and that
+            behind the last.
+    """
+
+    def __init__(self, frames: list[Frame], rows: list[tuple[int, int]]) -> None:
+        super().__init__(frames)
+        self._rows = rows
+
+    def rest(self, start: int) -> Frames:
+        """Return the frames from a place on, with what is known of them."""
+        rows = [(max(first - start, 0), end - start) for first, end in self._rows if end > start]
+        return Frames(self[start:], rows)
+
+    def alike_until(self, start: int) -> int:
+        """Return the place behind the last of the frames that are like the one at a place.
+
+        Complexity: logarithmic.
+        """
+        at = bisect_right(self._rows, (start, inf)) - 1
+        return max(self._rows[at][1], start + 1) if at >= 0 else start + 1
+
+
+class _Form(NamedTuple):
+    """What frames that are alike have in common."""
+
+    head: bytes
+    """All before the id, the byte that says what it is included."""
+    id_code: str
+    """The form of the id, as in `struct`."""
+    tail: bytes
+    """All behind the id, but for the binary at the end."""
+    binary_bytes: int
+    """How long that is; 0 if there is none."""
+
+
+def decode_alike(data: bytes, start: int, size_bytes: int, model: Frame) -> list[Frame]:
+    """Decode the frames that follow one that they are like.
+
+    Args:
+        data: bytes of a stream.
+        start: where the frame before ends in them, all of which they hold.
+        size_bytes: its size, prefix included.
+        model: what it has been decoded to.
+
+    Returns:
+        Frames that follow each other from `start` on, as `mqwire.frames.FrameReader` would
+        decode them: some of those that are alike, or none. What they have in common are the
+        same objects in all of them.
+
+    Complexity: some tens of C calls, and a small tuple for each frame.
+    """
+    form = _form_of(data[start - size_bytes : start], model)
+    if form is None:
+        return []
+    count = (len(data) - start) // size_bytes
+    while count >= LEAST_ALIKE and not data.startswith(form.head, start + (count - 1) * size_bytes):
+        count //= 2
+    end = start + count * size_bytes
+    if count < LEAST_ALIKE or not _have_form(form, data, start, end, size_bytes):
+        return []
+    layout = f">{len(form.head)}x{form.id_code}{len(form.tail)}x{form.binary_bytes}s"
+    view = memoryview(data)[start:end]
+    verb, _, *shared = model
+    if not form.binary_bytes:
+        return [(verb, each, *shared) for each, _ in struct.iter_unpack(layout, view)]
+    del shared[-1]
+    return [(verb, each, *shared, binary) for each, binary in struct.iter_unpack(layout, view)]
+
+
+def _have_form(form: _Form, data: bytes, start: int, end: int, size_bytes: int) -> bool:
+    """Tell whether frames of one size, from `start` to `end`, all have a form."""
+    count = (end - start) // size_bytes
+    tail_from = size_bytes - form.binary_bytes - len(form.tail)
+    places = (*enumerate(form.head, start), *enumerate(form.tail, start + tail_from))
+    return all(data[place:end:size_bytes] == _BYTES[byte] * count for place, byte in places)
+
+
+def is_like(frame: Frame, model: Frame) -> bool:
+    """Tell whether a frame that was decoded by itself is like one that has others like it."""
+    if list(map(type, frame)) != list(map(type, model)) or frame[0] != model[0]:
+        return False
+    last, model_last = frame[-1], model[-1]
+    if type(last) is bytes:
+        return frame[2:-1] == model[2:-1] and len(last) == len(model_last)
+    return frame[2:] == model[2:]
+
+
+def _form_of(frame: bytes, model: Frame) -> _Form | None:
+    """Return the form of a frame; None if others are not to be held against it."""
+    if not 1 < len(model) <= _MOST_SHORT or not _SHARED.issuperset(map(type, model)):
+        return None
+    verb = model[0]
+    if type(verb) is not str or not verb.isascii() or len(verb) > _MOST_SHORT:
+        return None
+    start = bytes([_FIXARRAY | len(model), _FIXSTR | len(verb)]) + verb.encode()
+    id_from = PREFIX_BYTES + len(start) + 1
+    code = _UINTS.get(frame[id_from - 1])
+    if code is None or not frame.startswith(start, PREFIX_BYTES):
+        return None
+    last = model[-1]
+    binary_bytes = len(last) if type(last) is bytes else 0
+    tail = frame[id_from + struct.calcsize(f">{code}") : len(frame) - binary_bytes]
+    return _Form(frame[:id_from], code, tail, binary_bytes)
