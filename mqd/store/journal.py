@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Final
 from mqd.store.errors import JournalFailed
 from mqd.store.recordlog import BATCH_BYTES, RecordEncoder
 from mqd.store.segments import Load
+from mqd.store.sync_pace import SyncPace
 from mqwire.levels import Level
 
 if TYPE_CHECKING:
@@ -56,15 +57,6 @@ INLINE_WRITE_SECONDS: Final = 0.01
 
 SLOW_WRITES_SECONDS: Final = 1.0
 """This long."""
-
-INLINE_SYNC_SECONDS: Final = 0.0005
-"""A disk is quick whose syncs take no longer."""
-
-INLINE_PAUSE_SECONDS: Final = 1.0
-"""How long syncs are left to the writer after one that took longer; twice as long each time
-that somebody had to wait for a slow one, up to `MAX_INLINE_PAUSE_SECONDS`."""
-
-MAX_INLINE_PAUSE_SECONDS: Final = 60.0
 
 MERGE_BYTES: Final = 1024 * 1024
 """A load that is as large as this takes no further commits."""
@@ -145,8 +137,7 @@ class Journal:
         self._unsynced_since = _NEVER
         self._synced_bytes = 0  # of those that are written
         self._inline_write_from = 0.0
-        self._inline_pause_seconds = INLINE_PAUSE_SECONDS
-        self._inline_sync_from = 0.0  # the disk has been quick since a while before this
+        self._sync_pace = SyncPace()
         self._marker_at = time.monotonic() + marker_seconds
         self._retry_at = 0.0
         self._thread = threading.Thread(target=self._run, name="mqd-journal", daemon=True)
@@ -346,13 +337,9 @@ class Journal:
         if self._is_busy or self._writer.written_lsn < lsn:
             return False
         now = time.monotonic()
-        if now < self._inline_sync_from:
+        if not self._sync_pace.is_quick(now):
             return False
-        self._sync(now)
-        if self._inline_sync_from > now:
-            self._inline_pause_seconds = min(
-                2 * self._inline_pause_seconds, MAX_INLINE_PAUSE_SECONDS
-            )
+        self._sync(now, is_loops=True)
         if self._marker_at < self._wakes_at:
             self._wake()
         return True
@@ -544,15 +531,14 @@ class Journal:
         with self._lock:
             self._is_syncing = False
 
-    def _sync(self, started: float) -> None:
+    def _sync(self, started: float, *, is_loops: bool = False) -> None:
         """Sync what has been written so far; the writer's own sync has others write meanwhile."""
         writer, figures = self._writer, self.figures
         written_bytes = figures.written_bytes
         self._unsynced_since = _NEVER  # what is written from here on may not be synced
         writer.sync()
         ended = time.monotonic()
-        if ended - started > INLINE_SYNC_SECONDS:
-            self._inline_sync_from = ended + self._inline_pause_seconds
+        self._sync_pace.note(started, ended, is_loops=is_loops)
         self._synced_bytes = written_bytes
         self._marker_at = ended + self._marker_seconds
         figures.syncs += 1

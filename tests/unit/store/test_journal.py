@@ -11,6 +11,7 @@ from crash.crash_files import MemoryFiles
 from crash.history import DIRECTORY, Driver, Model, new_broker, reopen, view
 from mqd.core import records
 from mqd.store import journal as journals
+from mqd.store import sync_pace
 from mqd.store.errors import JournalFailed
 from mqd.store.journal import Journal
 from mqd.store.reading import BatchReader
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def quick_writes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread may be held up in a write, which is not to look like a slow disk here."""
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread may be held up in a write or a sync; that is not to look like a slow disk here."""
     monkeypatch.setattr(journals, "INLINE_WRITE_SECONDS", 3600.0)
+    monkeypatch.setattr(sync_pace, "QUICK_SECONDS", 3600.0)
+    monkeypatch.setattr(sync_pace, "STALL_SECONDS", 3600.0)
 
 
 class GatedFiles(MemoryFiles):
@@ -123,8 +126,7 @@ def commit_alone(driver: Driver) -> int:
     return driver.journal.commit(is_alone=True)
 
 
-def test_who_is_alone_has_a_quick_disk_synced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journals, "INLINE_SYNC_SECONDS", 3600.0)  # quicker than that is any disk
+def test_who_is_alone_has_a_quick_disk_synced_at_once() -> None:
     files, driver = make()
     for _ in range(3):
         lsn = commit_alone(driver)
@@ -137,7 +139,7 @@ def test_who_is_alone_has_a_quick_disk_synced_at_once(monkeypatch: pytest.Monkey
 
 def test_a_disk_that_has_been_slow_is_left_to_the_writer(monkeypatch: pytest.MonkeyPatch) -> None:
     files, driver = make()
-    monkeypatch.setattr(journals, "INLINE_SYNC_SECONDS", -1.0)  # slower than that is any disk
+    monkeypatch.setattr(sync_pace, "QUICK_SECONDS", -1.0)  # slower than that is any disk
     lsn = commit_alone(driver)
     driver.wait(lambda: driver.journal.synced_lsn >= lsn)
     settle(driver)
@@ -147,8 +149,29 @@ def test_a_disk_that_has_been_slow_is_left_to_the_writer(monkeypatch: pytest.Mon
     driver.journal.close()
 
 
-def test_who_is_alone_is_told_of_a_sync_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journals, "INLINE_SYNC_SECONDS", 3600.0)
+def test_a_stall_of_the_disk_leaves_the_next_syncs_to_the_writer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files, driver = make()
+    commit_alone(driver)
+    monkeypatch.setattr(sync_pace, "STALL_SECONDS", -1.0)
+    whose = []
+    note = driver.journal._sync_pace.note
+    monkeypatch.setattr(
+        driver.journal._sync_pace,
+        "note",
+        lambda *times, is_loops: whose.append(is_loops) or note(*times, is_loops=is_loops),
+    )
+    for syncer in (threading.current_thread().name, "mqd-journal"):
+        lsn = commit_alone(driver)
+        driver.wait(lambda lsn=lsn: driver.journal.synced_lsn >= lsn)
+        assert files.syncers[-1] == syncer
+        settle(driver)
+    assert whose == [True, False]
+    driver.journal.close()
+
+
+def test_who_is_alone_is_told_of_a_sync_that_fails() -> None:
     files, driver = make()
     files.is_broken = True
     with pytest.raises(JournalFailed):
