@@ -29,6 +29,8 @@ class Exchange(RequestResponseCycle):
 
     transport: Any  # that of our own connections
     _is_whole = False
+    has_lost = False
+    """Whether something was to be sent when the client had gone."""
 
     async def send(self, message: Any) -> None:
         """Send what the application says.
@@ -39,6 +41,7 @@ class Exchange(RequestResponseCycle):
             if self.flow.write_paused and not self.disconnected:
                 await self.flow.drain()
             if self.disconnected:
+                self.has_lost = True
                 return
             data = self._begun(message["answer"])
             if message.get("more_body"):
@@ -51,6 +54,8 @@ class Exchange(RequestResponseCycle):
                 self._end()
         else:
             await super().send(message)
+            if self.disconnected:  # then nothing was sent
+                self.has_lost = True
 
     def _begun(self, answer: Answer) -> bytes:
         """Return an answer as it is sent."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote
 
 import httptools
@@ -51,6 +51,7 @@ class Joined:
         "_transport",
         "_waiting_bytes",
         "_written_bytes",
+        "has_all_taken",
         "has_lost",
     )
 
@@ -61,12 +62,14 @@ class Joined:
         self._pieces: list[bytes] = []
         self._waiting_bytes = 0
         self._written_bytes = 0
+        self.has_all_taken = True
+        """Whether the kernel has taken all that was written, whatever has happened since."""
         self.has_lost = False
         """Whether there was something to be written when the connection had broken."""
 
     @property
     def taken_bytes(self) -> int:
-        """How much the kernel has taken so far."""
+        """How much the kernel has taken so far, as long as the connection stands."""
         unsent: int = self._transport.get_write_buffer_size()
         return self._written_bytes - unsent
 
@@ -113,6 +116,7 @@ class Joined:
         else:
             self._written_bytes += len(data)
             self._transport.write(data)
+            self.has_all_taken = not self._transport.get_write_buffer_size()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -125,7 +129,6 @@ class BoundedProtocol(HttpToolsProtocol):
     receive_seconds = 0.0
     send_seconds = 0.0
     _idle_at = math.inf
-    _is_aborted = False
 
     def connection_made(self, transport: Any) -> None:
         """Take a connection, or refuse it where there are as many as there may be."""
@@ -298,18 +301,24 @@ class BoundedProtocol(HttpToolsProtocol):
         return not (joined.get_write_buffer_size() or joined.is_closing())
 
     async def flushed(self, seconds: float) -> bool:
-        """Wait until the kernel has everything; False if it breaks or takes nothing."""
-        joined = self._joined
+        """Wait until the kernel has everything; False if it breaks or takes nothing.
+
+        A client that has read it all may be gone when this is looked at, and has got it.
+        """
+        joined, exchange = self._joined, cast("Exchange", self.cycle)
         joined.flush()
-        if joined.get_write_buffer_size() and not joined.is_closing():
+        if not (joined.has_all_taken or joined.is_closing()):
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self.flow.drain(), seconds)
-        is_cut = self._is_aborted or self.cycle.disconnected or joined.has_lost
-        return not (is_cut or joined.get_write_buffer_size())
+        return joined.has_all_taken and not (joined.has_lost or exchange.has_lost)
+
+    def resume_writing(self) -> None:
+        """Go on: the kernel has taken all that was written."""
+        self._joined.has_all_taken = True
+        super().resume_writing()
 
     def abort(self) -> None:
         """Cut the connection off."""
-        self._is_aborted = True  # its buffer is empty now, and nobody has got what was in it
         self.transport.abort()
 
     def _is_stuck(self, now: float) -> bool:

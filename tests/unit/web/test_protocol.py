@@ -320,6 +320,54 @@ async def test_an_answer_for_who_has_gone_is_for_nobody(more):
     await ended(connection)
 
 
+PIECES = [{"type": "http.response.body", "body": b"x" * 10, "more_body": True}] * 2
+BEGIN = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"20")]}
+
+
+async def flushed_when_gone(before_it_is_gone, *, pieces=2):
+    """Send pieces; the client takes some and goes. Return whether it has got all of them."""
+    found = asyncio.get_running_loop().create_future()
+
+    async def app(_scope, _receive, send):
+        await send(BEGIN)
+        for piece in PIECES[:pieces]:
+            await send(piece)
+        connection.transport.flush()
+        before_it_is_gone(connection, wire)
+        wire.is_closed = wire.is_gone = True
+        connection.connection_lost(None)
+        for piece in PIECES[pieces:]:
+            await send(piece)
+        found.set_result(await connection.flushed(0.0))
+
+    connection, wire = connected(app)
+    connection.data_received(GET)
+    return await found
+
+
+async def test_who_has_read_it_all_and_gone_has_got_it():
+    def takes_all(connection, wire):
+        wire.take(KIB)
+        connection.resume_writing()
+
+    assert await flushed_when_gone(takes_all)
+
+
+async def test_who_takes_it_at_once_and_goes_has_got_it(monkeypatch):
+    monkeypatch.setattr(Wire, "get_write_buffer_size", lambda _self: 0)
+    assert await flushed_when_gone(lambda _connection, _wire: None)
+
+
+async def test_who_goes_before_it_has_taken_all_has_not_got_it():
+    assert not await flushed_when_gone(lambda _connection, wire: wire.take(15))
+    assert not await flushed_when_gone(lambda connection, _wire: connection.abort())
+
+
+async def test_who_goes_before_all_is_sent_has_not_got_it(monkeypatch):
+    monkeypatch.setattr(Wire, "get_write_buffer_size", lambda _self: 0)
+    assert not await flushed_when_gone(lambda _connection, _wire: None, pieces=1)
+
+
 async def test_a_connection_without_a_request_is_closed_after_a_while():
     connection, wire = connected(saying(Answer(204)))
     connection.data_received(GET)
