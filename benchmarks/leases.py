@@ -73,7 +73,7 @@ def outstanding(leases: int, lease_seconds: float) -> Iterator[str]:
         _fill(wire, leases)
         idle_bytes = server.memory_bytes()
         with _Stalls(server) as stalls:
-            names = _leases(wire, leases, 1, LEASE_SECONDS)
+            names, _ = _leases(wire, leases, 1, LEASE_SECONDS)
         grown_bytes = server.memory_bytes() - idle_bytes
         yield f"{leases:,} leases of one message: {grown_bytes / leases:,.0f} bytes each"
         yield f"while they were given: {stalls}"
@@ -103,10 +103,8 @@ def _plain_batches(wire: Wire, count: int) -> float:
 
 def _leased_batches(wire: Wire, count: int) -> float:
     _fill(wire, 64 * count)
-    began = time.perf_counter()
-    names = _leases(wire, count, 64, LEASE_SECONDS)
-    seconds = time.perf_counter() - began + _settle(wire, "ACK", names)
-    return 64 * count / seconds
+    names, seconds = _leases(wire, count, 64, LEASE_SECONDS)
+    return 64 * count / (seconds + _settle(wire, "ACK", names))
 
 
 def _push_and_pull(wire: Wire, count: int) -> float:
@@ -127,14 +125,17 @@ def _lease_and_ack(wire: Wire, count: int) -> float:
     return count / (time.perf_counter() - began)
 
 
-def _leases(wire: Wire, count: int, most: int, seconds: float) -> list[Any]:
-    """Take leases, pipelined; returns their names."""
+def _leases(wire: Wire, count: int, most: int, lease_seconds: float) -> tuple[list[Any], float]:
+    """Take leases, pipelined; returns their names, and the seconds that it took."""
     names: list[Any] = []
+    seconds = 0.0
     while len(names) < count:
         page = min(PAGE, count - len(names))
-        frames = _frames(page, "PULL", QUEUE, most, {"lease": seconds})
-        names += [reply[5] for reply in wire.replies_to(frames)]
-    return names
+        frames = _frames(page, "PULL", QUEUE, most, {"lease": lease_seconds})
+        replies, took = wire.replies_to(frames)
+        names += [reply[5] for reply in replies]
+        seconds += took
+    return names, seconds
 
 
 def _settle(wire: Wire, verb: str, names: list[Any], *arguments: Any) -> float:

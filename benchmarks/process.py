@@ -147,12 +147,16 @@ class Wire:
             pass
         return frames[0]
 
-    def replies_to(self, requests: list[bytes]) -> list[tuple[Any, ...]]:
-        """Send requests without waiting, and return the replies, in the order of coming."""
+    def replies_to(self, requests: list[bytes]) -> tuple[list[tuple[Any, ...]], float]:
+        """Send requests without waiting, and return the replies, in the order of coming.
+
+        Returns:
+            The replies, and how long it took as of `seconds_for`.
+        """
         self._replies = []
-        self.seconds_for(requests)
+        seconds = self.seconds_for(requests)
         replies, self._replies = self._replies, None
-        return replies or []
+        return replies or [], seconds
 
     def seconds_for(self, requests: list[bytes]) -> float:
         """Send requests without waiting, and return how long it took until all were answered."""
