@@ -70,17 +70,18 @@ def _ratios(rows: list[dict[str, Any]]) -> Any:
     if not bounded:
         return None
     figure, ((axis,),) = _new(9, 0.8 + 0.24 * len(bounded))
+    lowest = max(min(ratio["ratio"]["median"] for ratio in bounded) / 2, LOWEST)
     for place, ratio in enumerate(reversed(bounded)):
         found, bound = ratio["ratio"], ratio["bound"]
         color = MET if bound["is_met"] else MISSED
         axis.barh(place, found["median"], color=color, height=0.6)
-        low = max(found["median"] - found["half_range"], LOWEST)  # the axis has no zero
+        low = max(found["median"] - found["half_range"], lowest)  # the axis has no zero
         axis.plot([low, found["median"] + found["half_range"]], [place] * 2, "k-", lw=0.8)
         axis.plot(bound["at_least"], place, "k|", markersize=9, markeredgewidth=1.6)
         axis.plot(bound["dream"], place, "k*", markersize=5)
     axis.set_yticks(range(len(bounded)), [_told(ratio) for ratio in reversed(bounded)])
     axis.set_xscale("log")
-    axis.set_xlim(left=LOWEST)
+    axis.set_xlim(left=lowest)
     axis.axvline(1.0, color="grey", lw=0.8)
     axis.set_xlabel("times as good as the peer   (| what it has to be, * what is hoped for)")
     axis.set_ylim(-0.6, len(bounded) - 0.4)
