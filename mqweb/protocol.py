@@ -116,7 +116,9 @@ class Joined:
         else:
             self._written_bytes += len(data)
             self._transport.write(data)
-            self.has_all_taken = not self._transport.get_write_buffer_size()
+            # A write that fails closes the transport, and what was in it is dropped.
+            unsent = self._transport.is_closing() or self._transport.get_write_buffer_size()
+            self.has_all_taken = not unsent
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

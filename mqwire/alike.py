@@ -9,16 +9,17 @@ their request ids, and in a binary at their end, alone:
      <------- head -------->      <------ tail ---->
 
 The first of them is decoded by the parser, and is the model of the others. Each byte of the
-model's head and tail is held against the bytes in the same place of all others by one
-comparison with a stride. Since everything that says where a value begins and what it is stands
-in head and tail, frames that are the same there have the same values, but for id and binary, and
-those lie in the same places.
+model's head and tail is held against the bytes in the same place of the others, which are read
+with a stride; those before the first that differs are alike. Since everything that says where a
+value begins and what it is stands in head and tail, frames that are the same there have the same
+values, but for id and binary, and those lie in the same places.
 """
 
 from __future__ import annotations
 
 import struct
 from bisect import bisect_right
+from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -27,15 +28,20 @@ from mqwire.limits import PREFIX_BYTES
 if TYPE_CHECKING:
     from mqwire.frames import Frame
 
-LEAST_ALIKE: Final = 8
-"""Frames that are worth it."""
+LEAST_ALIKE: Final = 32
+"""Frames that are worth it, beside the one that they are like."""
+
+MOST_ALIKE: Final = 256
+"""Frames that are decoded together at most: a look at them takes no longer, whatever follows."""
+
+_MOST_COMPARED: Final = 256  # bytes of head and tail: a plain request has no more
 
 _UINTS: Final = {0xCC: "B", 0xCD: "H", 0xCE: "I", 0xCF: "Q"}
 _FIXARRAY: Final = 0x90
 _FIXSTR: Final = 0xA0
 _MOST_SHORT: Final = 15  # elements of a fixarray; a verb is no longer than that either
 _BYTES: Final = tuple(bytes([byte]) for byte in range(256))
-_SHARED: Final = frozenset({str, int, bool, float, bytes, type(None)})
+_SHARED: Final = frozenset({str, int, bool, bytes, type(None)})
 """Types of values that frames may share."""
 
 
@@ -46,18 +52,19 @@ class Frames(list[tuple[Any, ...]]):
     they end in a binary, that, which has the same length in all of them.
 
     Args:
-        frames: the frames. Others may be appended, none removed.
+        frames: the frames. Others may be appended, of which nothing is known then; none removed.
         rows: the places of frames that are alike, ascending: that of the first of them, and that
             behind the last.
     """
 
     def __init__(self, frames: list[Frame], rows: list[tuple[int, int]]) -> None:
         super().__init__(frames)
-        self._rows = rows
+        self.rows = rows
+        """As given."""
 
     def rest(self, start: int) -> Frames:
         """Return the frames from a place on, with what is known of them."""
-        rows = [(max(first - start, 0), end - start) for first, end in self._rows if end > start]
+        rows = [(max(first - start, 0), end - start) for first, end in self.rows if end > start]
         return Frames(self[start:], rows)
 
     def alike_until(self, start: int) -> int:
@@ -65,8 +72,18 @@ class Frames(list[tuple[Any, ...]]):
 
         Complexity: logarithmic.
         """
-        at = bisect_right(self._rows, (start, inf)) - 1
-        return max(self._rows[at][1], start + 1) if at >= 0 else start + 1
+        at = bisect_right(self.rows, (start, inf)) - 1
+        return max(self.rows[at][1], start + 1) if at >= 0 else start + 1
+
+
+def joined(first: list[Frame], second: list[Frame]) -> list[Frame]:
+    """Return frames and those behind them, with what is known of either."""
+    if type(second) is not Frames:
+        first += second
+        return first
+    before = len(first)
+    rows = [(start + before, end + before) for start, end in second.rows]
+    return Frames(first + second, [*(first.rows if type(first) is Frames else ()), *rows])
 
 
 class _Form(NamedTuple):
@@ -93,35 +110,34 @@ def decode_alike(data: bytes, start: int, size_bytes: int, model: Frame) -> list
 
     Returns:
         Frames that follow each other from `start` on, as `mqwire.frames.FrameReader` would
-        decode them: some of those that are alike, or none. What they have in common are the
-        same objects in all of them.
+        decode them: those that are alike, `MOST_ALIKE` at most; none where these are few. What
+        they have in common are the same objects in all of them.
 
-    Complexity: some tens of C calls, and a small tuple for each frame.
+    Complexity: two C calls for each byte of head and tail, `_MOST_COMPARED` at most, and a small
+    tuple for each frame.
     """
+    count = min((len(data) - start) // size_bytes, MOST_ALIKE)
+    if count < LEAST_ALIKE:
+        return []
     form = _form_of(data[start - size_bytes : start], model)
     if form is None:
         return []
-    count = (len(data) - start) // size_bytes
-    while count >= LEAST_ALIKE and not data.startswith(form.head, start + (count - 1) * size_bytes):
-        count //= 2
-    end = start + count * size_bytes
-    if count < LEAST_ALIKE or not _have_form(form, data, start, end, size_bytes):
+    tail_from = size_bytes - form.binary_bytes - len(form.tail)
+    for at in (start, start + (LEAST_ALIKE - 1) * size_bytes):  # most that are not alike end here
+        if not (data.startswith(form.head, at) and data.startswith(form.tail, at + tail_from)):
+            return []
+    for place, byte in chain(enumerate(form.head), enumerate(form.tail, tail_from)):
+        column = data[start + place : start + count * size_bytes : size_bytes]
+        count = len(column) - len(column.lstrip(_BYTES[byte]))
+    if count < LEAST_ALIKE:
         return []
     layout = f">{len(form.head)}x{form.id_code}{len(form.tail)}x{form.binary_bytes}s"
-    view = memoryview(data)[start:end]
+    view = memoryview(data)[start : start + count * size_bytes]
     verb, _, *shared = model
     if not form.binary_bytes:
         return [(verb, each, *shared) for each, _ in struct.iter_unpack(layout, view)]
     del shared[-1]
     return [(verb, each, *shared, binary) for each, binary in struct.iter_unpack(layout, view)]
-
-
-def _have_form(form: _Form, data: bytes, start: int, end: int, size_bytes: int) -> bool:
-    """Tell whether frames of one size, from `start` to `end`, all have a form."""
-    count = (end - start) // size_bytes
-    tail_from = size_bytes - form.binary_bytes - len(form.tail)
-    places = (*enumerate(form.head, start), *enumerate(form.tail, start + tail_from))
-    return all(data[place:end:size_bytes] == _BYTES[byte] * count for place, byte in places)
 
 
 def is_like(frame: Frame, model: Frame) -> bool:
@@ -149,4 +165,6 @@ def _form_of(frame: bytes, model: Frame) -> _Form | None:
     last = model[-1]
     binary_bytes = len(last) if type(last) is bytes else 0
     tail = frame[id_from + struct.calcsize(f">{code}") : len(frame) - binary_bytes]
+    if id_from + len(tail) > _MOST_COMPARED:
+        return None
     return _Form(frame[:id_from], code, tail, binary_bytes)

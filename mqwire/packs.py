@@ -25,6 +25,9 @@ _INITIAL_BYTES: Final = 64 * 1024
 _SHORT_MARKS: Final = b"\xc4\xd9"
 """What `bin` and `str` begin with whose length is the byte that follows."""
 
+_HEAD_BYTES: Final = {0xC4: 2, 0xD9: 2, 0xC5: 3, 0xDA: 3}
+"""How long the header of a `bin` or `str` is, its length included, by its first byte."""
+
 _FIXSTR: Final = 0xA0
 _FIXSTR_MASK: Final = 0xE0
 """What marks a `str` whose length is in the same byte."""
@@ -40,25 +43,24 @@ def join_bodies(bodies: Iterable[bytes | str]) -> bytes:
 
 
 def size_of_each(pack: bytes) -> int:
-    """Return how large each body of a pack is, encoded, where all are short and have one size.
+    """Return how large each body of a pack is, encoded, where all are `bin` or `str` of one size.
 
-    0 where that is not so. Otherwise the pack is sound: the first body's header tells where the
-    second begins, which has the same header, and so on.
+    0 where that is not so, or bodies are 64 KiB or larger. Otherwise the pack is sound: the first
+    body's header tells where the second begins, which has the same header, and so on.
 
-    Complexity: two comparisons with a stride.
+    Complexity: one comparison with a stride for each byte of a header, three at most.
     """
     first = pack[0] if pack else 0
-    if first in _SHORT_MARKS and len(pack) > 1:
-        each_bytes = 2 + pack[1]
-    elif first & _FIXSTR_MASK == _FIXSTR:
-        each_bytes = 1 + (first & ~_FIXSTR_MASK)
+    if first & _FIXSTR_MASK == _FIXSTR:
+        head_bytes, each_bytes = 1, 1 + (first & ~_FIXSTR_MASK)
+    elif first in _HEAD_BYTES and len(pack) >= _HEAD_BYTES[first]:
+        head_bytes = _HEAD_BYTES[first]
+        each_bytes = head_bytes + int.from_bytes(pack[1:head_bytes], "big")
     else:
         return 0
     count, rest = divmod(len(pack), each_bytes)
-    is_even = (
-        not rest
-        and pack[::each_bytes] == pack[:1] * count
-        and (first not in _SHORT_MARKS or pack[1::each_bytes] == pack[1:2] * count)
+    is_even = not rest and all(
+        pack[at::each_bytes] == pack[at : at + 1] * count for at in range(head_bytes)
     )
     return each_bytes if is_even else 0
 
@@ -153,8 +155,8 @@ class Cutter:
     Args:
         pack: a pack that has been checked.
 
-    Complexity: one copy of what is taken, and a C call for each body taken unless all are
-    short and have the same size; the rest of the pack is never copied.
+    Complexity: one copy of what is taken, and a C call for each body taken unless all have
+    the same size (`size_of_each`); the rest of the pack is never copied.
     """
 
     __slots__ = ("_each_bytes", "_edge", "_pack", "_start", "_unpacker")

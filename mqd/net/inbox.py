@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mqwire.alike import joined
 from mqwire.frames import FrameReader
 from mqwire.limits import MAX_CONTAINER_BYTES, MAX_FRAME_BYTES_BEFORE_AUTH
 
@@ -62,7 +63,7 @@ class Inbox:
             return self._decode(data)
         frames = self._decode(data[:PIECE_BYTES])
         if len(frames) < SMALL_FRAMES:
-            return frames + self._decode(data[PIECE_BYTES:])
+            return joined(frames, self._decode(data[PIECE_BYTES:]))
         self.rest, self._start = data, PIECE_BYTES
         return frames
 

@@ -29,7 +29,7 @@ from mqd.net.runs import LEAST_RUN, RUN_PAUSE, carry_out
 from mqd.net.tap import loggable
 from mqd.net.verbs import refuse
 from mqd.net.watches import Watches
-from mqwire.alike import Frames
+from mqwire.alike import Frames, joined
 from mqwire.codes import Code
 from mqwire.errors import CodedError, StreamError
 from mqwire.framelog_bodies import without_bodies
@@ -359,7 +359,7 @@ class Session(asyncio.Protocol):
     def _handle(self, frames: list[Frame]) -> None:
         """Answer frames, as far as they may be answered now."""
         if self.is_held:
-            self._backlog += frames
+            self._backlog = joined(self._backlog, frames) if self._backlog else frames
             return
         if len(frames) == 1:  # as of a client that waits for each reply
             self._answer_one(frames[0])

@@ -4,10 +4,10 @@ Whether a start would succeed is found out by a start, rehearsed on files that t
 writes; and every file is looked at by itself, so that all that is wrong is told, not only
 the first of it.
 
-A directory that is served changes while it is looked at. It is looked at as it stands: the
-file that is written ends where its last byte was when it was opened, and what looks wrong
-is believed only if it is wrong in the same place a second time, since files come and go
-when a snapshot is made.
+A directory that is served changes while it is looked at. It is looked at as it stands: a
+file that is written reads as it was when it was opened, and what looks wrong is believed
+only if it is wrong in the same place a second time, since files come and go when a snapshot
+is made.
 """
 
 from __future__ import annotations
@@ -173,7 +173,8 @@ def check(
         directory: the data directory.
         find_holder: tells who holds it.
 
-    Memory: the state that a start would load, and the largest file that is damaged.
+    Memory: the state that a start would load, and the largest file that is damaged, or the space
+    that is reserved in the newest segment.
 
     Raises:
         DirectoryUnusable: it is not there, is none, or cannot be read.

@@ -25,7 +25,7 @@ PAUSE_SECONDS: Final = 1.0
 of its own, up to `MAX_PAUSE_SECONDS`."""
 
 MAX_PAUSE_SECONDS: Final = 60.0
-"""And so long without one until the next is the first again."""
+"""And so long after such a pause the next stall is the first again."""
 
 _WEIGHT: Final = 1 / 32
 """What the newest sync counts in the average."""
@@ -38,6 +38,7 @@ class SyncPace:
         self._mean_seconds = 0.0
         self._quick_from = 0.0
         self._pause_seconds = PAUSE_SECONDS
+        self._doubted_until = 0.0  # from then on a stall of the loop's is its first again
 
     def is_quick(self, now: float) -> bool:
         """Tell whether the loop may make the next sync."""
@@ -55,8 +56,10 @@ class SyncPace:
         self._mean_seconds += (seconds - self._mean_seconds) * _WEIGHT
         if seconds <= STALL_SECONDS:
             return
-        if is_loops:
-            is_first = started >= self._quick_from + MAX_PAUSE_SECONDS
-            longer = PAUSE_SECONDS if is_first else 2 * self._pause_seconds
-            self._pause_seconds = min(longer, MAX_PAUSE_SECONDS)
+        if started >= self._doubted_until:
+            self._pause_seconds = PAUSE_SECONDS
+        elif is_loops:
+            self._pause_seconds = min(2 * self._pause_seconds, MAX_PAUSE_SECONDS)
         self._quick_from = ended + self._pause_seconds
+        if is_loops:
+            self._doubted_until = self._quick_from + MAX_PAUSE_SECONDS

@@ -391,17 +391,38 @@ def test_requests_that_are_alike_and_not_plain(request_):
     assert together == asyncio.run(_answers(asked, at_once=False, first=ALIKE))
 
 
-async def test_a_row_of_those_that_are_alike_goes_on_in_the_next_turn(monkeypatch):
-    looked_at = []
-    look = runs._push
+@pytest.mark.parametrize("verb", ["PUSH", "PULL"])
+async def test_a_row_of_those_that_are_alike_goes_on_in_the_next_turn(verb, monkeypatch):
+    name = {"PUSH": "_push", "PULL": "_pull"}[verb]
+    looked_at, look = [], getattr(runs, name)
+    monkeypatch.setattr(runs, name, lambda *of: looked_at.append(of) or look(*of))
+    monkeypatch.setitem(runs._OF_ALIKE, getattr(runs, name), runs._OF_ALIKE[look])
+    alike, ids_of = [], runs._ids_of_alike
+    monkeypatch.setattr(runs, "_ids_of_alike", lambda *of: alike.append(of[0]) or ids_of(*of))
+    bench = await Bench().start(max_frames_per_turn=50)
+    await bench.ask(*pushes(*"x" * 130))
+    looked_at.clear()
+    alike.clear()
+    before = len(bench.kinds())
+    requests = pulls(130, first=ALIKE)
+    if verb == "PUSH":
+        requests = pushes(*"x" * 130, first=ALIKE)
+    replies = await bench.ask(*requests)
+    assert [reply[:2] for reply in replies] == [(ALIKE + at, "OK") for at in range(130)]
+    counts = [record[3 if verb == "PUSH" else 2] for record in bench.disk.records[before:]]
+    assert counts == [50, 50, 30] == list(map(len, alike))
+    assert looked_at == [], "each was looked at by itself"
+    bench.close()
+
+
+async def test_what_is_alike_in_a_large_read_is_known_throughout(monkeypatch):
+    looked_at, look = [], runs._push
     monkeypatch.setattr(runs, "_push", lambda *of: looked_at.append(of) or look(*of))
     monkeypatch.setitem(runs._OF_ALIKE, runs._push, runs._OF_ALIKE[look])
-    bench = await Bench().start(max_frames_per_turn=50)
-    before = len(bench.kinds())
-    replies = await bench.ask(*pushes(*"x" * 130, first=ALIKE))
-    assert [reply[0] for reply in replies] == list(range(ALIKE, ALIKE + 130))
-    assert [record[3] for record in bench.disk.records[before:]] == [50, 50, 30]
-    assert looked_at == [], "each was looked at by itself"
+    bench = await Bench().start()
+    replies = await bench.ask(*pushes(*200 * [b"x" * 1000], first=ALIKE))
+    assert [reply[0] for reply in replies] == list(range(ALIKE, ALIKE + 200))
+    assert sum(len(frames) for _, frames in looked_at) < 3, "each was looked at by itself"
     bench.close()
 
 

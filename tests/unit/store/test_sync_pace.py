@@ -78,3 +78,23 @@ def test_a_sync_as_long_as_a_stall_may_be_is_none() -> None:
     pace = SyncPace()
     now = noted(pace, 0.0, *[QUICK] * 50, NO_STALL)
     assert pace.is_quick(now)
+
+
+def test_a_stall_long_after_others_is_the_first_again_whoever_had_it() -> None:
+    pace = SyncPace()
+    now = 1000.0
+    for _ in range(7):
+        now = noted(pace, now, *[QUICK] * 50, STALL) + MAX_PAUSE_SECONDS
+    now = noted(pace, now + MAX_PAUSE_SECONDS, *[QUICK] * 50, STALL, is_loops=False)
+    assert quiet_after(pace, now) == PAUSE_SECONDS
+
+
+def test_stalls_of_the_writer_keep_no_pause_from_growing_small_again() -> None:
+    pace = SyncPace()
+    now = 1000.0
+    for _ in range(3):
+        now = noted(pace, now, *[QUICK] * 50, STALL)
+    assert quiet_after(pace, now) == 4 * PAUSE_SECONDS
+    for _ in range(8):
+        now = noted(pace, now + 10, *[QUICK] * 50, STALL, is_loops=False)
+    assert quiet_after(pace, now) == PAUSE_SECONDS

@@ -74,11 +74,11 @@ async def never(_scope, receive, _send):
             return
 
 
-def connected(app=never):
+def connected(app=never, wire=None):
     config = uvicorn.Config(app, http=Connection, ws="none", lifespan="off", log_config=None)
     config.load()
     connection = Connection(config, ServerState(), {}, asyncio.get_running_loop())
-    wire = Wire()
+    wire = Wire() if wire is None else wire
     connection.connection_made(wire)
     return connection, wire
 
@@ -361,6 +361,31 @@ async def test_who_takes_it_at_once_and_goes_has_got_it(monkeypatch):
 async def test_who_goes_before_it_has_taken_all_has_not_got_it():
     assert not await flushed_when_gone(lambda _connection, wire: wire.take(15))
     assert not await flushed_when_gone(lambda connection, _wire: connection.abort())
+
+
+class Failing(Wire):
+    """A transport whose connection is reset before it is written to; uvloop and asyncio do this."""
+
+    def write(self, data):  # noqa: ARG002  the interface
+        self.check()
+        self.is_closed = True
+
+
+@pytest.mark.parametrize("message", [{"type": ANSWER, "answer": Answer(200, b"{}")}, PIECES[0]])
+async def test_a_write_that_fails_has_taken_nothing(message):
+    found = asyncio.get_running_loop().create_future()
+
+    async def app(_scope, _receive, send):
+        if message is PIECES[0]:
+            await send(BEGIN)
+        await send({**message, "more_body": True})
+        found.set_result((connection.push(), await connection.flushed(0.0)))
+
+    connection, wire = connected(app, Failing())
+    connection.data_received(GET)
+    assert await found == (False, False)
+    assert wire.get_write_buffer_size() == 0
+    await ended(connection)
 
 
 async def test_who_goes_before_all_is_sent_has_not_got_it(monkeypatch):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mqwire import alike as module
 from mqwire import frames, limits
-from mqwire.alike import LEAST_ALIKE, Frames, decode_alike, is_like
+from mqwire.alike import LEAST_ALIKE, Frames, decode_alike, is_like, joined
 from mqwire.frames import FrameReader, FrameWriter
 from support.wire_values import framed
 
@@ -61,7 +61,7 @@ def read(pieces):
     for piece in pieces:
         read_now = stream.feed(piece)
         if isinstance(read_now, Frames):
-            rows += len(read_now._rows)
+            rows += len(read_now.rows)
             check_rows(read_now)
         found += read_now
     return typed(tuple(found)), str(stream.error), stream.leftover_bytes, rows
@@ -70,8 +70,8 @@ def read(pieces):
 def check_rows(found):
     """Make sure that what is said to be alike is."""
     last = 0
-    for first, end in found._rows:
-        assert last <= first < end - LEAST_ALIKE
+    for first, end in found.rows:
+        assert last <= first <= end - LEAST_ALIKE
         last = end
         assert all(is_like(frame, found[first]) for frame in found[first:end])
 
@@ -98,7 +98,8 @@ class TestStreams:
             pushes(*same(MANY, 0)),
             pushes(*same(MANY, 300)),
             [("PING", 1000 + at) for at in range(MANY)],
-            [("X", 1000 + at, None, True, 1.5, "text", b"", -1, 2**64 - 1) for at in range(MANY)],
+            [("X", 1000 + at, None, True, "text", b"", -1, 2**64 - 1) for at in range(MANY)],
+            [("X", 1000 + at, "y" * 245) for at in range(MANY)],
         ],
     )
     def test_a_row_is_decoded_together(self, requests):
@@ -115,12 +116,16 @@ class TestStreams:
             [each for pair in zip(pulls(MANY), pushes(*same(MANY)), strict=True) for each in pair],
             pushes(*(bytes(size) for size in range(MANY))),
             [("PULL", 1000 + at, "jobs", 1, {"wait": 1}) for at in range(MANY)],
+            [("PULL", 1000 + at, f"job{at // 30 % 2}", 1) for at in range(MANY)],
+            [("PULL", 1000 + at, f"job{int(at == 9)}", 1) for at in range(LEAST_ALIKE + 2)],
             [("ACK", 1000 + at, (1, at % 128)) for at in range(MANY)],
             [(1000 + at, "OK") for at in range(MANY)],
             [("PULL", "id", "jobs", 1)] * MANY,
             [("ÄH", 1000 + at) for at in range(MANY)],
             [("P" * 16, 1000 + at) for at in range(MANY)],
             [("PULL", 1000 + at, *range(14)) for at in range(MANY)],
+            [("X", 1000 + at, 0.5) for at in range(MANY)],
+            [("X", 1000 + at, "y" * 246) for at in range(MANY)],
             [("PULL",)] * MANY,
             [()] * MANY,
         ],
@@ -146,12 +151,29 @@ class TestStreams:
         requests[at] = other
         agrees(encoded(requests))
 
-    def test_a_long_row_before_others(self):
-        requests = [*pulls(6 * LEAST_ALIKE), *pushes(*same(3))]
+    @pytest.mark.parametrize("count", [LEAST_ALIKE + 1, 34, 200, 256, 257, 1000])
+    def test_a_row_ends_where_another_begins(self, count):
+        requests = [*pulls(count), *pulls(200, name="bobs"), *pulls(MANY)]
         found = reader().feed(encoded(requests))
-        assert agrees(encoded(requests)) > 0
-        assert len(found._rows) == 1
-        assert found.alike_until(0) > 5 * LEAST_ALIKE
+        assert agrees(encoded(requests)) == 3
+        assert [found.alike_until(at) for at in (0, count, count + 200)] == [
+            *(count, count + 200, count + 200 + MANY)
+        ]
+
+    def test_looks_in_vain_cost_no_more_for_what_follows(self, monkeypatch):
+        """A client that has the last byte of its last frame differ is not looked at over and over."""
+        found = []
+        look = frames.decode_alike
+        monkeypatch.setattr(
+            frames, "decode_alike", lambda *of: found.append(look(*of)) or found[-1]
+        )
+        data = encoded([*pulls(9000), ("PULL", 30000, "jobz", 1)])
+        reader().feed(data)
+        assert len(found) < 1.2 * 9000 / module.MOST_ALIKE
+        assert max(map(len, found)) == module.MOST_ALIKE
+        found.clear()
+        reader().feed(encoded([("PULL", 1000 + at, "ab"[at % 2], 1) for at in range(9000)]))
+        assert len(found) <= 1 + 9000 / 32
 
     def test_an_encoding_that_nobody_would_choose(self):
         body = b"\xdc\x00\x02\xa4PULL\xcd\x10"
@@ -164,7 +186,7 @@ class TestStreams:
         for place in range(size):
             for value in (0x00, 0xC1, 0xCE, 0xFF):
                 data = bytearray(good)
-                data[2 * LEAST_ALIKE * size + place] = value
+                data[(2 * LEAST_ALIKE + 3) * size + place] = value
                 agrees(bytes(data))
 
     def test_a_stranger_has_no_rows(self):
@@ -218,6 +240,19 @@ class TestFrames:
         assert rest == found[5:]
         assert [rest.alike_until(at) for at in (0, 3, 4, 5, 6)] == [4, 4, 5, 6, 15]
         assert [found.rest(9).alike_until(at) for at in (0, 1, 2)] == [1, 2, 11]
+
+    def test_frames_are_joined_with_what_is_known_of_either(self):
+        alike, plain = Frames(pulls(20), [(2, 18)]), pulls(3)
+        for first in (plain, alike):
+            for second in (plain, alike):
+                found = joined(first.copy() if first is plain else first.rest(0), second)
+                assert found == [*first, *second]
+                known = found.rows if isinstance(found, Frames) else []
+                before = len(first)
+                assert known == [
+                    *([(2, 18)] if first is alike else []),
+                    *([(2 + before, 18 + before)] if second is alike else []),
+                ]
 
     def test_what_is_appended_is_not_known_of(self):
         found = Frames(pulls(9), [(0, 9)])

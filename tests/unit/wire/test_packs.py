@@ -332,6 +332,12 @@ class TestSizeOfEach:
         assert split_pack(pack) == pieces
         assert list(iter_sizes(pack)) == list(map(len, pieces))
 
+    def test_large_bodies_of_one_size(self):
+        for body in (b"a" * 300, "a" * 300, b"a" * 65535):
+            pack = join_bodies([body] * 9)
+            assert size_of_each(pack) == len(pack) // 9
+            assert split_pack(pack) == [pack[: len(pack) // 9]] * 9
+
     @given(st.one_of(st.binary(max_size=40), packs.map(b"".join)))
     def test_whatever_it_says_is_so(self, pack):
         each_bytes = size_of_each(pack)
@@ -351,7 +357,9 @@ class TestSizeOfEach:
             join_bodies([b"a", b"bc"]),
             join_bodies([b"ab", b"c"]),
             join_bodies([b"ab", "c" * 40]),
-            join_bodies([b"a" * 300]),
+            join_bodies([b"a" * 300, b"a" * 301]),
+            b"\xc5\x01",
+            b"\xc6\x00\x00\x00\x01a",
             join_bodies([b"a" * 40, "a" * 40]),
             join_bodies([b"abc", b"abc"])[:-1],
             b"\xc4\x02ab\xc4\x03ab",
