@@ -303,7 +303,9 @@ class Server:
         unflushed = self.unflushed
         if len(unflushed) == 1:
             session = unflushed.pop()
-            self.engine.end_turn(session.outbox.level, is_alone=not self.waiting)
+            # Whoever ends with a change of accounts is to end before that is answered.
+            is_alone = not (self.waiting or self.engine.accounts.has_changed)
+            self.engine.end_turn(session.outbox.level, is_alone=is_alone)
             session.flush()
         else:
             levels = [session.outbox.level for session in unflushed]

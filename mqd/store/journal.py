@@ -58,6 +58,9 @@ INLINE_WRITE_SECONDS: Final = 0.01
 SLOW_WRITES_SECONDS: Final = 1.0
 """This long."""
 
+INLINE_SYNC_BYTES: Final = 256 * 1024
+"""So much may be synced by the one who commits, if the disk is quick."""
+
 MERGE_BYTES: Final = 1024 * 1024
 """A load that is as large as this takes no further commits."""
 
@@ -337,7 +340,8 @@ class Journal:
         if self._is_busy or self._writer.written_lsn < lsn:
             return False
         now = time.monotonic()
-        if not self._sync_pace.is_quick(now):
+        is_little = self.figures.written_bytes - self._synced_bytes <= INLINE_SYNC_BYTES
+        if not (is_little and self._sync_pace.is_quick(now)):
             return False
         self._sync(now, is_loops=True)
         if self._marker_at < self._wakes_at:

@@ -149,6 +149,20 @@ def test_a_disk_that_has_been_slow_is_left_to_the_writer(monkeypatch: pytest.Mon
     driver.journal.close()
 
 
+def test_much_is_left_to_the_writer_on_a_quick_disk_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    files, driver = make()
+    for most, syncer in ((3, "mqd-journal"), (4, threading.current_thread().name)):
+        monkeypatch.setattr(journals, "INLINE_SYNC_BYTES", most * (BATCH_BYTES + 3))
+        for _ in range(3):
+            driver.journal.append((records.PURGE, 1))
+            driver.journal.commit(Level.WRITTEN)
+        lsn = commit_alone(driver)
+        driver.wait(lambda lsn=lsn: driver.journal.synced_lsn >= lsn)
+        assert files.syncers[-1] == syncer
+        settle(driver)
+    driver.journal.close()
+
+
 def test_a_stall_of_the_disk_leaves_the_next_syncs_to_the_writer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
