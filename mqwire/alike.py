@@ -31,8 +31,12 @@ if TYPE_CHECKING:
 LEAST_ALIKE: Final = 32
 """Frames that are worth it, beside the one that they are like."""
 
-MOST_ALIKE: Final = 256
-"""Frames that are decoded together at most: a look at them takes no longer, whatever follows."""
+FIRST_LOOK: Final = 1024
+"""Frames that are looked at together at most, in a first look."""
+
+LONGEST_LOOK: Final = 4096
+"""And in one that follows others that have found all alike, each twice as long as the one before:
+so what is looked at in vain is no more than what was found before it, or a first look."""
 
 _MOST_COMPARED: Final = 256  # bytes of head and tail: a plain request has no more
 
@@ -99,7 +103,9 @@ class _Form(NamedTuple):
     """How long that is; 0 if there is none."""
 
 
-def decode_alike(data: bytes, start: int, size_bytes: int, model: Frame) -> list[Frame]:
+def decode_alike(
+    data: bytes, start: int, size_bytes: int, model: Frame, most: int = FIRST_LOOK
+) -> list[Frame]:
     """Decode the frames that follow one that they are like.
 
     Args:
@@ -107,16 +113,17 @@ def decode_alike(data: bytes, start: int, size_bytes: int, model: Frame) -> list
         start: where the frame before ends in them, all of which they hold.
         size_bytes: its size, prefix included.
         model: what it has been decoded to.
+        most: frames that are looked at.
 
     Returns:
         Frames that follow each other from `start` on, as `mqwire.frames.FrameReader` would
-        decode them: those that are alike, `MOST_ALIKE` at most; none where these are few. What
+        decode them: those that are alike, none where these are few. What
         they have in common are the same objects in all of them.
 
     Complexity: two C calls for each byte of head and tail, `_MOST_COMPARED` at most, and a small
     tuple for each frame.
     """
-    count = min((len(data) - start) // size_bytes, MOST_ALIKE)
+    count = min((len(data) - start) // size_bytes, most)
     if count < LEAST_ALIKE:
         return []
     form = _form_of(data[start - size_bytes : start], model)
@@ -128,7 +135,8 @@ def decode_alike(data: bytes, start: int, size_bytes: int, model: Frame) -> list
             return []
     for place, byte in chain(enumerate(form.head), enumerate(form.tail, tail_from)):
         column = data[start + place : start + count * size_bytes : size_bytes]
-        count = len(column) - len(column.lstrip(_BYTES[byte]))
+        if column != _BYTES[byte] * count:
+            count = len(column) - len(column.lstrip(_BYTES[byte]))
     if count < LEAST_ALIKE:
         return []
     layout = f">{len(form.head)}x{form.id_code}{len(form.tail)}x{form.binary_bytes}s"

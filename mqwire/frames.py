@@ -35,7 +35,7 @@ from typing import Any, Final, TypeAlias
 
 import msgpack
 
-from mqwire.alike import Frames, decode_alike, is_like
+from mqwire.alike import FIRST_LOOK, LONGEST_LOOK, Frames, decode_alike, is_like
 from mqwire.codes import Code
 from mqwire.errors import StreamError
 from mqwire.limits import (
@@ -165,6 +165,7 @@ class FrameReader:
         start, end = self._position, self._end
         fed_at = received - len(data)
         look_from = fed_at if len(data) >= _LEAST_LOOK_BYTES else received
+        most = FIRST_LOOK
         while start < received:
             if not end:
                 if start >= fed_at and data[start - fed_at] != PREFIX_BYTE:
@@ -184,10 +185,11 @@ class FrameReader:
             frames.append(frame)
             if look_from <= start and end - start <= self._trusted_bytes:
                 size_bytes = end - start
-                more = _decode_more(frames, rows, data, end - fed_at, size_bytes)
+                more = _decode_more(frames, rows, data, (end - fed_at, size_bytes, most))
                 unpacker.read_bytes(more * size_bytes)
                 end += more * size_bytes
                 look_from = end if more else end + _LOOK_PAUSE * size_bytes
+                most = min(2 * most, LONGEST_LOOK) if more == most else FIRST_LOOK
             start = self._position = end
             end = self._end = 0
         if start == received:
@@ -254,7 +256,7 @@ class FrameReader:
 
 
 def _decode_more(
-    frames: list[Frame], rows: list[tuple[int, int]], data: bytes, start: int, size_bytes: int
+    frames: list[Frame], rows: list[tuple[int, int]], data: bytes, look: tuple[int, int, int]
 ) -> int:
     """Append the frames that follow the last one and are like it; return how many there are.
 
@@ -262,10 +264,11 @@ def _decode_more(
         frames: those that were read, the last of them from `data`.
         rows: where some of them are alike.
         data: what was read.
-        start: where the last frame ends in it.
-        size_bytes: its size, prefix included.
+        look: where the last frame ends in it; its size, prefix included; and how many frames
+            are looked at.
     """
-    more = decode_alike(data, start, size_bytes, frames[-1])
+    start, size_bytes, most = look
+    more = decode_alike(data, start, size_bytes, frames[-1], most)
     if more:
         first = len(frames) - 1
         if first and is_like(frames[first - 1], frames[first]):

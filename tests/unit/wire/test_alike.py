@@ -151,7 +151,7 @@ class TestStreams:
         requests[at] = other
         agrees(encoded(requests))
 
-    @pytest.mark.parametrize("count", [LEAST_ALIKE + 1, 34, 200, 256, 257, 1000])
+    @pytest.mark.parametrize("count", [LEAST_ALIKE + 1, 34, 200, 512, 513, 1500])
     def test_a_row_ends_where_another_begins(self, count):
         requests = [*pulls(count), *pulls(200, name="bobs"), *pulls(MANY)]
         found = reader().feed(encoded(requests))
@@ -160,20 +160,34 @@ class TestStreams:
             *(count, count + 200, count + 200 + MANY)
         ]
 
-    def test_looks_in_vain_cost_no_more_for_what_follows(self, monkeypatch):
+    def test_what_is_looked_at_in_vain_is_no_more_than_what_was_found(self, monkeypatch):
         """A client that has the last byte of its last frame differ is not looked at over and over."""
-        found = []
+        looks = []  # how many frames were looked at, and found
         look = frames.decode_alike
-        monkeypatch.setattr(
-            frames, "decode_alike", lambda *of: found.append(look(*of)) or found[-1]
-        )
-        data = encoded([*pulls(9000), ("PULL", 30000, "jobz", 1)])
-        reader().feed(data)
-        assert len(found) < 1.2 * 9000 / module.MOST_ALIKE
-        assert max(map(len, found)) == module.MOST_ALIKE
-        found.clear()
-        reader().feed(encoded([("PULL", 1000 + at, "ab"[at % 2], 1) for at in range(9000)]))
-        assert len(found) <= 1 + 9000 / 32
+
+        def spy(data, start, size_bytes, model, most):
+            found = look(data, start, size_bytes, model, most)
+            looks.append((min((len(data) - start) // size_bytes, most), len(found)))
+            return found
+
+        monkeypatch.setattr(frames, "decode_alike", spy)
+        reader().feed(encoded([*pulls(9000), ("PULL", 30000, "jobz", 1)]))
+        assert len(looks) < 10
+        assert max(looks)[1] == module.LONGEST_LOOK
+        assert sum(most for most, _ in looks) < 2 * 9000
+        for other in (31, 34, 300, 800, 3000):
+            looks.clear()
+            names = ("jobs", "jobz")
+            reader().feed(
+                encoded([("PULL", 1000 + at, names[at // other % 2], 1) for at in range(9000)])
+            )
+            found = before = 0
+            for most, count in looks:
+                assert most <= max(module.FIRST_LOOK, 2 * before)
+                before = count
+                found += count
+            assert found > 8000 or other < 300, other
+        assert len(looks) <= 1 + 9000 / 32
 
     def test_an_encoding_that_nobody_would_choose(self):
         body = b"\xdc\x00\x02\xa4PULL\xcd\x10"
