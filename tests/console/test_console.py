@@ -450,6 +450,7 @@ def test_a_secretary_looks_and_manages_those_who_may_do_no_more_than_work(consol
     expect(button(page, "Change noor")).to_have_count(0)
     button(page, "Add a user").click()
     roles = page.get_by_role("group", name="Role").get_by_role("radio")
+    expect(roles).to_have_count(2)
     assert [each.get_attribute("value") for each in roles.all()] == ["user", "agent"]
 
 
