@@ -120,6 +120,11 @@ class FrameReader:
         self._trusted_bytes = 0 if is_strangers else PREFIX_BYTES + self._max_container_bytes
 
     @property
+    def is_between(self) -> bool:
+        """Whether the stream is sound so far, and no frame has begun that is not whole."""
+        return self._unpacker is None and self.error is None
+
+    @property
     def leftover_bytes(self) -> int:
         """How many bytes at the stream's end belong to a frame that is not whole yet."""
         return self._received - self._position

@@ -379,8 +379,8 @@ class Engine(Protocol):
 
         Args:
             level: the highest that is waited for.
-            is_alone: whether one client alone waits for anything: blocking for a moment
-                harms nobody else.
+            is_alone: whether nobody waits for anything else: blocking for a moment harms
+                nobody.
         """
 
     def needs(self, level: Level, *, shows_messages: bool) -> Needs:

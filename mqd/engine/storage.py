@@ -63,7 +63,7 @@ class Storage(Protocol):
     def commit(self, level: Level, *, is_alone: bool = False) -> int:
         """End the turn; return the mark of all records so far, `NEVER_LSN` after a failure.
 
-        `is_alone` tells that one client alone waits, so that blocking harms nobody else.
+        `is_alone` tells that nobody waits for anything else, so that blocking harms nobody.
         """
 
     def has_room(

@@ -49,6 +49,19 @@ class Inbox:
         if self.tap is not None:
             self.tap.identify(user)
 
+    def takes_whole(self) -> bool:
+        """Whether a frame that comes now, whole, may be decoded elsewhere.
+
+        Nothing has come before it that is not decoded, and it is no stranger's. What is in
+        `rest` is the caller's to mind: it is held as long as there is any.
+        """
+        tap = self.tap
+        return (
+            self._reader.is_between
+            and self._reader.max_frame_bytes > MAX_FRAME_BYTES_BEFORE_AUTH
+            and (tap is None or tap.takes_whole)
+        )
+
     def take(self, data: bytes) -> list[Frame]:
         """Take what was read.
 

@@ -12,7 +12,7 @@ requests is answered by itself.
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mqd.net.job_verbs import is_plain_claim, is_plain_lease, lease_terms
 from mqd.net.replies import WORDS
@@ -29,10 +29,12 @@ from mqwire.limits import (
 from mqwire.packs import size_of_each
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from mqd.engine.base import Engine
     from mqd.net.session import Session
     from mqwire.frames import Frame
+    from mqwire.levels import Level
 
 LEAST_RUN: Final = 4
 """Requests that are worth it."""
@@ -57,6 +59,23 @@ _PULL_LENGTH: Final = 4  # of such a PULL
 _NO_RUN: Final = (0, b"")
 
 
+class Asker(Protocol):
+    """Whose requests a plain run has: a session, or a crowd of them (`mqd.net.crowd`)."""
+
+    engine: Engine
+    max_body_bytes: int
+
+    @property
+    def check_pack(self) -> Callable[[bytes, int], None]:
+        """What raises where a pack does not hold so many bodies."""
+
+    def rest_on(self, level: Level) -> None:
+        """Hold the replies back until a level is reached."""
+
+    def show_messages(self) -> None:
+        """Note that there are messages in the replies."""
+
+
 def carry_out(session: Session, frames: list[Frame], start: int, end: int) -> tuple[int, bytes]:
     """Carry out the run that begins with a frame.
 
@@ -70,6 +89,7 @@ def carry_out(session: Session, frames: list[Frame], start: int, end: int) -> tu
         How many requests it has, and the frames of their replies; 0 where there is no run.
     """
     verb = frames[start][0] if frames[start] else None
+    kind: Callable[[Session, Sequence[Frame]], tuple[int, bytes]]
     if verb == "PUSH":
         kind = _push
     elif verb == "PULL":
@@ -88,7 +108,25 @@ def carry_out(session: Session, frames: list[Frame], start: int, end: int) -> tu
     return kind(session, frames[start:end])
 
 
-def _push_alike(session: Session, frames: Sequence[Frame]) -> tuple[int, bytes]:
+def carry_out_plain(asker: Asker, frames: Sequence[Frame]) -> tuple[int, bytes]:
+    """Carry out the run that plain requests begin with, each of which somebody else may make.
+
+    Args:
+        asker: they may all do what they ask for.
+        frames: at least one; as long as each other, of one of the verbs PUSH and PULL.
+
+    Returns:
+        As `carry_out`.
+    """
+    kind = _push if frames[0][0] == "PUSH" else _pull
+    if type(frames) is Frames and frames.alike_until(0) == len(frames):
+        alike = _OF_ALIKE[kind](asker, frames)
+        if alike[0]:
+            return alike
+    return kind(asker, frames)
+
+
+def _push_alike(asker: Asker, frames: Sequence[Frame]) -> tuple[int, bytes]:
     """Carry out plain pushes that are alike: what one of them says, all of them say."""
     ids = _ids_of_alike(frames, _PLAIN_LENGTH)
     if not ids:
@@ -99,23 +137,23 @@ def _push_alike(session: Session, frames: Sequence[Frame]) -> tuple[int, bytes]:
         and type(count) is int
         and count == 1
         and type(pack) is bytes
-        and len(pack) <= min(_MOST_BODY_BYTES, session.max_body_bytes)
+        and len(pack) <= min(_MOST_BODY_BYTES, asker.max_body_bytes)
     )
     packs = b"".join([frame[4] for frame in frames]) if is_plain else b""
     if not packs or size_of_each(packs) != len(pack):
         return _NO_RUN
-    return _pushed(session, name, ids, [packs], None)
+    return _pushed(asker, name, ids, [packs], None)
 
 
-def _pull_alike(session: Session, frames: Sequence[Frame]) -> tuple[int, bytes]:
+def _pull_alike(asker: Asker, frames: Sequence[Frame]) -> tuple[int, bytes]:
     """Carry out plain pulls that are alike."""
     ids = _ids_of_alike(frames, _PULL_LENGTH)
     if not ids:
         return _NO_RUN
     _, _, name, most = frames[0]
-    if type(name) is not str or type(most) is not int or most != 1 or not _has_some(session, name):
+    if type(name) is not str or type(most) is not int or most != 1 or not _has_some(asker, name):
         return _NO_RUN
-    return _pulled(session, name, ids)
+    return _pulled(asker, name, ids)
 
 
 def _ids_of_alike(frames: Sequence[Frame], length: int) -> list[int]:
@@ -126,13 +164,13 @@ def _ids_of_alike(frames: Sequence[Frame], length: int) -> list[int]:
     return ids if min(ids) > 0 and max(ids) <= MAX_REQUEST_ID else []
 
 
-def _push(session: Session, frames: Sequence[Frame]) -> tuple[int, bytes]:
+def _push(asker: Asker, frames: Sequence[Frame]) -> tuple[int, bytes]:
     length = len(frames[0])
     if not _PLAIN_LENGTH <= length <= _PLAIN_LENGTH + 1:
         return _NO_RUN
     ids: list[int] = []
     packs: list[bytes] = []
-    check, most_bytes = session.check_pack, min(_MOST_BODY_BYTES, session.max_body_bytes)
+    check, most_bytes = asker.check_pack, min(_MOST_BODY_BYTES, asker.max_body_bytes)
     name = None
     for frame in frames:
         if len(frame) != length:
@@ -166,11 +204,11 @@ def _push(session: Session, frames: Sequence[Frame]) -> tuple[int, bytes]:
     if length != _PLAIN_LENGTH:
         orders = _orders([frame[5] for frame in frames[: len(ids)]])
         del ids[len(orders[0]) :], packs[len(orders[0]) :]
-    return _pushed(session, name, ids, packs, orders)
+    return _pushed(asker, name, ids, packs, orders)
 
 
 def _pushed(
-    session: Session,
+    asker: Asker,
     name: str,
     ids: Sequence[int],
     packs: Sequence[bytes],
@@ -179,7 +217,7 @@ def _pushed(
     """Carry pushes out, as `carry_out`; no run where that is to be done one by one.
 
     Args:
-        session: whose they are.
+        asker: whose they are.
         name: the queue.
         ids: of the requests.
         packs: their bodies.
@@ -187,7 +225,7 @@ def _pushed(
     """
     if len(ids) < LEAST_RUN:
         return _NO_RUN
-    engine = session.engine
+    engine = asker.engine
     try:
         if orders is None:
             first_id, level = engine.push(name, len(ids), b"".join(packs), (), None)
@@ -198,7 +236,7 @@ def _pushed(
             first_id, level = pushed
     except CodedError:
         return _NO_RUN  # some may be carried out, or each is to be told why not
-    session.rest_on(level)
+    asker.rest_on(level)
     return len(ids), push_replies(ids, first_id, WORDS[level])
 
 
@@ -243,10 +281,10 @@ def _order_of(options: Any) -> tuple[int, int] | None:
     return priority, ceil(1000 * seconds) if seconds else 0
 
 
-def _pull(session: Session, frames: Sequence[Frame]) -> tuple[int, bytes]:
+def _pull(asker: Asker, frames: Sequence[Frame]) -> tuple[int, bytes]:
     ids: list[int] = []
     name = frames[0][2] if len(frames[0]) == 4 else None
-    if type(name) is not str or not _has_some(session, name):
+    if type(name) is not str or not _has_some(asker, name):
         return _NO_RUN
     for frame in frames:
         if len(frame) != 4:
@@ -264,18 +302,18 @@ def _pull(session: Session, frames: Sequence[Frame]) -> tuple[int, bytes]:
         ids.append(request_id)
     if len(ids) < LEAST_RUN:
         return _NO_RUN
-    return _pulled(session, name, ids)
+    return _pulled(asker, name, ids)
 
 
-def _pulled(session: Session, name: str, ids: Sequence[int]) -> tuple[int, bytes]:
+def _pulled(asker: Asker, name: str, ids: Sequence[int]) -> tuple[int, bytes]:
     """Carry pulls of a queue that has some out, as `carry_out`."""
     try:
-        found = session.engine.pull_each(name, len(ids), _ROOM_BYTES)
+        found = asker.engine.pull_each(name, len(ids), _ROOM_BYTES)
     except CodedError:
         return _NO_RUN  # as in _pushed
     assert found is not None, "nothing has happened since it was asked"
-    session.outbox.shows_messages = True
-    session.rest_on(found.level)
+    asker.show_messages()
+    asker.rest_on(found.level)
     return len(found.bodies), pull_replies(ids, found)
 
 
@@ -342,9 +380,9 @@ _OF_ALIKE: Final = {_push: _push_alike, _pull: _pull_alike}
 """How runs of requests that are alike are carried out: at a fraction of looking at each."""
 
 
-def _has_some(session: Session, name: str) -> bool:
+def _has_some(asker: Asker, name: str) -> bool:
     """Tell whether a queue has messages for a run; asked first, since counting a run costs more."""
     try:
-        return session.engine.may_pull_each(name)
+        return asker.engine.may_pull_each(name)
     except CodedError:
         return False

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mqd.net.busy_poll import BusyPoll, poll_seconds
+from mqd.net.crowd import Crowd
 from mqd.net.meters import Meters
 from mqd.net.refusals import Refusals
 from mqd.net.session import CLOSE_SECONDS, Session
@@ -115,6 +116,10 @@ class Server:
         self.engine.on_progress = self._progressed
         engine = self.engine
         self.meters = Meters(lambda: (engine.pushed, engine.pulled))
+        self.crowd = Crowd(
+            engine, self.pack_checker.check, config.limits.max_body_bytes, self.meters
+        )
+        """Reads of several sessions that are answered together."""
         self.refusals = Refusals(self.loop)
         self._ticker = Ticker(self.engine, self.loop, services.clock.now_ms, self.end_turn)
         self._busy_poll = BusyPoll(
@@ -214,6 +219,11 @@ class Server:
             tap = new_tap(self._frame_log, session.number, peer, local)
         return peer, tap
 
+    @property
+    def has_one_session(self) -> bool:
+        """Whether there is nobody to wait for."""
+        return len(self._sessions) == 1
+
     def has_room(self) -> bool:
         """Tell whether the sessions, the newest included, are as many as there may be."""
         return len(self._sessions) <= self._max_connections
@@ -290,26 +300,35 @@ class Server:
         if len(self._sessions) == 1:
             self.end_turn()
         elif self._turn_end is None:
-            self._turn_end = self.loop.call_soon(self.end_turn)
+            self._turn_end = self.loop.call_soon(self._end_round)
         self._busy_poll.heard()
+
+    def _end_round(self) -> None:
+        """Answer those who have waited for each other, and end the turn."""
+        self._turn_end = None
+        if self.crowd.waits:
+            self.engine.begin_turn()
+            self.crowd.answer()
+        self.end_turn()
 
     def end_turn(self) -> None:
         """Hand on what the turn has changed, send what may leave, look at the next deadline."""
-        if self._turn_end is not None:
+        if self._turn_end is not None and not self.crowd.waits:
             self._turn_end.cancel()
             self._turn_end = None
         if self.engine.views.has_listeners:
             self.engine.views.tell()
         unflushed = self.unflushed
+        # Whoever ends with a change of accounts is to end before that is answered.
+        is_alone = not (self.waiting or self.engine.accounts.has_changed)
         if len(unflushed) == 1:
             session = unflushed.pop()
-            # Whoever ends with a change of accounts is to end before that is answered.
-            is_alone = not (self.waiting or self.engine.accounts.has_changed)
             self.engine.end_turn(session.outbox.level, is_alone=is_alone)
             session.flush()
         else:
-            levels = [session.outbox.level for session in unflushed]
-            self.engine.end_turn(max(levels, default=Level.ACCEPTED))
+            levels = {session.outbox.level for session in unflushed} or {Level.ACCEPTED}
+            is_alone = is_alone and len(levels) == 1  # others would wait for what they do not need
+            self.engine.end_turn(max(levels), is_alone=is_alone)
         while unflushed:
             unflushed.pop().flush()
         self._ticker.arm_soon()

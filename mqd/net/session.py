@@ -24,7 +24,8 @@ from mqd.net.identity import Identity
 from mqd.net.inbox import Inbox
 from mqd.net.outbox import Outbox
 from mqd.net.pending import Pending
-from mqd.net.replies import error_reply
+from mqd.net.reader_watch import ReaderWatch
+from mqd.net.replies import error_reply, refusal
 from mqd.net.runs import LEAST_RUN, RUN_PAUSE, carry_out
 from mqd.net.tap import loggable
 from mqd.net.verbs import refuse
@@ -35,7 +36,7 @@ from mqwire.errors import CodedError, StreamError
 from mqwire.framelog_bodies import without_bodies
 from mqwire.frames import Frame, FrameWriter
 from mqwire.limits import MAX_REQUEST_ID
-from mqwire.requests import check_envelope, check_request
+from mqwire.requests import check_envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,7 +109,7 @@ class Session(asyncio.Protocol):
         self._is_unread = False
         self._is_log_behind = False
         self._is_journal_behind = False
-        self._unread_deadline: asyncio.TimerHandle | None = None
+        self._reader_watch = ReaderWatch(self, server.loop)
 
     # What the transport calls
 
@@ -130,27 +131,29 @@ class Session(asyncio.Protocol):
         """Take the next bytes and answer what is whole with them."""
         if self.is_closing:
             return
-        self.engine.begin_turn()
         keepalive = self.identity.keepalive
         if keepalive is not None:
             keepalive.was_heard = True
-        self._handle(self._inbox.take(data))
-        if self._inbox.rest:
-            self._handle_more()
-        self._server.end_turn_soon()
+        server = self._server
+        if not server.has_one_session:
+            data = server.crowd.add(self, data)
+        if data:
+            self.engine.begin_turn()
+            self.receive(data)
+        server.end_turn_soon()
 
     def pause_writing(self) -> None:
         """Hold: the client does not read what it is sent."""
         self._is_unread = True
         self.hold()
         self.pending.wake_all()
-        self._watch_reader(self._server.limits.unsent_timeout_seconds)
+        self._reader_watch.begin(self._server.limits.unsent_timeout_seconds)
 
     def resume_writing(self) -> None:
         """Go on: the client has read again."""
         self._is_unread = False
-        if self._unread_deadline is not None and not self.is_closing:
-            self._unread_deadline.cancel()
+        if not self.is_closing:
+            self._reader_watch.end()
         self.engine.begin_turn()
         self.go_on()
 
@@ -175,10 +178,10 @@ class Session(asyncio.Protocol):
     def _forget_timers(self) -> None:
         """Cancel what would call back; nothing is to keep a session that has ended."""
         self.identity.close()
-        for timer in (self._unread_deadline, self._next_turn):
-            if timer is not None:
-                timer.cancel()
-        self._unread_deadline = self._next_turn = self.on_all_sent = None
+        self._reader_watch.close()
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+        self._next_turn = self.on_all_sent = None
 
     # What verbs call
 
@@ -216,12 +219,48 @@ class Session(asyncio.Protocol):
         is_full = self.outbox.size_bytes > self._server.limits.max_unsent_bytes
         return self._is_unread or is_full
 
+    def show_messages(self) -> None:
+        """Note that there are messages in a reply of this turn."""
+        self.outbox.shows_messages = True
+
     def send_events(
         self, request_id: int, events: list[tuple[Any, ...]], missed: int, level: Level
     ) -> None:
         """Send events of a watch, once they have reached a level."""
         self.rest_on(level)
         self.reply((request_id, "EVENT", events, missed))
+
+    # What a crowd calls
+
+    def takes_whole(self) -> bool:
+        """Whether a frame may be answered that comes whole, without what came before it."""
+        return not (self.is_held or self.is_closing) and self._inbox.takes_whole()
+
+    def receive(self, data: bytes) -> None:
+        """Answer what is whole with the next bytes. The engine's turn has begun."""
+        self.handle(self._inbox.take(data))
+        if self._inbox.rest:
+            self._handle_more()
+
+    def note_whole(self, data: bytes) -> None:
+        """Log a read that was decoded elsewhere: a whole frame, of a session that takes one."""
+        if self._inbox.tap is not None:
+            self._inbox.tap.received_whole(data)
+
+    def answer_with(self, frames: bytes, level: Level, *, shows_messages: bool) -> None:
+        """Put replies that were made elsewhere with those that leave at the end of the turn.
+
+        Args:
+            frames: whole frames.
+            level: which they are to reach.
+            shows_messages: whether there are messages in them.
+        """
+        outbox = self.outbox
+        if not outbox.parts:
+            self._server.unflushed.append(self)
+        outbox.add_frames(frames)
+        outbox.level = max(outbox.level, level)
+        outbox.shows_messages |= shows_messages
 
     # What the server calls
 
@@ -280,7 +319,12 @@ class Session(asyncio.Protocol):
         self.pending.forget_all()  # nothing may be delivered to it any more
         self.watches.end_all()
         self._server.end_turn()
-        self._watch_reader(CLOSE_SECONDS)
+        self._reader_watch.begin(CLOSE_SECONDS)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What was written and the kernel has not taken yet."""
+        return self._transport.get_write_buffer_size()
 
     def abort(self) -> None:
         """Close at once; what was not sent is lost."""
@@ -299,7 +343,7 @@ class Session(asyncio.Protocol):
         self.is_held = self._must_wait()
         if not self.is_held and not self.is_closing:
             frames, self._backlog = self._backlog, []
-            self._handle(frames)
+            self.handle(frames)
             if self._inbox.rest:
                 self._handle_more()
             if not self._must_wait() and not self._transport.is_closing():
@@ -356,7 +400,7 @@ class Session(asyncio.Protocol):
 
     # Inside
 
-    def _handle(self, frames: list[Frame]) -> None:
+    def handle(self, frames: list[Frame]) -> None:
         """Answer frames, as far as they may be answered now."""
         if self.is_held:
             self._backlog = joined(self._backlog, frames) if self._backlog else frames
@@ -386,7 +430,7 @@ class Session(asyncio.Protocol):
             if monotonic() > ends_at:
                 self._go_on_soon()
             else:
-                self._handle(self._inbox.take_more())
+                self.handle(self._inbox.take_more())
 
     def _go_on_soon(self) -> None:
         """Let others have their turn, and read no more until then."""
@@ -446,7 +490,7 @@ class Session(asyncio.Protocol):
         if isinstance(error, StreamError):
             self.break_off(error)
         else:
-            self.reply(_refusal(frame, error))
+            self.reply(refusal(frame, error))
 
     def _wait_over(self, request_id: int, outcome: Results | CodedError, level: Level) -> None:
         if isinstance(outcome, CodedError):
@@ -505,33 +549,3 @@ class Session(asyncio.Protocol):
         self._next_turn = None
         self.engine.begin_turn()
         self.go_on()
-
-    def _watch_reader(self, seconds: float) -> None:
-        """Cut the client off unless it reads some of what was sent to it within `seconds`."""
-        if self._unread_deadline is not None:
-            self._unread_deadline.cancel()
-        unsent_bytes = self._transport.get_write_buffer_size()
-        self._unread_deadline = self._server.loop.call_later(
-            seconds, self._judge_reader, seconds, unsent_bytes
-        )
-
-    def _judge_reader(self, seconds: float, unsent_bytes: int) -> None:
-        is_disk_slow = not self.outbox.is_empty  # and so there is nothing to read
-        if is_disk_slow or self._transport.get_write_buffer_size() < unsent_bytes:
-            self._watch_reader(seconds)  # a slow one, and no message of it may be lost
-            return
-        if not self.is_closing:
-            _logger.warning(
-                "connection %d from %s reads nothing; it is cut off", self.number, self.peer
-            )
-        self.abort()
-
-
-def _refusal(frame: Frame, error: CodedError) -> Reply:
-    """Make the reply that refuses a request; a bad name is told before a missing queue."""
-    if error.code is Code.QUEUE_NOT_FOUND:
-        try:
-            check_request(frame)
-        except CodedError as earlier:
-            error = earlier
-    return error_reply(frame[1], error)

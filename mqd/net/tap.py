@@ -68,6 +68,15 @@ class Tap:
         """Where to."""
         return self._log
 
+    @property
+    def takes_whole(self) -> bool:
+        """Whether `received_whole` may be called."""
+        return self._is_trusted
+
+    def received_whole(self, data: bytes) -> None:
+        """Log a read that is one whole frame, about which `has_apart` has said no."""
+        self._append(self._in, [data], len(data))
+
     def received(self, data: bytes, frames: list[Frame], leftover_bytes: int) -> None:
         """Log what was read.
 
@@ -76,7 +85,7 @@ class Tap:
             frames: the frames that were whole with them.
             leftover_bytes: how many bytes at the end belong to a frame that is not.
         """
-        may_log = self._is_trusted and not _has_apart(frames)
+        may_log = self._is_trusted and not has_apart(frames)
         if may_log and not leftover_bytes and not self._carry:
             self._append(self._in, [data], len(data))
             return
@@ -133,12 +142,17 @@ class BodilessTap(Tap):
         self._encode = FrameWriter().encode
         self._reader = FrameReader(HARD_MAX_FRAME_BYTES)
 
+    @property
+    def takes_whole(self) -> bool:
+        """No: frames have to be encoded anew."""
+        return False
+
     def received(self, _data: bytes, frames: list[Frame], _leftover_bytes: int) -> None:
         """Log the frames that were whole with what was read."""
         if not frames:
             return
         shown = map(without_bodies, frames)
-        if not self._is_trusted or _has_apart(frames):
+        if not self._is_trusted or has_apart(frames):
             self._append_anew(frames, shown)
             return
         parts = list(map(self._encode, shown))
@@ -191,7 +205,7 @@ def loggable(reply: Reply) -> Reply | None:
     return None
 
 
-def _has_apart(frames: list[Frame]) -> bool:
+def has_apart(frames: list[Frame]) -> bool:
     """Tell whether a frame may hold what must not be logged, or asks for the log.
 
     Complexity: a lookup for each frame; searching the bytes for a verb would cost more.

@@ -5,7 +5,7 @@ r"""The journal: records go in, and come to be on the disk.
     commit(level) -> lsn  -- queue of loads -> write -> sync -> on_progress()
          \__ or, while the writer does nothing, or nothing but a sync:
               written here and now, and only the sync is left to the writer;
-              that, too, is done here where nobody else waits and the disk is quick
+              that, too, is done here where nobody waits for anything else and the disk is quick
 
 What is committed while the writer writes gathers in one load, and what was written while
 it syncs shares the next sync, so that a busy server syncs hundreds of commits at a time. A
@@ -176,8 +176,8 @@ class Journal:
 
         Args:
             level: the highest level that one of the replies of this turn waits for.
-            is_alone: whether only one client waits for it, and nobody else for anything:
-                then a disk that is quick enough is synced here and now.
+            is_alone: whether nobody waits for anything but this commit: then a disk that is
+                quick enough is synced here and now.
 
         Returns:
             The lsn that `written_lsn` or `synced_lsn` will have reached when the pending

@@ -214,6 +214,7 @@ async def test_records_that_come_further_end_no_turn_that_is_under_way(gated, mo
     gated.files.sync_gate.clear()
     first = connection.send("PUSH", "jobs", 1, A)
     assert await connection.hears_nothing()
+    monkeypatch.setattr(server.crowd, "add", lambda _session, data: data)  # answered at once
     monkeypatch.setattr(server, "end_turn_soon", server.engine.on_progress)
     second = connection.send("PUSH", "jobs", 1, A)
     assert await connection.hears_nothing()

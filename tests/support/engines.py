@@ -30,6 +30,8 @@ class Disk:
     def __init__(self):
         self.records = []
         self.commits = []
+        self.was_alone = []
+        """Of each commit whether nobody waited for anything else."""
         self.written_lsn = self.synced_lsn = 0
         self.room_bytes = None
         """How much of a record that frees nothing fits; None where the disk is not full."""
@@ -45,8 +47,9 @@ class Disk:
     def append(self, record):
         self.records.append(record)
 
-    def commit(self, level, *, is_alone=False):  # noqa: ARG002  the interface
+    def commit(self, level, *, is_alone=False):
         self.commits.append(level)
+        self.was_alone.append(is_alone)
         return len(self.records) if self.failure is None else NEVER_LSN
 
     def has_room(self, size_bytes, *, is_freeing=False, is_entry=False):

@@ -144,3 +144,17 @@ async def test_who_was_told_goodbye_is_heard_no_more():
     assert bench.server.meters.frames == frames
     assert not bench.session._inbox.rest
     bench.close()
+
+
+def test_a_frame_may_be_decoded_elsewhere_between_frames_of_one_who_is_known():
+    inbox = Inbox()
+    assert not inbox.takes_whole()  # a stranger's is walked first
+    inbox.let_in("ada", 16 * MIB)
+    assert inbox.takes_whole()
+    data = ENCODE(("PING", 1))
+    inbox.take(data[:7])
+    assert not inbox.takes_whole()
+    inbox.take(data[7:])
+    assert inbox.takes_whole()
+    inbox.take(b"GET /")
+    assert not inbox.takes_whole()
