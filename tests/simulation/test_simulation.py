@@ -13,7 +13,7 @@ from simulation.runs import run_seeds
 from simulation.scenario import MISHAPS
 
 SEEDS = 2000
-CHUNK = 200
+CHUNK = 400
 
 
 @pytest.mark.slow
