@@ -23,9 +23,9 @@ from collections import OrderedDict
 from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
-from zlib import crc32
 
 from mqd.core import step_records as records
+from mqd.core.checksum import crc32
 from mqd.core.deadlines import Timetable
 from mqd.core.errors import key_reused
 from mqwire.limits import DEFAULT_DEDUPE_SECONDS

@@ -28,8 +28,8 @@ import os
 from collections import deque
 from tempfile import mkstemp
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from zlib import crc32
 
+from mqd.core.checksum import crc32
 from mqd.core.errors import page_lost
 from mqd.store.files import OsFiles
 

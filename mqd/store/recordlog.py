@@ -35,10 +35,10 @@ from __future__ import annotations
 import struct
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from zlib import crc32
 
 import msgpack
 
+from mqd.core.checksum import crc32
 from mqd.core.order_records import PARCEL, PUSH_EACH, PUSH_WITH
 from mqd.core.records import PUSH
 from mqd.core.step_records import KEYED_PUSH
