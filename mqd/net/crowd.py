@@ -15,6 +15,8 @@ what the loop does in the same round.
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from mqd.net.replies import cut
@@ -25,12 +27,14 @@ from mqwire.levels import Level
 from mqwire.limits import MAX_CONTAINER_BYTES, MAX_FRAME_BYTES_BEFORE_AUTH, PREFIX_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mqd.engine.base import Engine
     from mqd.net.meters import Meters
     from mqd.net.session import Session
     from mqwire.frames import Frame
+
+_logger = logging.getLogger("mqd.session")
 
 _PLAIN_LENGTHS: Final = {"PUSH": 5, "PULL": 4}  # of requests that may be in a run
 
@@ -104,7 +108,8 @@ class Crowd:
                 self._answer(sessions, frames)
         for session, each in arrived.items():
             if not session.is_closing:
-                session.receive(each)
+                with _costing([session]):
+                    session.receive(each)
 
     def rest_on(self, level: Level) -> None:
         """Hold the replies of the run under way back until a level is reached."""
@@ -135,26 +140,38 @@ class Crowd:
             kind = (verb, frame[2]) if may_run else ()
             groups.setdefault(kind, []).append(place)
         for kind, places in groups.items():
-            for place in self._answer_runs(sessions, frames, places) if kind else places:
-                sessions[place].handle([frames[place]])
+            asking = [sessions[place] for place in places]
+            alike = frames if len(places) == len(frames) else [frames[place] for place in places]
+            with _costing(asking):
+                answered = self._answer_runs(asking, alike) if kind else 0
+                for session, frame in zip(asking[answered:], alike[answered:], strict=True):
+                    session.handle([frame])
 
-    def _answer_runs(
-        self, sessions: list[Session], frames: list[Frame], places: list[int]
-    ) -> list[int]:
-        """Answer requests of one kind as far as they are runs; return the places of the others."""
-        while len(places) >= LEAST_RUN:
-            is_all = len(places) == len(frames)
-            run = frames if is_all else [frames[place] for place in places]
+    def _answer_runs(self, sessions: list[Session], frames: list[Frame]) -> int:
+        """Answer requests of one kind as far as they are runs; return how many."""
+        answered = 0
+        while len(frames) - answered >= LEAST_RUN:
             self._shows_messages = False
-            count, replies = carry_out_plain(self, run)
+            count, replies = carry_out_plain(self, frames[answered:] if answered else frames)
             if not count:
                 break
             shows_messages = self._shows_messages
-            for place, reply in zip(places, cut(replies), strict=False):
-                sessions[place].answer_with(reply, self._level, shows_messages=shows_messages)
+            for session, reply in zip(sessions[answered:], cut(replies), strict=False):
+                session.answer_with(reply, self._level, shows_messages=shows_messages)
             self._meters.frames += count
-            places = places[count:]
-        return places
+            answered += count
+        return answered
+
+
+@contextmanager
+def _costing(sessions: list[Session]) -> Iterator[None]:
+    """Let a bug cost these sessions, and not all that come after them."""
+    try:
+        yield
+    except Exception:
+        _logger.exception("internal error in %d connections", len(sessions))
+        for session in sessions:
+            session.abort()
 
 
 def _new_reader() -> FrameReader:

@@ -20,6 +20,7 @@ class Transport:
 
     def __init__(self):
         self.written = []
+        self.is_aborted = False
 
     def set_write_buffer_limits(self, **_):
         pass
@@ -41,6 +42,9 @@ class Transport:
 
     def close(self):
         pass
+
+    def abort(self):
+        self.is_aborted = True
 
     def write(self, data):
         self.written.append(data)

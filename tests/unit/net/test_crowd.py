@@ -252,6 +252,25 @@ async def test_a_turn_that_ends_for_others_leaves_waiting_reads_waiting():
     close(bench, guests)
 
 
+async def test_a_bug_costs_those_whose_requests_it_has_met(monkeypatch):
+    bench, guests = await crowd(10)
+    await bench.ask(("CREATE", 1, "other", {}))
+
+    def push_or_fail(name, *rest):
+        if name == "other":
+            raise RuntimeError("a bug")
+        return plain_push(name, *rest)
+
+    plain_push = bench.engine.push
+    monkeypatch.setattr(bench.engine, "push", push_or_fail)
+    for at, guest in enumerate(guests):
+        guest.send(push("x", 3, "other" if at < 5 else "jobs"))
+    await rounds()
+    assert [guest.transport.is_aborted for guest in guests] == 5 * [True] + 5 * [False]
+    assert [guest.reply()[1] for guest in guests[5:]] == 5 * ["OK"]
+    close(bench, guests)
+
+
 async def test_one_alone_and_large_reads_do_not_wait():
     bench, guests = await crowd(4)
     guests[0].send(push("x" * MOST_BYTES))
