@@ -4,7 +4,7 @@
     take_turn()          the turn's records have their mark: its replies wait for that
     take_ready()         what may leave now, in the order in which it came
 
-Both return bytes and what these are to be in the frame log, which is the same as a rule.
+Both return frames and what these are to be in the frame log, which is the same as a rule.
 
 Nothing passes what came before it: the replies of a connection leave in one order, and a
 reply that needs nothing waits behind one that does.
@@ -15,12 +15,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from mqd.net.splicing import MOST_PIECES, joined, size_of
 from mqwire.frames import prefix
 from mqwire.levels import Level
 from mqwire.limits import PREFIX_BYTES
 
 if TYPE_CHECKING:
     from mqd.engine.base import Engine, Needs
+    from mqd.net.splicing import Output
 
 
 class Outbox:
@@ -32,6 +34,7 @@ class Outbox:
 
     __slots__ = (
         "_engine",
+        "_is_large",
         "_waiting",
         "leases",
         "level",
@@ -43,11 +46,12 @@ class Outbox:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._waiting: deque[tuple[Needs, bytes, bytes]] = deque()
+        self._waiting: deque[tuple[Needs, Output, Output]] = deque()
         self.leases: list[tuple[int, int]] = []
         """Those whose messages are in what has not left, and maybe some that are not any more."""
         self.parts: list[bytes] = []
         """The frames of this turn's replies, in pieces."""
+        self._is_large = False  # whether these are to stay in pieces
         self.level = Level.ACCEPTED
         """The highest that one of these is to reach; raised by whoever adds one."""
         self.shows_messages = False
@@ -74,7 +78,13 @@ class Outbox:
         self.parts.append(frames)
         self.size_bytes += len(frames)
 
-    def take_turn(self) -> tuple[bytes, bytes]:
+    def add_pieces(self, pieces: list[bytes]) -> None:
+        """As `add_frames`, for a large frame in pieces, which are not joined any more."""
+        self.parts += pieces
+        self.size_bytes += sum(map(len, pieces))
+        self._is_large = True
+
+    def take_turn(self) -> tuple[Output, Output]:
         """Let the replies of this turn wait for what they rest on; as `take_ready`.
 
         The engine's turn is over.
@@ -82,20 +92,25 @@ class Outbox:
         if not self.parts:
             return self.take_ready() if self._waiting else (b"", b"")
         engine = self._engine
-        data = b"".join(self.parts)
+        data: Output
+        if self._is_large and len(self.parts) <= MOST_PIECES:
+            data, self.parts = self.parts, []
+        else:
+            data = b"".join(self.parts)
+            self.parts.clear()
+        self._is_large = False
         logged = data if self.logged_as is None else self.logged_as
         needs = engine.needs(self.level, shows_messages=self.shows_messages)
-        self.parts.clear()
         self.logged_as = None
         self.level = Level.ACCEPTED
         self.shows_messages = False
         if self._waiting or not engine.has_reached(needs):
             self._waiting.append((needs, data, logged))
             return self.take_ready()
-        self.size_bytes -= len(data)
+        self.size_bytes -= size_of(data)
         return data, logged
 
-    def take_ready(self) -> tuple[bytes, bytes]:
+    def take_ready(self) -> tuple[Output, Output]:
         """Remove what may leave now; return it, and as what it is to be logged."""
         waiting = self._waiting
         has_reached = self._engine.has_reached
@@ -105,9 +120,9 @@ class Outbox:
         if len(ready) == 1:
             _, data, logged = ready[0]
         else:
-            data = b"".join([entry[1] for entry in ready])
-            logged = b"".join([entry[2] for entry in ready])
-        self.size_bytes -= len(data)
+            data = joined([entry[1] for entry in ready])
+            logged = joined([entry[2] for entry in ready])
+        self.size_bytes -= size_of(data)
         return data, logged
 
     def clear(self) -> None:

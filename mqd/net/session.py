@@ -27,6 +27,7 @@ from mqd.net.pending import Pending
 from mqd.net.reader_watch import ReaderWatch
 from mqd.net.replies import error_reply, refusal
 from mqd.net.runs import LEAST_RUN, RUN_PAUSE, carry_out
+from mqd.net.splicing import spliced
 from mqd.net.tap import loggable
 from mqd.net.verbs import refuse
 from mqd.net.watches import Watches
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from mqd.net.pending import Outcome
     from mqd.net.replies import Reply
     from mqd.net.server import Server
+    from mqd.net.splicing import Output
     from mqwire.levels import Level
 
 _logger = logging.getLogger("mqd.session")
@@ -268,7 +270,7 @@ class Session(asyncio.Protocol):
         """Send what may leave of this turn's replies; the engine's turn has just ended."""
         self._send(*self.outbox.take_turn())
 
-    def _send(self, data: bytes, logged: bytes) -> None:
+    def _send(self, data: Output, logged: Output) -> None:
         """Send what may leave, and hold if too much may not.
 
         Args:
@@ -281,7 +283,10 @@ class Session(asyncio.Protocol):
             if tap is not None:
                 tap.sent(logged)
                 self._look_at_log(tap.log)
-            self._transport.write(data)
+            if isinstance(data, list):
+                self._transport.writelines(data)
+            else:
+                self._transport.write(data)
             if outbox.leases and outbox.is_empty:
                 outbox.leases.clear()
         if outbox.size_bytes:
@@ -355,7 +360,11 @@ class Session(asyncio.Protocol):
         outbox = self.outbox
         if not outbox.parts:
             self._server.unflushed.append(self)
-        outbox.add(self._pack(reply))
+        pieces = spliced(reply, self._pack)
+        if pieces:
+            outbox.add_pieces(pieces)
+        else:
+            outbox.add(self._pack(reply))
 
     def reply_alone(self, reply: Reply) -> None:
         """Put a reply that may hold what is not to be logged into a turn that has no others."""

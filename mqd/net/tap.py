@@ -9,11 +9,12 @@ told to those who follow the log (`mqd.net.frame_tail`), but for their own askin
 from __future__ import annotations
 
 import time
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from mqd.net.frame_tail import Untold
+from mqd.net.splicing import pieces_of, size_of
 from mqwire.framelog import IN, OUT, RecordEncoder
 from mqwire.framelog_bodies import without_bodies
 from mqwire.frames import Frame, FrameReader, FrameWriter
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from mqd.net.frame_log import FrameLog
     from mqd.net.replies import Reply
+    from mqd.net.splicing import Output
 
 HIDDEN: Final = "(hidden)"
 NOT_LOGGED: Final = "(not logged before AUTH)"
@@ -105,9 +107,10 @@ class Tap:
         else:
             self._append_anew(frames, frames)
 
-    def sent(self, data: bytes) -> None:
+    def sent(self, data: Output) -> None:
         """Log what was written: whole frames."""
-        self._append(self._out, [data], len(data), is_told=type(data) is not Untold)
+        is_told = type(data) is not Untold
+        self._append(self._out, pieces_of(data), size_of(data), is_told=is_told)
 
     def _append(
         self, encoder: RecordEncoder, parts: list[bytes], size_bytes: int, *, is_told: bool = True
@@ -158,13 +161,13 @@ class BodilessTap(Tap):
         parts = list(map(self._encode, shown))
         self._append(self._in, parts, sum(map(len, parts)))
 
-    def sent(self, data: bytes) -> None:
+    def sent(self, data: Output) -> None:
         """Log what was written: whole frames."""
+        parts = pieces_of(data)
         # Where none of the bytes is there that binary begins with, there is no pack.
-        if any(map(data.__contains__, _BIN_MARKS)):
-            parts = [self._encode(without_bodies(frame)) for frame in self._reader.feed(data)]
-        else:
-            parts = [data]
+        if any(mark in part for mark in _BIN_MARKS for part in parts):
+            found = chain.from_iterable(map(self._reader.feed, parts))
+            parts = [self._encode(without_bodies(frame)) for frame in found]
         self._append(self._out, parts, sum(map(len, parts)), is_told=type(data) is not Untold)
 
 

@@ -21,6 +21,7 @@ class Transport:
     def __init__(self):
         self.written = []
         self.is_aborted = False
+        self.pieces = 0  # of what was written in pieces
 
     def set_write_buffer_limits(self, **_):
         pass
@@ -48,6 +49,10 @@ class Transport:
 
     def write(self, data):
         self.written.append(data)
+
+    def writelines(self, pieces):
+        self.written += pieces
+        self.pieces += len(pieces)
 
 
 class Bench:

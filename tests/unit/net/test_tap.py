@@ -264,3 +264,21 @@ def test_who_follows_the_log_is_told_all_but_the_asking(log, kind, sizes):
 def test_who_has_not_authenticated_hides_nothing(log, tap):
     feed(tap, encode(("FRAMES", 1)))
     assert log.told() == log.frames() == [("FRAMES", 1)]
+
+
+def test_replies_in_pieces_are_one_record(log, tap):
+    reply = (5, "OK", (1, 2), (b"a pack",))
+    whole = encode(reply)
+    tap.sent([whole[:9], whole[9:12], whole[12:]])
+    [record] = log.records()
+    assert record.frames == whole
+    assert log.told() == [reply]
+
+
+def test_replies_in_pieces_are_logged_without_bodies_too(log, bodiless):
+    replies = [(5, "OK", (1, 2), (b"a pack",)), (6, "OK")]
+    whole = encode(*replies)
+    bodiless.sent([whole[:9], whole[9:]])
+    bodiless.sent([encode((7, "OK")), encode((8, "OK"))])
+    assert log.frames()[0][3] == (body_mark(b"a pack"),)
+    assert [frame[0] for frame in log.frames()] == [5, 6, 7, 8]
