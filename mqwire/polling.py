@@ -161,7 +161,7 @@ def usable_cores(allowed: int, read: Callable[[str], str]) -> float:
         groups = read(_GROUPS)
     except OSError:
         return allowed
-    cores: float = allowed
+    cores = float(allowed)
     for line in groups.splitlines():
         if line.startswith("0::/"):
             folder = line[3:].rstrip("/")

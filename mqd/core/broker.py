@@ -14,6 +14,7 @@ that of `mqd.core.steps`, and keys that of `mqd.core.keys`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003  the compiled form looks it up
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ from mqd.core.view_state import ViewState
 from mqwire.names import matches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from mqd.core.paging import Pager
     from mqd.core.parcels import PushExtras

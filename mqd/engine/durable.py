@@ -83,11 +83,10 @@ class Durable:
         StorageError: the directory cannot be used; what is there is as it was.
     """
 
-    highest_level = Level.SYNCED
-
     def __init__(
         self, directory: str, broker: Broker, settings: Settings, files: Files | None = None
     ) -> None:
+        self.highest_level = Level.SYNCED
         self.on_progress: Callable[[], None] = nothing
         self.is_behind = False
         """Whether so much waits to be written that clients have to wait."""

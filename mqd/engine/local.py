@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable  # noqa: TC003  the compiled form looks it up
 from dataclasses import dataclass
 from random import random
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ from mqwire.levels import LEVELS, Level
 from mqwire.limits import FRAME_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from mqd.core.broker import Broker
     from mqd.core.queue import Queue

@@ -22,6 +22,7 @@ import logging
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003  the compiled form looks it up
 from typing import TYPE_CHECKING, Any, Final
 
 from mqd.config import FrameLogConfig
@@ -47,7 +48,6 @@ STALL_SECONDS: Final = 5.0
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from pathlib import Path
 
 _logger = logging.getLogger("mqd.frame_log")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mqwire.codes import Code
 from mqwire.errors import RequestError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mqd.engine.base import Engine, OnEnd, Results, Terms, Wait
     from mqwire.errors import CodedError
 
-    Outcome = Results | Callable[[], Results]
+    Outcome: TypeAlias = Results | Callable[[], Results]
     OnWaitOver = Callable[[int, Results | CodedError, Level], None]
     OnTaskOver = Callable[[int, asyncio.Task[Outcome]], None]
 

@@ -143,8 +143,8 @@ class Journal:
         self._sync_pace = SyncPace()
         self._marker_at = time.monotonic() + marker_seconds
         self._retry_at = 0.0
-        self._thread = threading.Thread(target=self._run, name="mqd-journal", daemon=True)
-        self._thread.start()
+        self._worker = threading.Thread(target=self._run, name="mqd-journal", daemon=True)
+        self._worker.start()
 
     @property
     def written_lsn(self) -> int:
@@ -268,7 +268,7 @@ class Journal:
                 self._hand_on(*self._encoder.take())
             self._is_closing = True
             self._wake()
-        self._thread.join()
+        self._worker.join()
         if self.failure is not None:
             raise self.failure
 

@@ -79,7 +79,7 @@ def _kill(driver: Driver, files: RecordingFiles) -> None:
     with contextlib.suppress(JournalFailed):
         driver.wait(lambda: driver.journal.failure is not None)
     assert driver.journal.failure is not None
-    driver.journal._thread.join()
+    driver.journal._worker.join()
     files.is_dead = False
 
 
