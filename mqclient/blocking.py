@@ -285,7 +285,8 @@ class BlockingConnection:
                     self._receive(waiter, deadline)
                     waiter.is_waiting = False
                 if events & select.POLLOUT and not self.is_lost:
-                    rest = rest[self._send_some(rest) :]
+                    sent = self._send_some(rest)
+                    rest = rest[sent:]
 
     def _fail_half_sent(self, requests: Sequence[Request]) -> None:
         """End a connection on which nothing can follow any more, at the end of our time."""

@@ -25,6 +25,7 @@ import click
 
 import mqwire
 from mqd import storage_commands
+from mqd.form import WORDS
 from mqwire.limits import MAX_TEXT_CHARS
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class _Root(click.Group):
 )
 @click.option("--check-config", is_flag=True, help="Check the configuration and end.")
 @click.option("--print-config", is_flag=True, help="Print the configuration in force and end.")
-@click.version_option(mqwire.__version__, prog_name="mqd", message="%(prog)s %(version)s")
+@click.version_option(mqwire.__version__, prog_name="mqd", message=f"%(prog)s %(version)s{WORDS}")
 @click.pass_context
 def main(
     context: click.Context,

@@ -24,6 +24,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from mqd import form
 from mqd.address_file import AddressFile, own_address
 from mqd.config import ConfigError, Problem
 from mqd.engine.durable import Durable
@@ -217,8 +218,9 @@ class _Process:
             _logger.info("clients of this user find the server by %s", self.address_file.path)
         self._warn(engine)
         _logger.info(
-            "mqd %s serves at %s; state is kept in %s, frames are logged to %s%s",
+            "mqd %s%s serves at %s; state is kept in %s, frames are logged to %s%s",
             __version__,
+            form.WORDS,
             ", ".join(urls),
             self.config.storage_path if self.config.storage.journal else "memory alone",
             "nowhere" if self.config.frame_log.level == "off" else self.config.frame_log_path,

@@ -143,7 +143,7 @@ def _check_value(verb: str, field: Field, value: Any) -> None:
         check(verb, field, value)
 
 
-def _check_number(verb: str, field: Field, value: float) -> None:
+def _check_number(verb: str, field: Field, value: Any) -> None:
     if not field.low <= value <= field.high:
         raise _out_of_range(verb, field, value)
 
@@ -214,7 +214,7 @@ def _wrong_type(verb: str, name: str, words: str, value: Any) -> RequestError:
     )
 
 
-def _out_of_range(verb: str, field: Field, value: float) -> RequestError:
+def _out_of_range(verb: str, field: Field, value: Any) -> RequestError:
     # A field that counts messages has a code of its own: a client cuts its frame then.
     counts_messages = field.name in ("count", "max") and value > field.high
     code = Code.TOO_MANY_MESSAGES if counts_messages else Code.OUT_OF_RANGE

@@ -59,8 +59,8 @@ class Field:
 
     name: str
     kind: Kind
-    low: float = 0
-    high: float = limits.MAX_TEXT_CHARS
+    low: int | float = 0
+    high: int | float = limits.MAX_TEXT_CHARS
     is_required: bool = True
     words: tuple[str, ...] = ()
 

@@ -2,6 +2,7 @@
 #
 #   . "$(dirname "$0")/lib.sh"
 #   ensure_venv EXTRAS...     creates or updates .venv, sets PYTHON
+#   use_compiled              has programs find the compiled form, if there is one that fits
 #
 # The environment is made again when setup.cfg has changed or another extra is asked for.
 
@@ -10,6 +11,8 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 VENV=${MQD_VENV:-$ROOT/.venv}
 PYTHON=$VENV/bin/python
+COMPILED=$ROOT/build/compiled
+IS_COMPILED=""
 
 die() {
     echo "$(basename "$0"): $*" >&2
@@ -65,4 +68,45 @@ ensure_venv() {
         die "pip could not install the dependencies; its lines above say why"
     trap - INT
     echo "$wanted" >"$stamp_file"
+}
+
+# Prints what a compiled form has to match: the kind of Python, and a digest of all sources.
+compiled_stamp() {
+    "$PYTHON" -I -S -c 'import importlib.machinery as m; print(m.EXTENSION_SUFFIXES[0])'
+    (
+        cd "$ROOT"
+        find setup.py setup.cfg mqwire mqd mqclient mqweb -type f ! -name '*.pyc' |
+            LC_ALL=C sort | tr '\n' '\0' | xargs -0 cksum
+    ) | cksum
+}
+
+# Tells whether there is a compiled form that was made of these sources.
+compiled_fits() {
+    [ -f "$COMPILED/.mqd-stamp" ] && [ "$(cat "$COMPILED/.mqd-stamp")" = "$(compiled_stamp)" ]
+}
+
+# Has programs find the compiled form from now on, and says so; MQD_PURE=1 leaves it out.
+use_compiled() {
+    if [ -n "${MQD_PURE:-}" ] || [ ! -d "$COMPILED" ]; then
+        return
+    fi
+    if ! compiled_fits; then
+        echo "running without the compiled form, which is of other sources; scripts/compile makes it anew" >&2
+        return
+    fi
+    echo "running the compiled form in $COMPILED; MQD_PURE=1 leaves it out" >&2
+    IS_COMPILED=1
+    export PYTHONPATH=$COMPILED${PYTHONPATH:+:$PYTHONPATH}
+}
+
+# Prints what cannot be had from a package index and is missing for scripts/compile, if anything.
+missing_for_compiling() {
+    "$PYTHON" - <<'END'
+import os, shutil, sysconfig
+compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+if shutil.which(compiler) is None:
+    print(f"a C compiler ({compiler}; on Debian: apt install gcc)")
+elif not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
+    print("Python.h, Python's headers for C (on Debian: apt install python3-dev)")
+END
 }

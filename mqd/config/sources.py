@@ -29,9 +29,11 @@ OTHER_VARIABLES: Final = frozenset(
         CONFIG_VARIABLE,
         # Of scripts/ and deploy/, whose variables a server inherits:
         "MQD_ADDRESS",
+        "MQD_COMPILED",
         "MQD_LOCAL",
         "MQD_PORT",
         "MQD_PUBLISH",
+        "MQD_PURE",
         "MQD_STOP_SECONDS",
         "MQD_VENV",
         # Of the tests, whose servers do so too:

@@ -13,6 +13,8 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from mqd.clock import Clock  # noqa: TC001  the compiled form looks it up
+from mqd.form import IS_COMPILED
 from mqd.net.busy_poll import BusyPoll, poll_seconds
 from mqd.net.crowd import Crowd
 from mqd.net.meters import Meters
@@ -31,7 +33,6 @@ from mqwire.packs import PackChecker
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mqd.clock import Clock
     from mqd.config import Config
     from mqd.core.standings import Standing
     from mqd.engine.base import Engine
@@ -149,7 +150,8 @@ class Server:
             socket_path = self._config.unix_socket_path
             if socket_path is not None:
                 urls.append(await self._listen_unix(socket_path.absolute()))
-            listener = await self.loop.create_server(
+            # Its sockets are a tuple with asyncio, and a list with uvloop.
+            listener: Any = await self.loop.create_server(
                 self._new_session, wanted.host, wanted.port, backlog=BACKLOG
             )
             self._listeners.append(listener)
@@ -275,6 +277,7 @@ class Server:
         return {
             "server": {
                 "version": __version__,
+                "compiled": IS_COMPILED,
                 "started_at": meters.started_at,
                 "uptime_seconds": meters.uptime_seconds,
                 "epoch": self.engine.epoch,
