@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
+from mqd.core.parcel_table import ParcelTable
 from mqwire.limits import MAX_MESSAGES_PER_FRAME
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Parcels:
 
     def __init__(self, queue: Queue) -> None:
         held = queue.held
-        self._ready: dict[int, Parcel] = {} if held is None else held.parcels
+        self._ready = ParcelTable() if held is None else held.parcels
         self._delayed: dict[int, Parcel] = {} if held is None else held.delayed_parcels
         self._next_id = queue.fifo.next_id
         self._keys: list[int] | None = None  # of all of them, ascending
@@ -81,7 +82,7 @@ class Parcels:
 
     def parcel(self, key: int) -> tuple[Parcel, bool]:
         """Return the parcel with a key, and whether it is delayed."""
-        parcel = self._ready.get(key)
+        parcel = self._ready.find(key)
         return (self._delayed[key], True) if parcel is None else (parcel, False)
 
     def key_of(self, message_id: int) -> int:

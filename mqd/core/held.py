@@ -214,14 +214,14 @@ class Held:
         for number in table:
             if count >= most:
                 break
-            parcel = self.delayed_parcels.get(number) or self.parcels.get(number)
+            parcel = self.delayed_parcels.get(number) or self.parcels.find(number)
             count += 1 if parcel is None else parcel[1]
             numbers.append(number)
         return sorted(numbers), count
 
     def find(self, number: int) -> Message | Parcel:
         """Return what is ready or delayed here under a number."""
-        parcel = self.parcels.get(number) or self.delayed_parcels.get(number)
+        parcel = self.parcels.find(number) or self.delayed_parcels.get(number)
         return parcel or self.ready.get(number) or self.delayed[number]
 
     def remove(self, number: int) -> Message | Parcel:
@@ -317,7 +317,7 @@ class Held:
             room_bytes: how large they may be together.
             at_least: how many are taken even where there is no room for them.
         """
-        parcel = self.parcels.get(number)
+        parcel = self.parcels.find(number)
         if parcel is None:
             return self._take_messages(number, most, room_bytes, at_least)
         first_id, count, pack, headers, _, priority, _, expires_ms, _ = parcel
@@ -403,7 +403,7 @@ class Held:
                 room_bytes -= size_bytes + PIECE_BYTES
                 end += taken[1]
             following = self._lanes.next_in(priority) if most and left is None else None
-            if following is None or self.parcels.get(following, _NOWHERE)[0] != end:
+            if following is None or self.parcels.find(following, _NOWHERE)[0] != end:
                 break
             key, parcel, at_least = following, self.parcels[following], 0
         self._leave(priority, batch.count, batch.size_bytes)
@@ -424,7 +424,7 @@ class Held:
         million costs a few steps.
         """
         for rank, number in self._lanes.in_order():
-            parcel = self.parcels.get(number)
+            parcel = self.parcels.find(number)
             yield rank, self.ready[number] if parcel is None else parcel
 
     def delayed_in_order(self) -> Iterator[Message | Parcel]:
@@ -450,7 +450,7 @@ class Held:
         number = self._lanes.oldest()
         if number is None:
             return None
-        parcel = self.parcels.get(number)
+        parcel = self.parcels.find(number)
         return self.ready[number].pushed_ms if parcel is None else parcel[4]
 
     def waiting(self) -> tuple[int, int]:

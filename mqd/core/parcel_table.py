@@ -31,6 +31,8 @@ class ParcelTable(dict[int, Any]):
 
     __slots__ = ()
 
+    get = None  # type: ignore[assignment]  # compiled code would call the one of a dict: see `find`
+
     def put(self, key: int, parcel: Parcel) -> None:
         """Take a parcel in, or another in its place."""
         _, count, pack, headers, pushed_ms, priority, _, expires_ms, terms = parcel
@@ -89,7 +91,7 @@ class ParcelTable(dict[int, Any]):
         entry = super().__getitem__(key)
         return _whole(key, entry) if type(entry) is bytes else entry
 
-    def get(self, key: int, default: Any = None) -> Any:
+    def find(self, key: int, default: Any = None) -> Any:
         """Return a parcel; `default` if there is none."""
         entry = super().get(key, default)
         return _whole(key, entry) if type(entry) is bytes else entry

@@ -63,7 +63,7 @@ class ParcelIndex:
         if index == len(keys):
             return None
         key = keys[index]
-        parcel = held.parcels.get(key) or held.delayed_parcels.get(key)
+        parcel = held.parcels.find(key) or held.delayed_parcels.get(key)
         return None if parcel is None or parcel[0] > message_id else key
 
     def loosen(self, queue: Queue, message_id: int) -> None:

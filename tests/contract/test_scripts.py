@@ -107,6 +107,18 @@ def test_no_module_that_is_compiled_makes_classes_of_builtins() -> None:
                 assert not bases & BUILTINS, f"{path}: {node.name}"
 
 
+def test_no_dict_of_ours_has_a_get_of_its_own() -> None:
+    # Compiled code that is given one calls the dict's.
+    for package in ("mqwire", "mqd", "mqclient"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ClassDef) and any(
+                    "dict" in ast.unparse(b) for b in node.bases
+                ):
+                    methods = {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
+                    assert "get" not in methods, f"{path}: {node.name}"
+
+
 def test_no_bound_of_a_slice_that_is_compiled_has_an_effect() -> None:
     # mypyc may compute the bounds twice: bytes were sent twice so, and told of once.
     for path, tree in compiled_trees():

@@ -506,7 +506,7 @@ class JobMachine(RuleBasedStateMachine):
         """Return the ids that a record means: the last of a parcel stands for all of it."""
         held, numbers = self.broker.queue(name).held, []
         for number in ids_of(runs):
-            parcel = held.delayed_parcels.get(number) or held.parcels.get(number)
+            parcel = held.delayed_parcels.get(number) or held.parcels.find(number)
             first_id = parcel[0] if parcel else number
             numbers.extend(range(first_id, number + 1))
         return numbers

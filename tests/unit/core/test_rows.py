@@ -139,7 +139,7 @@ def test_a_lone_parcel_is_told_as_any_other():
     table, begun = ParcelTable(), (3, 2, join_bodies("ab"), (), 400, 9, 0, 0, (0, 1, 0))
     table.put(7, LONE)
     table.put(4, begun)
-    assert (table[7], table.get(7), table[4], table.get(5)) == (LONE, LONE, begun, None)
+    assert (table[7], table.find(7), table[4], table.find(5)) == (LONE, LONE, begun, None)
     assert dict(table.items()) == {7: LONE, 4: begun}
     assert list(table.values()) == [LONE, begun]
     assert 7 in table
