@@ -105,7 +105,7 @@ missing_for_compiling() {
 import os, shutil, sysconfig
 compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
 if shutil.which(compiler) is None:
-    print(f"a C compiler ({compiler}; on Debian: apt install gcc)")
+    print(f"C compiler ({compiler}; on Debian: apt install gcc)")
 elif not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
     print("Python.h, Python's headers for C (on Debian: apt install python3-dev)")
 END

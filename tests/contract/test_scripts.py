@@ -197,4 +197,4 @@ def test_one_that_is_not_wanted_or_not_there_is_not_mentioned(checkout: Path) ->
 
 def test_what_is_missing_for_compiling_is_said_in_a_sentence(checkout: Path) -> None:
     said = said_in(checkout, "missing_for_compiling", CC="no-such-compiler -pthread")
-    assert said == "a C compiler (no-such-compiler; on Debian: apt install gcc)\n"
+    assert said == "C compiler (no-such-compiler; on Debian: apt install gcc)\n"
