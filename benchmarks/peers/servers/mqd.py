@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import mqwire
 from benchmarks.peers.servers.base import HOST, Mode, PeerServer
+from mqd.core.checksum import crc32
+from mqd.form import WORDS
 from mqwire.address import Address
 
 if TYPE_CHECKING:
@@ -52,8 +54,10 @@ class MqdServer(PeerServer):
 
     @classmethod
     def version(cls) -> str:
-        """Return the version of what is installed."""
-        return f"mqd {mqwire.__version__} on Python {platform.python_version()}"
+        """Return the version of what is installed, its form, and whose checksums it has."""
+        sums = crc32.__module__.partition(".")[0]
+        python = platform.python_version()
+        return f"mqd {mqwire.__version__}{WORDS} on Python {python}, checksums of {sums}"
 
     def command(self) -> list[str]:
         """Return what is run, for the port that was chosen."""
