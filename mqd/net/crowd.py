@@ -10,7 +10,7 @@ run (`mqd.net.runs`), and committed together. What differs is that each reply go
 
 A read that is anything else is answered by itself: the start of a frame, several frames, a
 large one, those of a client that has not authenticated or is held. Nothing waits for longer than
-what the loop does in the same round.
+what the loop does in the same round, and no more than `PIECE_BYTES` wait.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from mqd.net.inbox import PIECE_BYTES
 from mqd.net.replies import cut
 from mqd.net.runs import LEAST_RUN, carry_out_plain
 from mqd.net.tap import has_apart
@@ -66,6 +67,7 @@ class Crowd:
         self._level = Level.ACCEPTED  # of the run under way
         self._shows_messages = False  # the same
         self._arrived: dict[Session, bytes] = {}
+        self._size_bytes = 0  # of these
         self._reader = _new_reader()
 
     @property
@@ -74,7 +76,7 @@ class Crowd:
         return bool(self._arrived)
 
     def add(self, session: Session, data: bytes) -> bytes:
-        """Let a read wait, if it may.
+        """Let a read wait, if it may. Where many wait, these are answered first.
 
         Args:
             session: whose it is.
@@ -84,32 +86,56 @@ class Crowd:
             What is to be answered now: nothing, or the read with what had waited before it.
         """
         if session in self._arrived:
-            return self._arrived.pop(session) + data
+            return self.leave(session) + data
         if (
-            len(data) <= MOST_BYTES
-            and int.from_bytes(data[1:PREFIX_BYTES], "big") == len(data) - PREFIX_BYTES
+            len(data) > MOST_BYTES
+            or int.from_bytes(data[1:PREFIX_BYTES], "big") != len(data) - PREFIX_BYTES
         ):
-            self._arrived[session] = data
-            return b""
+            return data
+        if self._size_bytes + len(data) > PIECE_BYTES:
+            self.engine.begin_turn()
+            self.answer()
+        self._arrived[session] = data
+        self._size_bytes += len(data)
+        return b""
+
+    def leave(self, session: Session) -> bytes:
+        """Return what waits of a session, which does not wait any more; nothing if none did."""
+        data = self._arrived.pop(session, b"")
+        self._size_bytes -= len(data)
         return data
 
     def answer(self) -> None:
         """Answer what waits. The engine's turn has begun."""
-        arrived, self._arrived = self._arrived, {}
-        # Others have begun a frame before, or have not authenticated, or are closing or held.
+        arrived, self._arrived, self._size_bytes = self._arrived, {}, 0
+        # Others have begun a frame before, or have not authenticated, or are held.
         sessions = [session for session in arrived if session.takes_whole()]
         if len(sessions) >= LEAST_RUN:
-            data = [arrived[session] for session in sessions]
-            frames = self._decoded(data)
-            if frames:
-                for session, each in zip(sessions, data, strict=True):
-                    session.note_whole(each)
-                    del arrived[session]
-                self._answer(sessions, frames)
-        for session, each in arrived.items():
+            answered = sessions
+            with _costing(sessions):
+                answered = self._answer_together(sessions, arrived)
+            for session in answered:
+                del arrived[session]
+        for session, data in arrived.items():
             if not session.is_closing:
                 with _costing([session]):
-                    session.receive(each)
+                    session.receive(data)
+
+    def _answer_together(
+        self, sessions: list[Session], arrived: dict[Session, bytes]
+    ) -> list[Session]:
+        """Answer sessions that each take a whole frame; return those that were answered."""
+        frames = self._decoded([arrived[session] for session in sessions])
+        if not frames:
+            return []
+        if has_apart(frames):
+            places = [place for place, frame in enumerate(frames) if not has_apart([frame])]
+            sessions = [sessions[place] for place in places]
+            frames = [frames[place] for place in places]
+        for session in sessions:
+            session.note_whole(arrived[session])
+        self._answer(sessions, frames)
+        return sessions
 
     def rest_on(self, level: Level) -> None:
         """Hold the replies of the run under way back until a level is reached."""
@@ -120,12 +146,12 @@ class Crowd:
         self._shows_messages = True
 
     def _decoded(self, data: list[bytes]) -> list[Frame]:
-        """Return the frames that reads are, one each; none where some is to be seen alone."""
+        """Return the frames that reads are, one each; none where one of them is none."""
         frames = self._reader.feed(b"".join(data))
         if not self._reader.is_between:
             self._reader = _new_reader()
             return []
-        return [] if has_apart(frames) else frames
+        return frames
 
     def _answer(self, sessions: list[Session], frames: list[Frame]) -> None:
         """Answer frames, each of which is a session's.
@@ -142,9 +168,11 @@ class Crowd:
         for kind, places in groups.items():
             asking = [sessions[place] for place in places]
             alike = frames if len(places) == len(frames) else [frames[place] for place in places]
+            answered = 0
             with _costing(asking):
                 answered = self._answer_runs(asking, alike) if kind else 0
-                for session, frame in zip(asking[answered:], alike[answered:], strict=True):
+            for session, frame in zip(asking[answered:], alike[answered:], strict=True):
+                with _costing([session]):
                     session.handle([frame])
 
     def _answer_runs(self, sessions: list[Session], frames: list[Frame]) -> int:

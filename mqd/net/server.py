@@ -121,6 +121,8 @@ class Server:
             engine, self.pack_checker.check, config.limits.max_body_bytes, self.meters
         )
         """Reads of several sessions that are answered together."""
+        self.may_splice = type(self.loop).__module__.partition(".")[0] == "uvloop"
+        """Whether what leaves in pieces is as good as in one; see `mqd.net.splicing`."""
         self.refusals = Refusals(self.loop)
         self._ticker = Ticker(self.engine, self.loop, services.clock.now_ms, self.end_turn)
         self._busy_poll = BusyPoll(
@@ -224,7 +226,7 @@ class Server:
     @property
     def has_one_session(self) -> bool:
         """Whether there is nobody to wait for."""
-        return len(self._sessions) == 1
+        return len(self._sessions) == 1 and not self.crowd.waits
 
     def has_room(self) -> bool:
         """Tell whether the sessions, the newest included, are as many as there may be."""

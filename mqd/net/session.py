@@ -1,7 +1,8 @@
 """A session: one connection, from its first byte to its last.
 
-Theory of operation. Bytes that come in become frames; each frame is answered at once,
-in order, and the replies of a read leave in one write. A session is *held* while frames
+Theory of operation. Bytes that come in become frames; each frame is answered at once, or with
+those of other sessions that come in the same round of the loop (`mqd.net.crowd`), in
+order, and the replies of a read leave in one write. A session is *held* while frames
 must wait: while a password is checked, while the client does not read its replies, while
 the frame log or the journal is behind, and when it has used up its share of a turn. A held
 session reads nothing from its socket, so a client feels that in its own sending; nothing is
@@ -130,7 +131,7 @@ class Session(asyncio.Protocol):
             self.break_off(StreamError(Code.TOO_MANY_CONNECTIONS, message, {"limit": most}))
 
     def data_received(self, data: bytes) -> None:
-        """Take the next bytes and answer what is whole with them."""
+        """Take the next bytes and answer what is whole with them, now or with others' soon."""
         if self.is_closing:
             return
         keepalive = self.identity.keepalive
@@ -315,6 +316,10 @@ class Session(asyncio.Protocol):
 
     def break_off(self, error: CodedError) -> None:
         """Say why, with a frame of the server's own, and close when all has been sent."""
+        waiting = self._server.crowd.leave(self)
+        if waiting and not self.is_closing:  # it came before that
+            self.engine.begin_turn()
+            self.receive(waiting)
         if self.is_closing:
             return
         self.reply((0, "ERR", error.code.name, error.message, error.details))
@@ -360,7 +365,7 @@ class Session(asyncio.Protocol):
         outbox = self.outbox
         if not outbox.parts:
             self._server.unflushed.append(self)
-        pieces = spliced(reply, self._pack)
+        pieces = spliced(reply, self._pack) if self._server.may_splice else []
         if pieces:
             outbox.add_pieces(pieces)
         else:

@@ -3,6 +3,9 @@
 Encoding a reply copies its packs into the packer's buffer, out of it, and once more where frames
 are joined. For packs of a hundred kilobytes that is a tenth of what a pull costs. So a reply that
 is mostly large packs is made of a few bytes before each of them, and is never one piece.
+
+On uvloop alone: asyncio joins pieces before Python 3.12; from then on some versions of it let a
+client that does not read fill the memory (CVE-2024-12254), or never finish an empty piece.
 """
 
 from __future__ import annotations
@@ -51,7 +54,8 @@ def spliced(reply: Reply, pack: Callable[[Any], bytes]) -> list[bytes]:
         before.append(_binary_header(len(each)))
         pieces += (b"".join(before), each)
         before.clear()
-    pieces.append(b"".join(map(pack, reply[_PACKS_AT + 1 :])))
+    if len(reply) > _PACKS_AT + 1:
+        pieces.append(b"".join(map(pack, reply[_PACKS_AT + 1 :])))
     pieces[0] = prefix(sum(map(len, pieces)))
     return pieces
 

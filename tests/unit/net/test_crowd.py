@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mqd.net.crowd import MOST_BYTES
+from mqd.net.inbox import PIECE_BYTES
 from mqd.net.session import Session
 from mqd.net.tap import BodilessTap, Tap
 from mqwire.codes import Code
+from mqwire.errors import StreamError
 from mqwire.frames import FrameReader
 from mqwire.packs import join_bodies
 from support.bare_session import ENCODE, Bench, Transport
@@ -271,7 +273,7 @@ async def test_a_bug_costs_those_whose_requests_it_has_met(monkeypatch):
     close(bench, guests)
 
 
-async def test_one_alone_and_large_reads_do_not_wait():
+async def test_large_reads_do_not_wait():
     bench, guests = await crowd(4)
     guests[0].send(push("x" * MOST_BYTES))
     assert bench.engine.info("jobs")["ready"] == 1
@@ -337,6 +339,110 @@ async def test_a_sync_is_made_here_where_all_who_wait_wait_for_it():
             guest.send(push("x", 3, name))
         await rounds()
         assert bench.disk.was_alone == [is_alone]
+    close(bench, guests)
+
+
+async def test_no_sync_is_made_here_while_somebody_waits_for_another():
+    bench, guests = await crowd(4)
+    await bench.ask(("CREATE", 1, "safe", {"durability": "synced"}))
+    bench.disk.written_lsn = bench.disk.synced_lsn = 1000
+    bench.engine.on_progress()
+    bench.server.waiting.add(bench.session)
+    bench.disk.was_alone.clear()
+    for guest in guests:
+        guest.send(push("x", 3, "safe"))
+    await rounds()
+    assert bench.disk.was_alone == [False]
+    close(bench, guests)
+
+
+async def test_no_more_than_a_piece_waits():
+    bench, guests = await crowd(40)
+    body = "x" * 3900
+    bench.clock.ms += 5000
+    for guest in guests:
+        guest.send(push(body))
+    bench.engine.begin_turn()
+    assert bench.engine.info("jobs")["oldest_age_seconds"] == 0
+    assert 0 < bench.engine.info("jobs")["ready"] < 40
+    assert bench.engine.info("jobs")["ready"] == PIECE_BYTES // len(ENCODE(push(body))) * 2
+    await rounds()
+    assert [guest.reply()[2] for guest in guests] == list(range(1, 41))
+    close(bench, guests)
+
+
+async def test_what_waits_no_more_does_not_count():
+    bench, guests = await crowd(2)
+    guests[1].send(push("x"))
+    for request_id in range(1, 41):
+        guests[0].send(push("x" * 3900, request_id))
+    assert bench.engine.info("jobs")["ready"] == 40
+    await rounds()
+    assert guests[1].reply()[2] == 41
+    close(bench, guests)
+
+
+async def test_what_was_read_is_answered_before_a_goodbye():
+    bench, guests = await crowd(5)
+    for guest in guests:
+        guest.send(push("x"))
+    for guest in guests:
+        guest.session.break_off(StreamError(Code.SHUTTING_DOWN, "goodbye"))
+    await rounds()
+    for guest in guests:
+        found, goodbye = guest.replies()
+        assert found[:2] == (7, "OK")
+        assert goodbye[2] == Code.SHUTTING_DOWN.name
+    close(bench, guests)
+
+
+async def test_what_must_be_seen_alone_does_not_keep_the_others_apart():
+    bench, guests = await crowd(6)
+    before = len(bench.kinds())
+    for guest in guests[1:]:
+        guest.send(push("x"))
+    guests[0].send(("NOPE", 1))
+    await rounds()
+    assert guests[0].reply()[2] == Code.UNKNOWN_VERB.name
+    assert [guest.reply()[1] for guest in guests[1:]] == 5 * ["OK"]
+    assert len(bench.kinds()) == before + 1
+    close(bench, guests)
+
+
+async def test_who_is_left_alone_keeps_its_order():
+    bench, guests = await crowd(1)
+    guests[0].send(push("1", 1))
+    bench.close()
+    guests[0].send(push("2", 2))
+    await rounds()
+    assert [reply[0] for reply in guests[0].replies()] == [1, 2]
+    guests[0].session.connection_lost(None)
+
+
+async def test_a_bug_in_one_reply_costs_its_connection_alone(monkeypatch):
+    bench, guests = await crowd(6)
+    monkeypatch.setattr(bench.engine, "info", lambda _name: {"odd": object()})
+    for guest in guests[1:]:
+        guest.send(("PING", 3))
+    guests[0].send(("INFO", 3, "jobs"))
+    await rounds()
+    assert [guest.transport.is_aborted for guest in guests] == [True] + 5 * [False]
+    assert [guest.reply()[1] for guest in guests[1:]] == 5 * ["OK"]
+    close(bench, guests)
+
+
+async def test_what_a_bug_has_stopped_is_not_carried_out_again(monkeypatch):
+    bench, guests = await crowd(5)
+
+    def fail(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(bench.server.crowd, "_answer", fail)
+    for guest in guests:
+        guest.send(push("x"))
+    await rounds()
+    assert all(guest.transport.is_aborted for guest in guests)
+    assert bench.engine.info("jobs")["ready"] == 0
     close(bench, guests)
 
 
