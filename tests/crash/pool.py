@@ -65,6 +65,12 @@ class Result:
         }
 
 
+def _path() -> str:
+    """Return where workers look for modules: where this process does first, if it was told to."""
+    told = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([*([told] if told else ()), str(TESTS), str(TESTS.parent)])
+
+
 class _Worker:
     def __init__(self, part: str, options: Mapping[str, Any], prefix: Sequence[str]) -> None:
         self._unread = b""
@@ -74,7 +80,7 @@ class _Worker:
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "crash.worker", part, json.dumps(dict(options))],
             cwd=TESTS.parent,
-            env={**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS.parent}"},
+            env={**os.environ, "PYTHONPATH": _path()},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
