@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mqd.net import session
 from mqd.net.splicing import (
     LEAST_BYTES,
     MOST_PIECES,
@@ -128,7 +129,8 @@ async def test_a_loop_that_may_be_no_good_at_it_gets_one_piece():
     bench.close()
 
 
-async def test_among_many_replies_a_large_one_is_joined_to_them():
+async def test_among_many_replies_a_large_one_is_joined_to_them(monkeypatch):
+    monkeypatch.setattr(session, "TURN_SECONDS", 60.0)  # all of them are of one turn
     bench = await splicing_bench()
     pack = join_bodies(["x" * 100] * 1000)
     await bench.ask(("PUSH", 1, "jobs", 1000, pack))
