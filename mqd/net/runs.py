@@ -347,7 +347,7 @@ def _lease(session: Session, frames: Sequence[Frame]) -> tuple[int, bytes]:
         found, level = session.engine.jobs.lease_each(name, most, terms, len(ids), _ROOM_BYTES)
     except CodedError:
         return _NO_RUN  # as in _pushed
-    session.outbox.shows_messages = True
+    session.show_messages()
     session.outbox.leases += [results[3] for results in found]
     session.rest_on(level)
     replies = ((each, "OK", *results) for each, results in zip(ids, found, strict=False))

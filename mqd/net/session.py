@@ -259,9 +259,7 @@ class Session(asyncio.Protocol):
             shows_messages: whether there are messages in them.
         """
         outbox = self.outbox
-        if not outbox.parts:
-            self._server.unflushed.append(self)
-        outbox.add_frames(frames)
+        self._add_frames(frames)
         outbox.level = max(outbox.level, level)
         outbox.shows_messages |= shows_messages
 
@@ -493,10 +491,14 @@ class Session(asyncio.Protocol):
         """Answer the run that begins with a frame, if one does; return how many were answered."""
         count, replies = carry_out(self, frames, start, end)
         if count:
-            if not self.outbox.parts:
-                self._server.unflushed.append(self)
-            self.outbox.add_frames(replies)
+            self._add_frames(replies)
         return count
+
+    def _add_frames(self, frames: bytes) -> None:
+        """As `reply`, for replies that are whole frames already."""
+        if not self.outbox.parts:
+            self._server.unflushed.append(self)
+        self.outbox.add_frames(frames)
 
     def _refuse(self, frame: Frame, error: CodedError) -> None:
         """Answer a request that cannot be carried out."""

@@ -14,6 +14,8 @@ import struct
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import msgpack
+
 from mqwire.frames import prefix
 from mqwire.limits import MAX_TAIL_RECORD_BYTES
 
@@ -32,7 +34,7 @@ MOST_PIECES: Final = 64
 """Of what leaves together: more are joined, since there are so many small ones among them."""
 
 _PACKS_AT: Final = 3  # in a reply that has some
-_MOST_SHORT: Final = 15  # elements of an array whose header is a byte
+_array_header: Final = msgpack.Packer().pack_array_header
 _mark_8, _mark_16, _mark_32 = (struct.Struct(form).pack for form in (">BB", ">BH", ">BI"))
 
 
@@ -74,12 +76,6 @@ def joined(outputs: Sequence[Output]) -> Output:
     """Return what follows each other, in pieces if some of it is."""
     pieces = list(chain.from_iterable(map(pieces_of, outputs)))
     return pieces if list in map(type, outputs) else b"".join(pieces)
-
-
-def _array_header(count: int) -> bytes:
-    if count <= _MOST_SHORT:
-        return bytes([0x90 | count])
-    return _mark_16(0xDC, count) if count <= 0xFFFF else _mark_32(0xDD, count)
 
 
 def _binary_header(size_bytes: int) -> bytes:

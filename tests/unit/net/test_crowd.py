@@ -57,6 +57,15 @@ async def crowd(count, user="agent", **limits):
     return bench, guests
 
 
+async def crowd_with_a_safe_queue(count):
+    """As `crowd`, on a disk that has all of what is to come."""
+    bench, guests = await crowd(count)
+    await bench.ask(("CREATE", 1, "safe", {"durability": "synced"}))
+    bench.disk.written_lsn = bench.disk.synced_lsn = 1000
+    bench.engine.on_progress()
+    return bench, guests
+
+
 def close(bench, guests):
     for guest in guests:
         guest.session.connection_lost(None)
@@ -329,10 +338,7 @@ async def test_messages_wait_for_their_push_and_what_shows_none_does_not():
 
 
 async def test_a_sync_is_made_here_where_all_who_wait_wait_for_it():
-    bench, guests = await crowd(4)
-    await bench.ask(("CREATE", 1, "safe", {"durability": "synced"}))
-    bench.disk.written_lsn = bench.disk.synced_lsn = 1000
-    bench.engine.on_progress()
+    bench, guests = await crowd_with_a_safe_queue(4)
     for names, is_alone in ((4 * ["safe"], True), (["safe", "safe", "jobs", "safe"], False)):
         bench.disk.was_alone.clear()
         for guest, name in zip(guests, names, strict=True):
@@ -343,10 +349,7 @@ async def test_a_sync_is_made_here_where_all_who_wait_wait_for_it():
 
 
 async def test_no_sync_is_made_here_while_somebody_waits_for_another():
-    bench, guests = await crowd(4)
-    await bench.ask(("CREATE", 1, "safe", {"durability": "synced"}))
-    bench.disk.written_lsn = bench.disk.synced_lsn = 1000
-    bench.engine.on_progress()
+    bench, guests = await crowd_with_a_safe_queue(4)
     bench.server.waiting.add(bench.session)
     bench.disk.was_alone.clear()
     for guest in guests:
@@ -461,12 +464,19 @@ class Log:
         pass
 
 
-async def test_each_read_is_logged_by_itself_and_without_passwords():
-    bench, guests = await crowd(5)
+def tapped(guests, kind):
+    """Have each guest logged by a tap of a kind; return their logs."""
     logs = [Log() for _ in guests]
     for number, (guest, log) in enumerate(zip(guests, logs, strict=True)):
-        guest.session._inbox.tap = Tap(log, number, "them", "us")
-        guest.session._inbox.tap.identify("agent")
+        tap = guest.session._inbox.tap = kind(log, number, "them", "us")
+        tap.identify("agent")
+    return logs
+
+
+async def test_each_read_is_logged_by_itself_and_without_passwords():
+    bench, guests = await crowd(5)
+    logs = tapped(guests, Tap)
+    for guest in guests:
         guest.send(push("x", 8))
     await rounds()
     for guest, log in zip(guests, logs, strict=True):
@@ -484,10 +494,8 @@ async def test_each_read_is_logged_by_itself_and_without_passwords():
 
 async def test_where_no_bodies_are_logged_there_are_none_of_a_crowd():
     bench, guests = await crowd(5)
-    logs = [Log() for _ in guests]
-    for number, (guest, log) in enumerate(zip(guests, logs, strict=True)):
-        guest.session._inbox.tap = BodilessTap(log, number, "them", "us")
-        guest.session._inbox.tap.identify("agent")
+    logs = tapped(guests, BodilessTap)
+    for guest in guests:
         guest.send(push("a body", 8))
     await rounds()
     assert [guest.reply()[1] for guest in guests] == 5 * ["OK"]
